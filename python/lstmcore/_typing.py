@@ -47,7 +47,27 @@ DType: TypeAlias = DTypeName | type[np.float32] | type[np.float64] | np.dtype[An
 
 # ---- names of options -------------------------------------------------------------------------
 
-LayerActivation: TypeAlias = Literal["linear", "relu", "tanh", "sigmoid", "softmax"]
+LayerActivation: TypeAlias = Literal[
+    "linear",
+    "relu",
+    "tanh",
+    "sigmoid",
+    "softmax",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "swish",
+    "hard_silu",
+    "hard_swish",
+    "softplus",
+    "softsign",
+    "leaky_relu",
+    "exponential",
+    "hard_sigmoid",
+    "relu6",
+    "mish",
+]
 CellActivation: TypeAlias = Literal[
     "sigmoid",
     "tanh",

@@ -7,30 +7,38 @@ from lstmcore.convert._keras_options import CELL_ACTIVATIONS, Options, class_of
 from lstmcore.layers import (
     LSTM,
     RNN,
+    Activation,
+    AveragePooling1D,
+    BatchNormalization,
     Bidirectional,
     Conv1D,
     Dense,
     Dropout,
     Embedding,
+    Flatten,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
     LayerNormalization,
     LSTMCell,
+    Masking,
     MaxPooling1D,
+    Normalization,
+    Permute,
+    RepeatVector,
+    Rescaling,
+    Reshape,
     Residual,
+    SpatialDropout1D,
     TimeDistributed,
 )
-from lstmcore.layers.kernel import ACTIVATIONS
+from lstmcore.layers.functions import ACTIVATIONS
 
 INSTEAD = {
     "GRU": "only LSTMs are supported",
     "SimpleRNN": "only LSTMs are supported",
-    "Masking": "leave it out and pass mask=(x != mask_value).any(axis=-1) to fit and predict",
     "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
-    "Activation": "give the Dense or Conv1D before it the activation",
-    "ReLU": "give the Dense or Conv1D before it activation='relu'",
-    "Softmax": "give the Dense before it activation='softmax'",
 }
 
 
@@ -149,8 +157,6 @@ def _rnn(options: Options, document: Any, kinds: set[str]) -> Layer:
 def _bidirectional(options: Options, document: Any, kinds: set[str]) -> Layer:
     ahead, back = options.take("layer"), options.take("backward_layer")
     mode = options.take("merge_mode", "concat")
-    if mode is None:
-        raise ValueError("merge_mode=None has no counterpart, since a layer has one output")
     layer = _inner(ahead, options, kinds)
     if back is not None:
         _, config = class_of(back)
@@ -231,10 +237,13 @@ def _convolution(options: Options, document: Any, kinds: set[str]) -> Layer:
     )
 
 
-def _max_pooling(options: Options, document: Any, kinds: set[str]) -> Layer:
-    options.only(data_format="channels_last")
-    size, strides = options.single("pool_size"), options.single("strides")
-    return MaxPooling1D(size, strides, options.take("padding", "valid"), name=options.name)
+def _window_pooling(kind: Callable[..., Layer]) -> "Maker":
+    def make(options: Options, document: Any, kinds: set[str]) -> Layer:
+        options.only(data_format="channels_last")
+        size, strides = options.single("pool_size"), options.single("strides")
+        return kind(size, strides, options.take("padding", "valid"), name=options.name)
+
+    return make
 
 
 def _global_pooling(kind: Callable[..., Layer]) -> "Maker":
@@ -245,27 +254,111 @@ def _global_pooling(kind: Callable[..., Layer]) -> "Maker":
     return make
 
 
-def _normalization(options: Options, document: Any, kinds: set[str]) -> Layer:
-    options.only(rms_scaling=False)
+def _axis(options: Options, document: Any) -> Any:
+    """Return the option axis, with the last axis as -1."""
     axis = options.take("axis", -1)
     axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
     shape = (document.get("build_config") or {}).get("input_shape") or ()
-    if axis != -1 and axis != len(shape) - 1:
+    return -1 if axis == len(shape) - 1 else axis
+
+
+def _normalization(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(rms_scaling=False)
+    return LayerNormalization(**_normalizing(options, document))
+
+
+def _batch_normalization(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(synchronized=False, renorm=False)
+    options.drop("renorm_clipping", "renorm_momentum")
+    return BatchNormalization(
+        momentum=options.take("momentum", 0.99),
+        **options.initializers("moving_mean", "moving_variance"),
+        **_normalizing(options, document),
+    )
+
+
+def _normalizing(options: Options, document: Any) -> dict[str, Any]:
+    """Return the arguments that all normalizations with gamma and beta have."""
+    axis = _axis(options, document)
+    if axis != -1:
         raise ValueError(f"expected axis=-1, got {axis!r}")
-    return LayerNormalization(
-        epsilon=options.take("epsilon", 1e-3),
-        center=options.take("center", True),
-        scale=options.take("scale", True),
+    return {
+        "epsilon": options.take("epsilon", 1e-3),
+        "center": options.take("center", True),
+        "scale": options.take("scale", True),
         **options.initializers("beta", "gamma"),
         **options.penalties("beta", "gamma"),
         **options.limits(beta=0, gamma=0),
+        "name": options.name,
+    }
+
+
+def _scaling(options: Options, document: Any, kinds: set[str]) -> Layer:
+    axis = _axis(options, document)
+    return Normalization(
+        None if axis in ((), []) else axis,
+        options.take("mean"),
+        options.take("variance"),
+        options.take("invert", False),
         name=options.name,
     )
 
 
-def _dropout(options: Options, document: Any, kinds: set[str]) -> Layer:
-    options.only(noise_shape=None)
-    return Dropout(options.take("rate"), seed=options.seed(), name=options.name)
+def _seeded(kind: Callable[..., Layer], size: str) -> "Maker":
+    def make(options: Options, document: Any, kinds: set[str]) -> Layer:
+        options.only(noise_shape=None)
+        return kind(options.take(size), seed=options.seed(), name=options.name)
+
+    return make
+
+
+def _same(kind: Callable[..., Layer], *names: str) -> "Maker":
+    """Make a layer whose arguments `names` are the same in Keras."""
+
+    def make(options: Options, document: Any, kinds: set[str]) -> Layer:
+        options.only(data_format="channels_last")
+        given = {name: _numbers(options.take(name)) for name in names}
+        return kind(**given, name=options.name)
+
+    return make
+
+
+def _numbers(value: Any) -> Any:
+    """Return an option that may be an array, which Keras writes with its type."""
+    if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        return class_of(value)[1].get("value")
+    return value
+
+
+def _activation_layer(options: Options, document: Any, kinds: set[str]) -> Layer:
+    return Activation(options.activation("activation", ACTIVATIONS), name=options.name)
+
+
+def _with_alpha(activation: Any, *names: str) -> "Maker":
+    """Make an `Activation` whose parameter has one of these names; Keras 2 called it alpha."""
+
+    def make(options: Options, document: Any, kinds: set[str]) -> Layer:
+        alpha = next((found for name in names if (found := options.take(name)) is not None), None)
+        return Activation(activation, alpha=alpha, name=options.name)
+
+    return make
+
+
+def _relu(options: Options, document: Any, kinds: set[str]) -> Layer:
+    slope, most = options.take("negative_slope", 0.0), options.take("max_value")
+    options.only(threshold=0.0)
+    if (slope and most is not None) or most not in (None, 6.0):
+        raise ValueError(f"expected max_value None, or 6 without a slope, got {most!r}")
+    if slope:
+        return Activation("leaky_relu", alpha=slope, name=options.name)
+    return Activation("relu" if most is None else "relu6", name=options.name)
+
+
+def _softmax(options: Options, document: Any, kinds: set[str]) -> Layer:
+    axis = _axis(options, document)
+    if axis != -1:
+        raise ValueError(f"expected axis=-1, got {axis!r}")
+    return Activation("softmax", name=options.name)
 
 
 Maker = Callable[[Options, Any, set[str]], Layer]
@@ -279,9 +372,25 @@ _MAKERS: dict[str, Maker] = {
     "Embedding": _embedding,
     "Dense": _dense,
     "Conv1D": _convolution,
-    "MaxPooling1D": _max_pooling,
+    "MaxPooling1D": _window_pooling(MaxPooling1D),
+    "AveragePooling1D": _window_pooling(AveragePooling1D),
     "GlobalMaxPooling1D": _global_pooling(GlobalMaxPooling1D),
     "GlobalAveragePooling1D": _global_pooling(GlobalAveragePooling1D),
     "LayerNormalization": _normalization,
-    "Dropout": _dropout,
+    "BatchNormalization": _batch_normalization,
+    "Normalization": _scaling,
+    "Rescaling": _same(Rescaling, "scale", "offset"),
+    "Masking": _same(Masking, "mask_value"),
+    "Flatten": _same(Flatten),
+    "Reshape": _same(Reshape, "target_shape"),
+    "Permute": _same(Permute, "dims"),
+    "RepeatVector": _same(RepeatVector, "n"),
+    "Dropout": _seeded(Dropout, "rate"),
+    "SpatialDropout1D": _seeded(SpatialDropout1D, "rate"),
+    "GaussianNoise": _seeded(GaussianNoise, "stddev"),
+    "Activation": _activation_layer,
+    "ELU": _with_alpha("elu", "alpha"),
+    "LeakyReLU": _with_alpha("leaky_relu", "negative_slope", "alpha"),
+    "ReLU": _relu,
+    "Softmax": _softmax,
 }

@@ -7,14 +7,20 @@ from typing import Any, TypeAlias
 from lstmcore.convert._keras_graph import Ends, Step, flat, walk_back
 from lstmcore.convert._keras_weights import LAYERS, Numbering, Spot
 from lstmcore.layers import (
+    AveragePooling1D,
     Conv1D,
     Embedding,
+    Flatten,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
+    Masking,
     MaxPooling1D,
+    Normalization,
+    Permute,
+    Reshape,
 )
-from lstmcore.layers.kernel import ACTIVATIONS
+from lstmcore.layers.functions import ACTIVATIONS
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
 
@@ -69,25 +75,37 @@ def entries_of(document: Mapping[str, Any], number: Numberer, ends: Ends) -> Cha
     return chain
 
 
+BLIND = (
+    AveragePooling1D,
+    Conv1D,
+    Flatten,
+    GlobalMaxPooling1D,
+    MaxPooling1D,
+    Normalization,
+    Permute,
+    Reshape,
+)
+"""Layers for which Keras ignores a mask."""
+
+
 def check_masks(layers: Sequence[Layer], remedy: str) -> None:
-    """Refuse layers after one that begins a mask for which Keras ignores the mask.
+    """Refuse layers after ``mask_zero`` or a Masking for which Keras ignores the mask.
 
     Keras' layers would process padding, which no layer does here, so results would differ. The
     error ends with `remedy`.
     """
     masked = False
     for layer in [part for whole in layers for part in parts(whole)]:
-        if isinstance(layer, Embedding):
-            masked = layer.mask_zero
-        masked = masked or hasattr(layer, "mask_value")  # of Masking
+        if isinstance(layer, (Embedding, Masking)):
+            masked = layer._finds_lengths
         if not masked:
             continue
-        blind = isinstance(layer, (Conv1D, MaxPooling1D, GlobalMaxPooling1D))
+        blind = isinstance(layer, BLIND)
         if blind or (isinstance(layer, Recurrent) and _shifts(layer)):
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
-                f"layer {layer.name!r}: after mask_zero=True or Masking, Keras' {what} treats "
-                f"padding as data, which lstmcore never does; {remedy}"
+                f"layer {layer.name!r}: after a mask, Keras' {what} treats padding as "
+                f"data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)
         if ends or (isinstance(layer, Recurrent) and not layer.return_sequences):

@@ -5,23 +5,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstmcore._typing import CellActivation
-from lstmcore.config import Activation, LSTMConfig
+from lstmcore.config import Activation as CellFunction
+from lstmcore.config import LSTMConfig
 from lstmcore.convert._keras_options import CELL_ACTIVATIONS
 from lstmcore.convert._strict import refuse_options
 from lstmcore.layers import (
     LSTM,
     RNN,
+    Activation,
+    AveragePooling1D,
+    BatchNormalization,
     Bidirectional,
     Conv1D,
     Dense,
     Dropout,
     Embedding,
+    Flatten,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
     LayerNormalization,
     LSTMCell,
+    Masking,
     MaxPooling1D,
+    Normalization,
+    Permute,
+    RepeatVector,
+    Rescaling,
+    Reshape,
+    SpatialDropout1D,
     TimeDistributed,
 )
 from lstmcore.layers.recurrent import Recurrent
@@ -150,8 +163,10 @@ def _embedding(layer: Embedding) -> list[Part]:
     return _plain(layer, "Embedding", arguments, weights=("embeddings",))
 
 
-def _normalization(layer: LayerNormalization) -> list[Part]:
+def _normalization(layer: LayerNormalization | BatchNormalization) -> list[Part]:
+    averages = ("momentum", "moving_mean_initializer", "moving_variance_initializer")
     arguments = {
+        **{name: getattr(layer, name) for name in averages if hasattr(layer, name)},
         "epsilon": layer.epsilon,
         "center": layer.center,
         "scale": layer.scale,
@@ -163,20 +178,51 @@ def _normalization(layer: LayerNormalization) -> list[Part]:
         "gamma_constraint": _limit(layer.gamma_constraint, 0),
     }
     weights = tuple(spec.name for spec in layer.weight_specs())
-    return _plain(layer, "LayerNormalization", arguments, weights=weights)
+    return _plain(layer, type(layer).__name__, arguments, weights=weights)
 
 
-def _dropout(layer: Dropout) -> list[Part]:
-    return _plain(layer, "Dropout", {"rate": layer.rate, "seed": layer.seed})
+def _same(*names: str) -> Callable[[Layer], list[Part]]:
+    """Describe layers without weights whose options `names` are the same in Keras."""
+
+    def describe(layer: Layer) -> list[Part]:
+        return _plain(layer, type(layer).__name__, {name: getattr(layer, name) for name in names})
+
+    return describe
 
 
-def _max_pooling(layer: MaxPooling1D) -> list[Part]:
-    names = ("pool_size", "strides", "padding")
-    return _plain(layer, "MaxPooling1D", {name: getattr(layer, name) for name in names})
+def _activation_layer(layer: Activation) -> list[Part]:
+    if layer.alpha is None:
+        return _plain(layer, "Activation", {"activation": layer.activation})
+    if layer.activation not in WITH_ALPHA:
+        raise ValueError(f"alpha: Keras has no {layer.activation} with one, got {layer.alpha}")
+    kind, name = WITH_ALPHA[layer.activation]
+    return _plain(layer, kind, {name: layer.alpha})
 
 
-def _pooling(layer: Layer) -> list[Part]:
-    return _plain(layer, type(layer).__name__, {})
+WITH_ALPHA = {"elu": ("ELU", "alpha"), "leaky_relu": ("LeakyReLU", "negative_slope")}
+"""Keras' layers for activations with a parameter, and its name there."""
+
+
+def _noise(layer: GaussianNoise) -> list[Part]:
+    if layer.stddev > 1:
+        raise ValueError(f"stddev: Keras' GaussianNoise has at most 1, got {layer.stddev}")
+    return _same("stddev", "seed")(layer)
+
+
+def _spatial_dropout(layer: SpatialDropout1D) -> list[Part]:
+    part = _same("rate", "seed")(layer)[0]
+
+    def make(keras: Any, common: dict[str, Any]) -> Any:
+        # Its constructor does not take `trainable`, which no weight depends on.
+        return part.make(keras, {name: common[name] for name in common if name != "trainable"})
+
+    return [Part(part.kind, (), make)]
+
+
+def _scaling(layer: Normalization) -> list[Part]:
+    arguments = {name: getattr(layer, name) for name in ("axis", "mean", "variance", "invert")}
+    weights = tuple(spec.name for spec in layer.weight_specs())
+    return _plain(layer, "Normalization", arguments, weights=weights)
 
 
 def _time_distributed(layer: TimeDistributed) -> list[Part]:
@@ -232,7 +278,7 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
 ACTIVATION_NAMES = ("gate_activation", "cell_activation", "output_activation")
 
 
-def _activation(value: CellActivation | Activation, name: str) -> Any:
+def _activation(value: CellActivation | CellFunction, name: str) -> Any:
     """Return Keras' name; if it has none, an error when a Keras layer is made, not for weights."""
     for known, ours in CELL_ACTIVATIONS.items():
         config = LSTMConfig(1, 1, gate_activation=ours)
@@ -291,9 +337,10 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
             "go_backwards": layer.go_backwards and index == 0,
             "stateful": layer.stateful,
         }
-        mode = "concat" if not last else getattr(layer, "merge_mode", "concat")
-        as_cell = isinstance(inner, RNN)
-        make = _maker(arguments, mode if bidirectional else None, as_cell, inner, cell)
+        options: dict[str, Any] | None = None
+        if isinstance(layer, Bidirectional):
+            options = {"merge_mode": layer.merge_mode if last else "concat"}
+        make = _maker(arguments, options, isinstance(inner, RNN), inner, cell)
         suffix = f"_l{index}"
         if bidirectional:
             places = (
@@ -311,22 +358,24 @@ WALK = ("return_sequences", "return_state", "go_backwards", "stateful")
 
 
 def _maker(
-    arguments: dict[str, Any], mode: str | None, as_cell: bool, inner: Layer, step: LSTMCell
+    arguments: dict[str, Any],
+    both: dict[str, Any] | None,
+    as_cell: bool,
+    inner: Layer,
+    step: LSTMCell,
 ) -> Callable[[Any, dict[str, Any]], Any]:
-    """Return a function that makes a Keras LSTM, or with a `mode` a Bidirectional of it."""
+    """Return a function that makes a Keras LSTM, or with options `both` a Bidirectional of it."""
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
         given = {name: _object(keras, value) for name, value in arguments.items()}
-        own = _inner(inner, common) if mode else common
+        own = common if both is None else _inner(inner, common)
         if as_cell:
             walk = {name: given.pop(name) for name in WALK}
             cell = keras.layers.LSTMCell(**given, **_inner(step, common))
             layer = keras.layers.RNN(cell, **walk, **own)
         else:
             layer = keras.layers.LSTM(**given, **own)
-        if mode is None:
-            return layer
-        return keras.layers.Bidirectional(layer, merge_mode=mode, **common)
+        return layer if both is None else keras.layers.Bidirectional(layer, **both, **common)
 
     return make
 
@@ -360,18 +409,32 @@ def _rnn(layer: RNN) -> list[Part]:
     return [Part("RNN", tuple(places), make)]
 
 
+_POOLING = _same("pool_size", "strides", "padding")
+
 _PARTS: dict[type, Callable[[Any], list[Part]]] = {
+    Activation: _activation_layer,
+    AveragePooling1D: _POOLING,
+    BatchNormalization: _normalization,
     Bidirectional: _bidirectional,
     Conv1D: _convolution,
     Dense: _dense,
-    Dropout: _dropout,
+    Dropout: _same("rate", "seed"),
     Embedding: _embedding,
-    GlobalAveragePooling1D: _pooling,
-    GlobalMaxPooling1D: _pooling,
+    Flatten: _same(),
+    GaussianNoise: _noise,
+    GlobalAveragePooling1D: _same(),
+    GlobalMaxPooling1D: _same(),
     LSTM: _stack,
     LSTMCell: _cell,
     LayerNormalization: _normalization,
-    MaxPooling1D: _max_pooling,
+    Masking: _same("mask_value"),
+    MaxPooling1D: _POOLING,
+    Normalization: _scaling,
+    Permute: _same("dims"),
     RNN: _rnn,
+    RepeatVector: _same("n"),
+    Rescaling: _same("scale", "offset"),
+    Reshape: _same("target_shape"),
+    SpatialDropout1D: _spatial_dropout,
     TimeDistributed: _time_distributed,
 }

@@ -13,6 +13,9 @@ from lstmcore._typing import Array
 from lstmcore.convert._strict import Tensor, tensor
 
 PICKLED = (".pt", ".pth", ".bin")
+COUNTER = "num_batches_tracked"
+"""A BatchNorm's count of its training steps, an integer that is no weight."""
+
 SAFE_NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -36,7 +39,15 @@ def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
             "source: expected a PyTorch module, a state dict or the path of one, got "
             f"{_checks.describe(source)}"
         )
-    return {name: tensor(value, name) for name, value in _reached(source, prefixes).items()}
+    return {
+        name: tensor(value, name)
+        for name, value in _reached(source, prefixes).items()
+        if not _counts(name)
+    }
+
+
+def _counts(name: str) -> bool:
+    return name.rpartition(".")[2] == COUNTER
 
 
 def import_torch() -> Any:
@@ -100,6 +111,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118
+                if _counts(name):
+                    continue
                 part = file.get_slice(name)
                 kind = SAFE_NAMES.get(part.get_dtype(), part.get_dtype())
                 found[name] = Tensor(

@@ -10,10 +10,14 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.layers import (
     LSTM,
+    Activation,
+    BatchNormalization,
     Bidirectional,
     Conv1D,
     Dense,
+    Dropout,
     Embedding,
+    Flatten,
     Layer,
     LayerNormalization,
     TimeDistributed,
@@ -65,14 +69,23 @@ def places_of(layer: Layer) -> list[Place]:
         return places
     if isinstance(layer, Embedding):
         return [Place("embeddings", ("weight",), shapes["embeddings"])]
-    if isinstance(layer, LayerNormalization):
+    if isinstance(layer, (BatchNormalization, LayerNormalization)):
         if "beta" in shapes and "gamma" not in shapes:
-            raise ValueError(f"layer {layer.name!r}: PyTorch has no LayerNorm with a bias alone")
-        names = {"gamma": "weight", "beta": "bias"}
-        return [Place(name, (names[name],), shape) for name, shape in shapes.items()]
+            norm = kind.removesuffix("alization")
+            raise ValueError(f"layer {layer.name!r}: PyTorch has no {norm} with a bias alone")
+        return [Place(name, (NORMS[name],), shape) for name, shape in shapes.items()]
     if isinstance(layer, Recurrent):
         return _recurrent(layer, shapes)
     raise ValueError(f"layer {layer.name!r}: PyTorch's tensors have no form for a {kind}")
+
+
+NORMS = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+"""What PyTorch calls the weights of normalizations."""
 
 
 def _recurrent(layer: Recurrent, shapes: dict[str, tuple[int, ...]]) -> list[Place]:
@@ -94,7 +107,9 @@ BIASES = ("bias_ih", "bias_hh")
 
 
 def build(module: Any, dtype: str, training: bool) -> Layer:
-    """Make a built layer like a module, with initial values, for training or inference alone.
+    """Make a layer like a module, with initial values, for training or inference alone.
+
+    It is built unless it has no weights.
 
     Raises
     ------
@@ -108,6 +123,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
         (nn.Embedding, _embedding),
         (nn.Conv1d, _convolution),
         (nn.LayerNorm, _normalization),
+        (nn.BatchNorm1d, _batch_normalization),
     ]
     for kind, make in makers:
         if isinstance(module, kind) and type(module).forward is kind.forward:
@@ -117,7 +133,12 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
             layer.trainable = _is_trained(module, training)
             layer._build_alone(shape, dtype)
             return layer
-    expected = ", ".join(f"nn.{kind.__name__}" for kind, _ in makers)
+    for name, make_plain in _WITHOUT_WEIGHTS.items():
+        kind = getattr(nn, name)
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            return make_plain(module)
+    names = [*(kind.__name__ for kind, _ in makers), *_WITHOUT_WEIGHTS]
+    expected = ", ".join(f"nn.{name}" for name in names)
     raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")
 
 
@@ -207,6 +228,62 @@ def _normalization(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
         epsilon=module.eps, center=module.bias is not None, scale=module.weight is not None
     )
     return layer, (None, None, *module.normalized_shape)
+
+
+def _batch_normalization(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    refuse(module, track_running_stats=True)
+    if module.momentum is None:
+        raise ValueError("module: BatchNormalization has moving averages, got momentum=None")
+    layer = BatchNormalization(
+        momentum=1.0 - module.momentum,
+        epsilon=module.eps,
+        center=module.affine,
+        scale=module.affine,
+    )
+    return layer, (None, None, module.num_features)
+
+
+def _function(activation: Any, alpha: str | None = None, **expected: Any) -> Callable[[Any], Layer]:
+    """Make an `Activation`; `alpha` is the module's name of its parameter."""
+
+    def make(module: Any) -> Layer:
+        refuse(module, **expected)
+        return Activation(activation, alpha=None if alpha is None else getattr(module, alpha))
+
+    return make
+
+
+def _softmax(module: Any) -> Layer:
+    if module.dim not in (-1, 2):
+        raise ValueError(f"module: a softmax here is over the last axis, got dim={module.dim}")
+    return Activation("softmax")
+
+
+def _flatten(module: Any) -> Layer:
+    refuse(module, start_dim=1, end_dim=-1)
+    return Flatten()
+
+
+_WITHOUT_WEIGHTS: dict[str, Callable[[Any], Layer]] = {
+    "Dropout": lambda module: Dropout(module.p),
+    "Flatten": _flatten,
+    "ReLU": _function("relu"),
+    "Tanh": _function("tanh"),
+    "Sigmoid": _function("sigmoid"),
+    "Softmax": _softmax,
+    "ELU": _function("elu", "alpha"),
+    "SELU": _function("selu"),
+    "GELU": _function("gelu", approximate="none"),
+    "SiLU": _function("silu"),
+    "Hardswish": _function("hard_silu"),
+    "Softplus": _function("softplus", beta=1, threshold=20),
+    "Softsign": _function("softsign"),
+    "LeakyReLU": _function("leaky_relu", "negative_slope"),
+    "Hardsigmoid": _function("hard_sigmoid"),
+    "ReLU6": _function("relu6"),
+    "Mish": _function("mish"),
+}
+"""Modules without weights, whose shapes become known when the layer is first called."""
 
 
 def refuse(module: Any, **expected: Any) -> None:

@@ -276,6 +276,9 @@ def to_keras(
             variables[address + place.address].assign(
                 np.array(value.T if place.turned else value, order="C")
             )
+    for one in made:
+        if hasattr(one, "finalize_state"):  # a Normalization computes with copies of its variables
+            one.finalize_state()
     if target is not None:
         warn_of_infinite(model.weights)
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
@@ -397,7 +400,8 @@ def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: b
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
     last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    layer._build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
+    inner = shape[1:-1] if layer._needs_steps else (None,) * len(shape[1:-1])
+    layer._build_alone((None, *inner, *last)[-len(shape) :], kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None

@@ -186,7 +186,8 @@ def load_torch(
     ----------
     target : Layer or Sequential
         One of `LSTM`, `RNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`, `LayerNormalization`,
-        or `TimeDistributed` of these, or a model of such layers and of layers without weights.
+        `BatchNormalization`, or `TimeDistributed` of these, or a model of such layers and of layers
+        without weights.
     source : module, mapping of str to tensor or ndarray, or path
         See `from_torch`.
     names : str, or mapping of str to str
@@ -289,11 +290,13 @@ def save_torch(
 
 
 def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Layer:
-    """Make a built layer from a PyTorch module, with its weights.
+    """Make a layer from a PyTorch module, built if it has weights, with these.
 
     Parameters
     ----------
-    module : nn.LSTM, nn.Linear, nn.Embedding, nn.Conv1d or nn.LayerNorm
+    module : nn.Module
+        ``nn.LSTM``, ``Linear``, ``Embedding``, ``Conv1d``, ``LayerNorm`` or ``BatchNorm1d``;
+        ``Dropout``, ``Flatten``, or an activation such as ``nn.GELU``.
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False:
         `padding_idx` and `scale_grad_by_freq` of an ``nn.Embedding``, which affect only gradients,
@@ -303,9 +306,10 @@ def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Lay
     Returns
     -------
     Layer
-        `LSTM` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`, `Conv1D` or
-        `LayerNormalization`. Arrays here are batch first and features last, even for `Conv1D`, for
-        which PyTorch has the features second.
+        `LSTM` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`, `Conv1D`,
+        `LayerNormalization`, `BatchNormalization`, `Dropout`, `Flatten` or `Activation`. Arrays
+        here are batch first and features last, even for `Conv1D`, `BatchNormalization` and
+        `Flatten`, for which PyTorch has the features second.
 
     Raises
     ------
@@ -319,7 +323,8 @@ def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Lay
         raise TypeError(f"module: expected a PyTorch module, got {_checks.describe(module)}")
     kinds = {entry.dtype for entry in read_state(module.state_dict()).values()}
     layer = build(module, kinds.pop() if len(kinds) == 1 else "float32", training)
-    load_torch(layer, module)
+    if layer.parameters is not None:
+        load_torch(layer, module)
     return layer
 
 

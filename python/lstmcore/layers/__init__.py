@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from lstmcore._suggest import public
+from lstmcore.layers.activation import Activation
 from lstmcore.layers.attention import Attention
 from lstmcore.layers.base import Layer
+from lstmcore.layers.batch_normalization import BatchNormalization
 from lstmcore.layers.bidirectional import Bidirectional
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.convolution import Conv1D
@@ -13,20 +15,34 @@ from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM
+from lstmcore.layers.masking import Masking
+from lstmcore.layers.noise import GaussianNoise, SpatialDropout1D
 from lstmcore.layers.normalization import LayerNormalization
-from lstmcore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from lstmcore.layers.pooling import (
+    AveragePooling1D,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    MaxPooling1D,
+)
+from lstmcore.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from lstmcore.layers.residual import Residual
 from lstmcore.layers.rnn import RNN
+from lstmcore.layers.scaling import Normalization, Rescaling
 from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "Activation",
     "Attention",
+    "AveragePooling1D",
+    "BatchNormalization",
     "Bidirectional",
     "Conv1D",
     "Dense",
     "Dropout",
     "Embedding",
+    "Flatten",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
     "Input",
@@ -34,9 +50,16 @@ __all__ = [
     "LSTMCell",
     "Layer",
     "LayerNormalization",
+    "Masking",
     "MaxPooling1D",
+    "Normalization",
+    "Permute",
     "RNN",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
     "Residual",
+    "SpatialDropout1D",
     "TextVectorization",
     "TimeDistributed",
 ]

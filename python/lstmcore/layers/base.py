@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
-from lstmcore.layers.switches import SWITCHES
+from lstmcore.layers.switches import SWITCHES, follow_trainable, frozen_weights
 
 __all__ = ["Layer"]
 
@@ -45,6 +45,16 @@ class Layer(Configurable):
 
     seed: int | None = None
     """Seeds initial values and randomness in training; None: the model's seed is used."""
+
+    @property
+    def _needs_steps(self) -> bool:
+        """Whether the number of steps must be known when the layer is built."""
+        return False
+
+    @property
+    def _finds_lengths(self) -> bool:
+        """Whether `lengths_of` reads from the inputs where each row ends."""
+        return False
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._held_by: str | None = None  # the class of the model or layer that it is in
@@ -463,16 +473,19 @@ class Layer(Configurable):
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row. Later steps may hold anything.
         training : bool, default False
-            Whether dropout is applied.
+            Whether to compute as in training: with dropout, noise and statistics of the batch.
         seed : int, default 0
-            Seeds the dropout masks.
+            Seeds what is random.
 
         Returns
         -------
         ndarray
         """
         array, valid = self._prepare_call(inputs, lengths)
-        return self.forward(array, valid, training, seed)[0]
+        outputs = self.forward(array, valid, training, seed)[0]
+        if training and self.parameters is not None:
+            self.parameters.settle()
+        return outputs
 
     def _prepare_call(
         self, inputs: Any, lengths: Any, mask: Any = None
@@ -502,6 +515,8 @@ class Layer(Configurable):
             array = intake.floats(given, "inputs", dtype, valid)
         if self.input_shape is None:
             open_axes: Shape = (None,) * array.ndim
+            if self._needs_steps:
+                open_axes = (None, *array.shape[1:])
             ids = self.input_kind == "ids"
             shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
             try:
@@ -566,27 +581,3 @@ HOW_TO_REUSE = (
     "the other model with pop()"
 )
 """What an error advises about a layer that cannot be in two models."""
-
-
-def lowest_trained(layers: Sequence[Layer]) -> int:
-    """Return the index of the first of `layers` that trains, or their number if none does.
-
-    No backward need be computed below it.
-    """
-    for place, layer in enumerate(layers):
-        if layer._trains:
-            return place
-    return len(layers)
-
-
-def frozen_weights(layers: Iterable[Layer]) -> set[str]:
-    """Return the names in the parameters of all weights that one of `layers` freezes."""
-    return {name for layer in layers for name in layer._frozen_weights()}
-
-
-def follow_trainable(parameters: Parameters, layers: Callable[[], Iterable[Layer]]) -> None:
-    """Tell `parameters` which weights `layers` freeze, unless no layer has changed since."""
-    now = SWITCHES.now  # read first, so that a change in the meantime is noticed
-    if parameters.followed != now:
-        parameters.freeze(frozen_weights(layers()))
-        parameters.followed = now

@@ -1,9 +1,11 @@
 """The layer `Bidirectional`."""
 
+from typing import Any
+
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array, MergeMode, choices
+from lstmcore._typing import Array, ArrayLike, MergeMode, choices
 from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.recurrent import Context, Recurrent
@@ -19,8 +21,11 @@ class Bidirectional(Recurrent):
     ----------
     layer : LSTM or RNN
         Options of both directions; its own weights are not used.
-    merge_mode : {"concat", "sum", "mul", "ave"}, default "concat"
-        How the two outputs are combined. Between stacked layers they are always concatenated.
+    merge_mode : {"concat", "sum", "mul", "ave"} or None, default "concat"
+        How the two outputs are combined. Between stacked layers they are always concatenated. None:
+        they are not; a call of the layer on its own returns ``(ahead, back)``, or ``(ahead, back,
+        h, c)`` with ``return_state=True``. Models, `Residual` and `TimeDistributed` do not accept
+        it.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -30,7 +35,14 @@ class Bidirectional(Recurrent):
 
     Notes
     -----
-    Without `return_sequences` the output combines h of each direction after its own last step.
+    Without `return_sequences` the output combines h of each direction after its own last step. The
+    outputs of the second direction are in the order of the input. With `merge_mode` None, `forward`
+    and `backward` have the two outputs side by side, as with "concat".
+
+    With a `stateful` layer, each direction begins where the same direction ended in the batch
+    before, as in Keras: the second one at the end of a sequence, from its state at the beginning of
+    the earlier sequence.
+
     Weights: as in `LSTM`, those of the second direction with the suffix ``_reverse``.
     """
 
@@ -41,7 +53,7 @@ class Bidirectional(Recurrent):
     def __init__(
         self,
         layer: Recurrent,
-        merge_mode: MergeMode = "concat",
+        merge_mode: MergeMode | None = "concat",
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -53,10 +65,6 @@ class Bidirectional(Recurrent):
             raise ValueError(
                 "layer: expected go_backwards=False, since Bidirectional walks in both directions"
             )
-        if layer.stateful:
-            raise ValueError(
-                "layer: expected stateful=False, since the second direction begins at the end"
-            )
         super().__init__(
             layer.cells,
             layer._between,
@@ -67,20 +75,55 @@ class Bidirectional(Recurrent):
             trainable=trainable,
             recompute=layer.recompute,
             share_recurrent=layer.share_recurrent,
+            stateful=layer.stateful,
         )
         layer._frozen_by = "Bidirectional"
         self.layer = layer
         if not trainable:
             self.trainable = False  # for the layer, too
-        self.merge_mode = _checks.choice(merge_mode, "merge_mode", choices(MergeMode))
+        self.merge_mode = (
+            None
+            if merge_mode is None
+            else _checks.choice(merge_mode, "merge_mode", choices(MergeMode))
+        )
 
     @property
     def output_size(self) -> int:
-        """Width of the output."""
-        return 2 * self.state_size if self.merge_mode == "concat" else self.state_size
+        """Width of the output; with `merge_mode` None that of both outputs together."""
+        return 2 * self.state_size if self._side_by_side else self.state_size
+
+    @property
+    def _side_by_side(self) -> bool:
+        return self.merge_mode in (None, "concat")
+
+    def __call__(
+        self,
+        inputs: ArrayLike,
+        *,
+        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Any:
+        """Apply the layer to an array; with `merge_mode` None two outputs; see `Recurrent`."""
+        found = super().__call__(
+            inputs,
+            initial_state=initial_state,
+            lengths=lengths,
+            reset=reset,
+            mask=mask,
+            training=training,
+            seed=seed,
+        )
+        if self.merge_mode is not None:
+            return found
+        y, *states = found if self.return_state else (found,)
+        return (y[..., : self.state_size], y[..., self.state_size :], *states)
 
     def _merge(self, y: Array, lengths: Array | None) -> Array:
-        if self.merge_mode == "concat":
+        if self._side_by_side:
             return y
         ahead, back = y[..., : self.state_size], y[..., self.state_size :]
         if self.merge_mode == "mul":
@@ -89,7 +132,7 @@ class Bidirectional(Recurrent):
         return np.asarray(total if self.merge_mode == "sum" else total / 2)
 
     def _split(self, context: Context, dy: Array) -> Array:
-        if self.merge_mode == "concat":
+        if self._side_by_side:
             return dy
         if self.merge_mode == "mul":
             ahead, back = context.y[..., : self.state_size], context.y[..., self.state_size :]

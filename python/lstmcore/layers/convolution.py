@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from lstmcore import _checks, _core, constraints, regularizers
 from lstmcore._typing import Array, InitializerName, LayerActivation, Padding, Shape, choices
+from lstmcore.layers import functions
 from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.pooling import windows_of
@@ -14,7 +17,8 @@ __all__ = ["Conv1D"]
 class _Context(NamedTuple):
     inputs: Array
     lengths: Array | None
-    outputs: Array
+    values: Array
+    """What the engine returned: outputs, or what the rest of the activation is applied to."""
     activation: str
 
 
@@ -37,8 +41,8 @@ class Conv1D(KernelLayer):
         window looks ahead.
     dilation_rate : int, default 1
         Steps from one element of a window to the next.
-    activation : {"linear", "relu", "tanh", "sigmoid", "softmax"}, optional
-        None is "linear".
+    activation : str, optional
+        A name that `Activation` takes; None is "linear".
     use_bias : bool, default True
         Whether a bias is added.
     kernel_initializer, bias_initializer : str
@@ -132,21 +136,27 @@ class Conv1D(KernelLayer):
         self, inputs: Array, lengths: Array | None, activation: str
     ) -> tuple[Array, Array | None, _Context]:
         kernel, bias = self._weights["kernel"], self._weights.get("bias")
-        outputs = _core.conv1d_forward(inputs, lengths, kernel, bias, *self._windows, activation)
+        within, rest = functions.split(activation)
+        values = _core.conv1d_forward(inputs, lengths, kernel, bias, *self._windows, within)
         valid = None if lengths is None else self.output_lengths(lengths)
-        return outputs, valid, _Context(inputs, lengths, outputs, activation)
+        outputs = values if rest is None else rest.value(values)
+        if rest is not None and valid is not None and not rest.keeps_zero:
+            outputs[np.arange(outputs.shape[1]) >= valid[:, None]] = 0
+        return outputs, valid, _Context(inputs, lengths, values, activation)
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
         self._follow_trainable()
+        within, rest = functions.split(context.activation)
+        dvalues = dy if rest is None else rest.pullback(context.values, dy)
         return _core.conv1d_backward(
             context.inputs,
             context.lengths,
             self._weights["kernel"],
-            context.outputs,
-            dy,
+            context.values,
+            dvalues,
             *self._windows,
-            context.activation,
+            within,
             need_x,
             self.gradient_place("kernel"),
             self.gradient_place("bias"),

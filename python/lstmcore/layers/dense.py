@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
 from lstmcore._typing import Array, InitializerName, LayerActivation, Shape
+from lstmcore.layers import functions
 from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 
@@ -12,7 +13,8 @@ __all__ = ["Dense"]
 
 class _Context(NamedTuple):
     inputs: Array
-    outputs: Array
+    values: Array
+    """What the engine returned: outputs, or what the rest of the activation is applied to."""
     activation: str
 
 
@@ -23,8 +25,8 @@ class Dense(KernelLayer):
     ----------
     units : int
         U, the width of the output.
-    activation : {"linear", "relu", "tanh", "sigmoid", "softmax"}, optional
-        None is "linear".
+    activation : str, optional
+        A name that `Activation` takes; None is "linear".
     use_bias : bool, default True
         Whether a bias is added.
     kernel_initializer, bias_initializer : str
@@ -91,19 +93,25 @@ class Dense(KernelLayer):
     ) -> tuple[Array, Array | None, _Context]:
         rows = inputs.reshape(-1, self._width)
         kernel, bias = self._weights["kernel"], self._weights.get("bias")
-        outputs = _core.dense_forward(rows, kernel, bias, activation)
+        within, rest = functions.split(activation)
+        values = _core.dense_forward(rows, kernel, bias, within)
+        outputs = values if rest is None else rest.value(values)
         shaped = outputs.reshape((*inputs.shape[:-1], self.units))
-        return shaped, lengths, _Context(inputs, outputs, activation)
+        return shaped, lengths, _Context(inputs, values, activation)
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
         self._follow_trainable()
+        within, rest = functions.split(context.activation)
+        dvalues = dy.reshape(-1, self.units)
+        if rest is not None:
+            dvalues = rest.pullback(context.values, dvalues)
         dx = _core.dense_backward(
             context.inputs.reshape(-1, self._width),
             self._weights["kernel"],
-            context.outputs,
-            dy.reshape(-1, self.units),
-            context.activation,
+            context.values,
+            dvalues,
+            within,
             need_x,
             self.gradient_place("kernel"),
             self.gradient_place("bias"),

@@ -9,6 +9,7 @@ from lstmcore._typing import Array, InitializerName, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
+from lstmcore.layers.shapes import row_ends
 
 __all__ = ["Embedding"]
 
@@ -66,6 +67,10 @@ class Embedding(Layer):
         )
         self.seed = None if seed is None else _checks.integer(seed, "seed")
 
+    @property
+    def _finds_lengths(self) -> bool:
+        return self.mask_zero
+
     def build(self, input_shape: Shape) -> Shape:
         """Fix the rank of the ids: (N, T), or (N,) without `mask_zero`."""
         self._accept(input_shape, (2,) if self.mask_zero else (1, 2, 3), "(N, T)")
@@ -118,14 +123,11 @@ class Embedding(Layer):
         """
         if not self.mask_zero:
             return lengths
-        given = inputs != 0
-        counts: Array = given.sum(axis=1, dtype=np.int64)
-        steps = np.arange(inputs.shape[1])
-        wrong = np.flatnonzero((given != (steps < counts[:, None])).any(axis=1))
-        if wrong.size:
+        counts, wrong = row_ends(inputs != 0)
+        if wrong is not None:
             raise ValueError(
                 "inputs: with mask_zero=True, id 0 is padding and may appear only at the right end "
-                f"of a row; row {wrong[0]} has another id after a 0; for padding elsewhere pass "
+                f"of a row; row {wrong} has another id after a 0; for padding elsewhere pass "
                 "mask=(x != 0) to fit or predict"
             )
         return counts

@@ -3,14 +3,12 @@
 from typing import Any
 
 from lstmcore import _checks, constraints, regularizers
-from lstmcore._typing import Array, InitializerName, LayerActivation, choices
-from lstmcore.layers import initializers
+from lstmcore._typing import Array, InitializerName, LayerActivation
+from lstmcore.layers import functions, initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["KernelLayer"]
-
-ACTIVATIONS = choices(LayerActivation)
 
 
 class KernelLayer(Layer):
@@ -36,11 +34,10 @@ class KernelLayer(Layer):
         trainable: bool,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        linear = activation is None
         self.activation = (
             self._default_activation
-            if linear
-            else _checks.choice(str(activation), "activation", ACTIVATIONS)
+            if activation is None
+            else functions.canonical(activation, "activation")
         )
         self.last_activation = self.activation
         self.use_bias = _checks.flag(use_bias, "use_bias")

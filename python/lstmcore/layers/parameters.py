@@ -36,6 +36,8 @@ class WeightSpec:
     """The axis or axes of inputs, for `constraint` and for the scales of `quantize`."""
     trainable: bool = True
     """Whether optimizers may ever change it; see also `Layer.trainable`."""
+    rounded: bool = True
+    """Whether `quantize` rounds it, if it is a matrix."""
 
 
 class Parameters:
@@ -59,7 +61,7 @@ class Parameters:
     trained_parts : list of slice
         The trained ranges of the flat arrays; neighbouring weights are joined.
     followed : int or None
-        The count of `SWITCHES` that `frozen` reflects; see `base.follow_trainable`.
+        The count of `SWITCHES` that `frozen` reflects; see `switches.follow_trainable`.
     """
 
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
@@ -76,6 +78,7 @@ class Parameters:
         self._finite: frozenset[str] = frozenset()
         self._unknown_parts = self.trained_parts
         self._locked: str | None = None
+        self._averages: dict[str, tuple[float, Array]] = {}
         self._make_views()
 
     def _make_views(self) -> None:
@@ -181,6 +184,7 @@ class Parameters:
         self._fixed = self._find_fixed()
         self.frozen = self.frozen.intersection(self.specs) | self._fixed
         self.followed, self._finite = None, frozenset()
+        self._averages.clear()
         self._find_parts()
         self._make_views()
         self.touch()
@@ -206,6 +210,30 @@ class Parameters:
     def touch(self) -> None:
         """Note that `values` have changed."""
         self.version += 1
+
+    # ---- weights that are moving averages ------------------------------------------------------
+
+    def note_average(self, name: str, values: Array, momentum: float) -> None:
+        """Note what a forward adds to the weight `name`, an average, at the next `settle`.
+
+        The weight becomes ``momentum * weight + (1 - momentum) * values``; several such notes
+        follow each other.
+        """
+        factor, shift = self._averages.get(name, (1.0, np.zeros(())))
+        moved = momentum * shift + (1.0 - momentum) * values
+        self._averages[name] = (momentum * factor, np.asarray(moved))
+
+    def settle(self) -> None:
+        """Move the averages that were noted: a step has been made."""
+        if self._averages:
+            for name, (factor, shift) in self._averages.items():
+                self._values[name][...] = factor * self._values[name] + shift
+            self._averages.clear()
+            self.touch()
+
+    def forget_averages(self) -> None:
+        """Drop what was noted: the step was not made."""
+        self._averages.clear()
 
     def value(self, name: str) -> Array:
         """Return the view of one weight, writable unless `_lock` was called."""

@@ -8,7 +8,13 @@ from lstmcore import _checks, _core
 from lstmcore._typing import Array, PoolPadding, Shape, choices
 from lstmcore.layers.base import Layer
 
-__all__ = ["GlobalAveragePooling1D", "GlobalMaxPooling1D", "MaxPooling1D", "windows_of"]
+__all__ = [
+    "AveragePooling1D",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "MaxPooling1D",
+    "windows_of",
+]
 
 
 class _Pooling(Layer):
@@ -70,30 +76,8 @@ def windows_of(
     return count
 
 
-class MaxPooling1D(Layer):
-    """The greatest value of each feature in windows over time: (N, T, C) to (N, T', C).
-
-    Parameters
-    ----------
-    pool_size : int, default 2
-        Steps of a window.
-    strides : int, optional
-        Steps from one window to the next; None: `pool_size`.
-    padding : {"valid", "same"}, default "valid"
-        "valid": T' is ``(T - pool_size) // strides + 1``, windows that lie within the sequence.
-        "same": T' is T / strides, rounded up; the steps that windows lack are added at
-        both ends of the sequence, an odd one at its end, and do not count.
-    name : str, optional
-        See `Layer`.
-    trainable : bool, default True
-        See `Layer`.
-
-    Notes
-    -----
-    Each row is treated as if it were alone: T is its length in the formulas of T', and outputs past
-    its T' are zero. NaN is greater than any number; of equal values the first gets the
-    gradient.
-    """
+class _WindowPooling(Layer):
+    """Base of the layers that pool windows over time, with the parameters of `MaxPooling1D`."""
 
     def __init__(
         self,
@@ -124,6 +108,32 @@ class MaxPooling1D(Layer):
     def output_lengths(self, lengths: Array) -> Array:
         """Count the windows of sequences of `lengths`."""
         return _core.window_counts(lengths, self.pool_size, self._step, self.padding, 1)
+
+
+class MaxPooling1D(_WindowPooling):
+    """The greatest value of each feature in windows over time: (N, T, C) to (N, T', C).
+
+    Parameters
+    ----------
+    pool_size : int, default 2
+        Steps of a window.
+    strides : int, optional
+        Steps from one window to the next; None: `pool_size`.
+    padding : {"valid", "same"}, default "valid"
+        "valid": T' is ``(T - pool_size) // strides + 1``, windows that lie within the sequence.
+        "same": T' is T / strides, rounded up; the steps that windows lack are added at
+        both ends of the sequence, an odd one at its end, and do not count.
+    name : str, optional
+        See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
+
+    Notes
+    -----
+    Each row is treated as if it were alone: T is its length in the formulas of T', and outputs past
+    its T' are zero. NaN is greater than any number; of equal values the first gets the
+    gradient.
+    """
 
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
@@ -168,3 +178,101 @@ class GlobalAveragePooling1D(_Pooling):
     def backward(self, context: _AverageContext, dy: Array, need_x: bool = True) -> Array:
         """Divide `dy` among the valid steps."""
         return _core.mean_over_time_backward(context.lengths, dy, context.steps)
+
+
+class _WindowContext(NamedTuple):
+    steps: int
+    lengths: Array | None
+    laid: tuple[int, ...]
+    """Shape of the padded sequences."""
+    places: Array | None
+    """(N, T), where a row's steps are in them; None: at `first` and after it, in all rows."""
+    first: int
+    shares: Array
+    """(N, T', 1), or (1, T', 1) for all rows: 1 / the number of steps of a window."""
+
+
+class AveragePooling1D(_WindowPooling):
+    """The mean of each feature in windows over time: (N, T, C) to (N, T', C).
+
+    Parameters
+    ----------
+    pool_size : int, default 2
+        Steps of a window.
+    strides : int, optional
+        Steps from one window to the next; None: `pool_size`.
+    padding : {"valid", "same"}, default "valid"
+        As in `MaxPooling1D`. Steps that "same" adds do not count: a window's sum is divided by the
+        number of its steps that are in the sequence.
+    name : str, optional
+        See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
+
+    Notes
+    -----
+    Each row is treated as if it were alone: T is its length in the formulas of T', and outputs past
+    its T' are zero.
+    """
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, _WindowContext]:
+        """Take the means; see `Layer.forward`."""
+        rows, steps, width = inputs.shape
+        own = np.array([steps], np.int64) if lengths is None else lengths
+        counts = self.output_lengths(own)
+        windows = int(self.output_lengths(np.array([steps], np.int64))[0])
+        covered = (windows - 1) * self._step + self.pool_size
+        before = self._before(own, counts)
+        size = max(covered, int(before.max(initial=0)) + steps)
+        laid = np.zeros((rows, size, width), inputs.dtype)
+        inside = np.zeros((len(own), size), inputs.dtype)
+        valid = np.arange(steps) < own[:, None]
+        places = None
+        if lengths is None:
+            first = int(before[0])
+            laid[:, first : first + steps] = inputs
+            inside[:, first : first + steps] = 1
+        else:
+            first, places = 0, before[:, None] + np.arange(steps)
+            across = np.arange(rows)[:, None]
+            laid[across, places] = np.where(valid[..., None], inputs, inputs.dtype.type(0))
+            inside[across, places] = valid
+        totals, found = self._sums(laid, windows), self._sums(inside[..., None], windows)
+        there = np.arange(windows) < counts[:, None]
+        shares = np.where(there[..., None], 1 / np.maximum(found, 1), 0).astype(inputs.dtype)
+        context = _WindowContext(steps, lengths, laid.shape, places, first, shares)
+        return totals * shares, None if lengths is None else counts, context
+
+    def backward(self, context: _WindowContext, dy: Array, need_x: bool = True) -> Array:
+        """Divide `dy` among the steps of each window."""
+        parts = np.where(context.shares > 0, dy * context.shares, dy.dtype.type(0))
+        laid = np.zeros(context.laid, dy.dtype)
+        for span in self._spans(dy.shape[1]):
+            laid[:, span] += parts
+        if context.places is None or context.lengths is None:
+            return laid[:, context.first : context.first + context.steps]
+        dx = laid[np.arange(len(laid))[:, None], context.places]
+        dx[np.arange(context.steps) >= context.lengths[:, None]] = 0
+        return np.asarray(dx)
+
+    def _before(self, lengths: Array, counts: Array) -> Array:
+        """Return the steps that are added before each row, half of what its windows lack."""
+        if self.padding == "valid":
+            return np.zeros_like(lengths)
+        missing = (counts - 1) * self._step + self.pool_size - lengths
+        return np.maximum(np.where(counts > 0, missing, 0), 0) // 2
+
+    def _spans(self, windows: int) -> list[slice]:
+        """List where the first steps of all windows are, their second ones, and so on."""
+        reach = (windows - 1) * self._step + 1
+        places = range(self.pool_size if windows else 0)
+        return [slice(place, place + reach, self._step) for place in places]
+
+    def _sums(self, laid: Array, windows: int) -> Array:
+        """Return the sum of each window, its steps added in order."""
+        total = np.zeros((laid.shape[0], windows, laid.shape[2]), laid.dtype)
+        for span in self._spans(windows):
+            total += laid[:, span]
+        return total

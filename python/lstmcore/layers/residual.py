@@ -11,11 +11,12 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import initializers
-from lstmcore.layers.base import HOW_TO_REUSE, Layer, lowest_trained
+from lstmcore.layers.base import HOW_TO_REUSE, Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.states import parts_of, run_from
+from lstmcore.layers.switches import lowest_trained
 
 __all__ = ["Residual"]
 
@@ -95,6 +96,10 @@ class Residual(Layer):
                 raise ValueError(
                     "layers: expected return_state=False, since it adds a single output"
                 )
+            if getattr(layer, "merge_mode", "") is None:
+                raise ValueError(
+                    "layers: expected a merge_mode, since it adds a single output, got None"
+                )
         self.layers: list[Layer] = list(found)
         for layer in found:
             layer._frozen_by = "Residual"
@@ -125,6 +130,10 @@ class Residual(Layer):
     def _restore_entry(self, name: str, value: Any) -> None:
         """Set ``trainable`` of the projection alone."""
         self._trainable = _checks.flag(value, name)
+
+    @property
+    def _needs_steps(self) -> bool:
+        return any(layer._needs_steps for layer in self.layers)
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width differs from C."""

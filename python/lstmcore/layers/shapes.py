@@ -1,9 +1,11 @@
 """Shapes of inputs, and what an error advises about those that do not fit."""
 
-from lstmcore import _checks
-from lstmcore._typing import Shape
+import numpy as np
 
-__all__ = ["WrongRank", "check_shape", "missing_axes"]
+from lstmcore import _checks
+from lstmcore._typing import Array, Shape
+
+__all__ = ["WrongRank", "check_shape", "missing_axes", "row_ends"]
 
 
 class WrongRank(ValueError):
@@ -43,3 +45,21 @@ def check_shape(shape: tuple[int, ...], expected: Shape) -> None:
         raise ValueError(
             f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
         )
+
+
+def row_ends(valid: Array) -> tuple[Array, int | None]:
+    """Return where the padding of each row begins, if it is at the end of the row.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (N, T)
+
+    Returns
+    -------
+    lengths : ndarray of int64, shape (N,)
+    wrong : int or None
+        The first row in which a valid step follows another kind; None: there is none.
+    """
+    lengths: Array = valid.sum(axis=1, dtype=np.int64)
+    wrong = (valid != (np.arange(valid.shape[1]) < lengths[:, None])).any(axis=1)
+    return lengths, int(wrong.argmax()) if wrong.any() else None

@@ -6,6 +6,7 @@ from typing import Any
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 from lstmcore.layers.base import Layer
+from lstmcore.layers.batch_normalization import BatchNormalization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 
 __all__ = ["TimeDistributed"]
@@ -17,7 +18,8 @@ class TimeDistributed(Layer):
     Parameters
     ----------
     layer : Layer
-        With its weights shared by all steps. `Dense` and `Dropout` work on (N, T, C) by themselves.
+        With its weights shared by all steps. `Dense`, `Dropout`, `BatchNormalization` and others
+        work on (N, T, C) by themselves.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -33,9 +35,16 @@ class TimeDistributed(Layer):
         _checks.instance(layer, Layer, "layer", "a layer")
         if getattr(layer, "return_state", False):
             raise ValueError("layer: expected return_state=False, since a step has one output")
+        if getattr(layer, "merge_mode", "") is None:
+            raise ValueError("layer: expected a merge_mode, since a step has one output, got None")
         if any(getattr(inner, "stateful", False) for inner in layer._layers_within()):
             raise ValueError(
                 "layer: expected stateful=False, since each step is a sequence of its own"
+            )
+        if any(isinstance(inner, BatchNormalization) for inner in layer._layers_within()):
+            raise ValueError(
+                "layer: a BatchNormalization in a TimeDistributed would count padding; it works on "
+                "(N, T, C) by itself, over all valid steps"
             )
         layer._frozen_by = "TimeDistributed"
         self.layer = layer
@@ -51,6 +60,10 @@ class TimeDistributed(Layer):
     def _frozen_weights(self) -> set[str]:
         """Name none, since all belong to the wrapped layer."""
         return set()
+
+    @property
+    def _needs_steps(self) -> bool:
+        return self.layer._needs_steps
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the wrapped layer for one step."""

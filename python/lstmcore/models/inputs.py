@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from lstmcore._intake import Intake
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Shape
+from lstmcore.layers import Masking
+from lstmcore.layers.shapes import row_ends
 from lstmcore.models.layer_stack import LayerStack
 from lstmcore.training.data import Examples, Ragged, Rows, explain_lists, read_inputs, typed
 from lstmcore.training.masks import check_mask, compact
@@ -40,17 +42,48 @@ def read_examples(
 
 
 def _build_and_check(model: LayerStack, inputs: Rows, valid: Array | None) -> Examples:
-    ids = model._network[0].input_kind == "ids"
-    rank = len(inputs.shape)
     with nullcontext() if model.built else model._unchanged_on_error():
         if not model.built:
-            model.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
+            model.build(_shape_for(model, inputs.shape))
+        if not isinstance(inputs, Ragged):
+            valid = _with_own_mask(model, inputs, valid)
         if valid is None or len(valid) == 0:
             return _examples_of(model, inputs)
         assert not isinstance(inputs, Ragged)
         _check_masked(model, inputs, valid)
         examples = _examples_of(model, compact(inputs, valid, "x"))
-        return replace(examples, there=valid)
+        return examples if _has_own_steps(model) else replace(examples, there=valid)
+
+
+def _shape_for(model: LayerStack, shape: tuple[int, ...]) -> Shape:
+    """Return the shape to build a model for, given that of its first inputs.
+
+    The number of steps is left open, unless a layer must know it.
+    """
+    inner = (part for layer in model._network for part in layer._layers_within())
+    if any(part._needs_steps for part in inner):
+        return (None, *shape[1:])
+    ids = model._network[0].input_kind == "ids"
+    return (None,) * len(shape) if ids else (*(None,) * (len(shape) - 1), shape[-1])
+
+
+def _with_own_mask(model: LayerStack, inputs: Array, valid: Array | None) -> Array | None:
+    """Return the mask with the steps left out that a `Masking` finds.
+
+    None if no mask was passed, and lengths can say the same.
+    """
+    first = model._network[0]
+    if not isinstance(first, Masking) or inputs.ndim != 3:  # which is reported with the shape
+        return valid
+    own = first.valid_steps(inputs)
+    if valid is not None:
+        return np.asarray(valid & own)
+    return None if row_ends(own)[1] is None else own
+
+
+def _has_own_steps(model: LayerStack) -> bool:
+    """Return whether the outputs have steps, but not those of x, which a layer has ended."""
+    return len(model.output_shape) > 2 and any(len(shape) < 3 for shape in model._shapes)
 
 
 def _check_masked(model: LayerStack, inputs: Array, valid: Array) -> None:
@@ -62,8 +95,10 @@ def _check_masked(model: LayerStack, inputs: Array, valid: Array) -> None:
                 "mask: with mask_zero=True, id 0 is padding, but the mask says that the one at "
                 f"{tuple(map(int, wrong[0]))} is valid; expected mask & (x != 0)"
             )
+    if len(model.output_shape) < 3 or _has_own_steps(model):
+        return
     steps = np.arange(valid.shape[1] + 1, dtype=np.int64)
-    for layer in model._network if len(model.output_shape) > 2 else []:
+    for layer in model._network:
         if (layer.output_lengths(steps) != steps).any():
             raise ValueError(
                 f"mask: layer {layer.name!r} changes the number of steps, so that outputs do "
@@ -84,7 +119,10 @@ def _examples_of(model: LayerStack, inputs: Rows) -> Examples:
     if not isinstance(inputs, Ragged):
         lengths = first.lengths_of(inputs, None)
         return Examples(inputs, lengths, output_lengths=model._output_lengths)
-    if ids and values.size and not values.all():
+    marked = ids and values.size and not values.all()
+    if isinstance(first, Masking):
+        marked = not first.valid_steps(values[None]).all()
+    if marked:
         lengths = first.lengths_of(inputs.padded(), inputs.lengths)
         assert lengths is not None
         inputs = Ragged(inputs.values, lengths, inputs.starts)

@@ -77,8 +77,8 @@ def _scale_shape(spec: WeightSpec) -> tuple[int, ...]:
 
 
 def is_matrix(spec: WeightSpec) -> bool:
-    """Return whether a weight is stored as integers, as all but vectors are."""
-    return len(spec.shape) > 1
+    """Return whether a weight is stored as integers, as all but vectors and statistics are."""
+    return spec.rounded and len(spec.shape) > 1
 
 
 def check_names(specs: Mapping[str, WeightSpec]) -> None:

@@ -11,13 +11,22 @@ from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, DType, Shape
 from lstmcore.functional import LSTMState
-from lstmcore.layers import Attention, Input, Layer, LSTMCell, TextVectorization
-from lstmcore.layers.base import HOW_TO_REUSE, lowest_trained
+from lstmcore.layers import (
+    Attention,
+    Bidirectional,
+    Input,
+    Layer,
+    LSTMCell,
+    Masking,
+    TextVectorization,
+)
+from lstmcore.layers.base import HOW_TO_REUSE
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
 from lstmcore.layers.shapes import WrongRank, missing_axes
 from lstmcore.layers.states import ModelState, parts_of, run_from
+from lstmcore.layers.switches import lowest_trained
 from lstmcore.models import states
 from lstmcore.models.model import Model
 
@@ -441,6 +450,18 @@ class LayerStack(Model):
         if any(part.stateful for part in states.hidden_parts(layer)):
             raise ValueError(
                 f"layer {layer.name!r}: expected stateful=False, since its forward takes no state"
+            )
+        if any(isinstance(inner, Bidirectional) and inner.merge_mode is None for inner in within):
+            raise ValueError(
+                f"layer {layer.name!r}: merge_mode=None, which returns two outputs, is for calling "
+                "the layer on its own; in a model each layer has one output, such as that of "
+                "'concat'"
+            )
+        below = within[1:] if index == 0 else within
+        if any(isinstance(inner, Masking) for inner in below):
+            raise ValueError(
+                f"layer {layer.name!r}: Masking must come first, since all layers skip the steps "
+                "that it leaves out"
             )
         if layer.input_kind == "text":
             raise ValueError(f"layer {layer.name!r}: TextVectorization must come first")

@@ -57,7 +57,7 @@ def write(
 
     destination = as_path(path)
     check_ending(destination, OWN)
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     version = QUANTIZED_FORMAT if "quantization" in document else FORMAT
     _check_depth(document)
     complete = {"format": version, **document, "checksum": checksum(arrays)}

@@ -25,7 +25,8 @@ def quantize(model: ModelT) -> ModelT:
     All weights but vectors (of LSTM, Dense, Conv1D, Attention, Embedding, and of your own layers)
     become integers from -127 to 127 times a scale: one for each gate row of an LSTM, for each
     output of a kernel, for each entry of a vocabulary. The scale is the largest magnitude of its
-    numbers divided by 127. Biases, gains, peephole weights and other vectors stay as they are.
+    numbers divided by 127. Biases, gains, peephole weights and other vectors stay as they are, and
+    so do the statistics of a `Normalization`.
     Every LSTM's precision becomes ``"int8"``: its inputs and states are quantized step by step,
     too, on machines with a unit for it (see `cpu_info`), and its products are sums of integers.
 

@@ -153,9 +153,9 @@ class Sequential(LayerStack):
         x : array_like
             See `Sequential`.
         training : bool, default False
-            Whether dropout is applied.
+            Whether to compute as in training: with dropout, noise and statistics of the batch.
         seed : int, default 0
-            Of the dropout masks.
+            Of what is random.
 
         Returns
         -------
@@ -164,7 +164,10 @@ class Sequential(LayerStack):
         """
         examples = self._inputs(x)
         batch = examples.batch(slice(None))
-        return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
+        outputs = self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
+        if training:
+            self.parameters.settle()
+        return outputs
 
     def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
         """Compute the inputs of a layer, to inspect what the layer computes from them.

@@ -16,9 +16,14 @@ __all__ = ["check_forwards", "check_names", "check_pairs", "check_reset", "hidde
 
 
 def check_forwards(recurrent: Mapping[str, Recurrent], name: str) -> None:
-    """Raise ValueError, naming the argument `name`, unless all layers walk forwards only."""
+    """Raise ValueError, naming the argument `name`, unless all layers walk forwards only.
+
+    A stateful `Bidirectional` may pass on the state of both directions from batch to batch, as it
+    was asked to, but not from window to window of one sequence, which `tbptt` would mean.
+    """
     for key, layer in recurrent.items():
-        if layer.bidirectional or layer.go_backwards:
+        asked = layer.bidirectional and layer.stateful and name != "tbptt"
+        if (layer.bidirectional or layer.go_backwards) and not asked:
             raise ValueError(
                 f"{name}: layer {key!r} walks from the end of the sequence, so it needs "
                 "all of it at once; expected layers that walk forwards only"

@@ -60,10 +60,12 @@ class Streamed(Examples):
         if len(shape) != rank or not all(shape):
             expected = "(N, T)" if rank == 2 else "(N, T, C)"
             raise ValueError(f"x: expected shape {expected}, none of them 0, got {shape}")
-        if getattr(first, "mask_zero", False):
+        if first._finds_lengths:
+            kind = "mask_zero=True" if rank == 2 else type(first).__name__
+            without = "mask_zero=False" if rank == 2 else "a model without it"
             raise ValueError(
-                f"layer {first.name!r}: mask_zero=True finds lengths from all of x, which is only "
-                "possible in memory; expected an array, or mask_zero=False and weights"
+                f"layer {first.name!r}: {kind} finds lengths from all of x, which is only possible "
+                f"in memory; expected an array, or {without} and weights"
             )
         if not model.built:
             model.build((None,) * rank if rank == 2 else (None, None, shape[2]))

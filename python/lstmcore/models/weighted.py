@@ -14,11 +14,10 @@ from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array, DType, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer, LSTMCell
-from lstmcore.layers.base import follow_trainable
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.states import ModelState
-from lstmcore.layers.switches import SWITCHES
+from lstmcore.layers.switches import SWITCHES, follow_trainable
 
 __all__ = ["Weighted"]
 

@@ -10,29 +10,49 @@ from lstmcore._typing import Shape
 from lstmcore.layers import (
     LSTM,
     RNN,
+    Activation,
     Attention,
+    AveragePooling1D,
+    BatchNormalization,
     Bidirectional,
     Conv1D,
     Dense,
     Dropout,
     Embedding,
+    Flatten,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
     LayerNormalization,
+    Masking,
     MaxPooling1D,
+    Normalization,
+    Permute,
+    RepeatVector,
+    Rescaling,
+    Reshape,
     Residual,
+    SpatialDropout1D,
     TextVectorization,
     TimeDistributed,
 )
 from lstmcore.onnx.export_graph import Flow, Graph, Lengths, own_axes, tensor_type
 from lstmcore.onnx.export_recurrent import add_recurrent
+from lstmcore.onnx.export_shapes import add_flatten, add_permute, add_repeat, add_reshape
+from lstmcore.onnx.export_values import (
+    activate,
+    add_activation,
+    add_batch_normalization,
+    add_masking,
+    add_normalization,
+    add_rescaling,
+    keeps_zero,
+)
 
 __all__ = ["add_layer"]
 
 MAX_AXES = 5
-
-_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
 def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
@@ -67,14 +87,6 @@ def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
     return add(graph, layer, flow, key)
 
 
-def _activate(graph: Graph, name: str, activation: str, axis: int = -1) -> str:
-    if activation == "linear":
-        return name
-    if activation == "softmax":
-        return graph.add("Softmax", name, axis=axis)
-    return graph.add(_ACTIVATIONS[activation], name)
-
-
 def _wider(flow: Flow, width: int) -> Shape:
     return (*flow.shape[:-1], width)
 
@@ -87,12 +99,13 @@ def _dense(graph: Graph, layer: Dense, flow: Flow, key: str | None) -> Flow:
         flow = graph.natural(flow)
     weights = layer.weights
     result = graph.product(flow.name, weights["kernel"], weights.get("bias"))
-    result = _activate(graph, result, layer.activation)
-    zeroed = flow.zeroed and not layer.use_bias and layer.activation in ("linear", "relu", "tanh")
+    result = activate(graph, result, layer.activation)
+    zeroed = flow.zeroed and not layer.use_bias and keeps_zero(layer.activation)
     return flow.moved(result, shape=_wider(flow, layer.units), zeroed=zeroed)
 
 
-def _dropout(graph: Graph, layer: Dropout, flow: Flow, key: str | None) -> Flow:
+def _nothing(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
+    """Add nothing for a layer that acts in training only."""
     return flow
 
 
@@ -126,7 +139,7 @@ def _time_distributed(graph: Graph, layer: TimeDistributed, flow: Flow, key: str
     A layer that works only on the last axis does not need that.
     """
     inner, outer = layer.layer, graph.scope
-    if type(inner) in (Dense, Dropout, LayerNormalization):
+    if type(inner) in (Activation, Dense, Dropout, GaussianNoise, LayerNormalization, Rescaling):
         result = add_layer(graph, inner, flow.moved(flow.name, lengths=None, zeroed=False), None)
         return result.moved(result.name, lengths=flow.lengths)
     flow = graph.natural(flow)
@@ -261,7 +274,7 @@ def _conv1d(graph: Graph, layer: Conv1D, flow: Flow, key: str | None) -> Flow:
             **_padding(pads),
         )
         axes = "NCT"
-    name = _activate(graph, name, layer.activation, axes.index("C"))
+    name = activate(graph, name, layer.activation, axes.index("C"))
     result = Flow(name, axes, shape, lengths)
     return result.moved(graph.filled(result), zeroed=lengths is not None)
 
@@ -283,6 +296,36 @@ def _max_pooling(graph: Graph, layer: MaxPooling1D, flow: Flow, key: str | None)
         axes = "NCT"
     result = Flow(name, axes, shape, lengths)
     return result.moved(graph.filled(result), zeroed=lengths is not None)
+
+
+def _average_pooling(graph: Graph, layer: AveragePooling1D, flow: Flow, key: str | None) -> Flow:
+    size, stride, padding = layer.pool_size, layer._step, layer.padding
+    lengths = _windows(graph, flow.lengths, size, stride, padding, 1)
+    shape = (flow.shape[0], _steps(layer, flow), flow.shape[-1])
+    pads = _same_pads(size, stride, 1) if padding == "same" else (0, 0)
+    cut = flow.lengths is not None and padding == "same"  # windows end with each row
+    if cut or (pads is None and stride > size):
+        totals, counts = (
+            graph.reduce("ReduceSum", _gathered(graph, one, size, stride, 1, 0.0), 2)
+            for one in (flow, _ones(graph, flow))
+        )
+        least = graph.add("Max", counts, graph.number(1.0))
+        name, axes = graph.add("Div", totals, least), "NTC"
+    else:
+        columns = graph.arranged(flow.moved(graph.filled(flow)), "NCT")
+        options = {"kernel_shape": [size], "strides": [stride], **_padding(pads)}
+        name, axes = graph.add("AveragePool", columns, **options), "NCT"
+    result = Flow(name, axes, shape, lengths)
+    return result.moved(graph.filled(result), zeroed=lengths is not None)
+
+
+def _ones(graph: Graph, flow: Flow) -> Flow:
+    """Return a 1 for each step of a flow."""
+    values = graph.arranged(flow, "NTC")
+    ends = graph.add("Slice", graph.add("Shape", values), graph.integers(0), graph.integers(2))
+    whole = graph.add("Concat", ends, graph.integers(1), axis=0)
+    name = graph.add("Expand", graph.number(1.0), whole)
+    return Flow(name, "NTC", (*flow.shape[:2], 1), flow.lengths)
 
 
 def _steps(layer: Layer, flow: Flow) -> int | None:
@@ -369,18 +412,30 @@ def _gathered(
 _Adder = Callable[[Graph, Any, Flow, str | None], Flow]
 
 _LAYERS: dict[type, _Adder] = {
+    Activation: add_activation,
     Attention: _attention,
+    AveragePooling1D: _average_pooling,
+    BatchNormalization: add_batch_normalization,
     Bidirectional: add_recurrent,
     Conv1D: _conv1d,
     Dense: _dense,
-    Dropout: _dropout,
+    Dropout: _nothing,
     Embedding: _embedding,
+    Flatten: add_flatten,
+    GaussianNoise: _nothing,
     GlobalAveragePooling1D: _global_average,
     GlobalMaxPooling1D: _global_max,
     LSTM: add_recurrent,
     LayerNormalization: _layer_normalization,
+    Masking: add_masking,
     MaxPooling1D: _max_pooling,
+    Normalization: add_normalization,
+    Permute: add_permute,
     RNN: add_recurrent,
+    RepeatVector: add_repeat,
+    Rescaling: add_rescaling,
+    Reshape: add_reshape,
     Residual: _residual,
+    SpatialDropout1D: _nothing,
     TimeDistributed: _time_distributed,
 }

@@ -54,7 +54,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
         if lengths is not None:  # a row without valid steps returns its state
             h = _place(graph, all_h, config, count - 1)
     shape = (*flow.shape[:2], layer.output_size) if every else (flow.shape[0], layer.output_size)
-    mode = layer.merge_mode if isinstance(layer, Bidirectional) else "concat"
+    mode = (layer.merge_mode or "concat") if isinstance(layer, Bidirectional) else "concat"
     if not every:
         return Flow(_merged(graph, h, config, mode, 0), "NC", shape)
     merged = _merged(graph, y, config, mode, 1)

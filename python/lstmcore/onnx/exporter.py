@@ -97,10 +97,11 @@ def export(
 
     Notes
     -----
-    Dropout of any kind does nothing at inference and is not exported. With ``mask_zero=True`` the
-    graph counts the ids that are not 0. A graph does not check values: negative ids, which the
-    model would refuse, are looked up from the end of the table, and padding ids in the middle of a
-    row are counted as if they were at its end.
+    Dropout of any kind, and noise, do nothing at inference and are not exported. With
+    ``mask_zero=True`` the graph counts the ids that are not 0, and with `Masking` the steps that
+    are not masked, which are taken to be at the start of each row. A graph does not check values:
+    negative ids, which the model would refuse, are looked up from the end of the table, and padding
+    ids in the middle of a row are counted as if they were at its end.
 
     ``onnx.checker`` checks the model, shapes included, before it is written.
 
@@ -182,10 +183,10 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
     inputs = [_value(graph.unique("x"), kind, _dimensions(shape, "T"))]
     flow = Flow("x", own_axes(len(shape)), shape)
     if lengths:
-        if getattr(first, "mask_zero", False):
+        if first._finds_lengths:
+            marks = "mask_zero=True, whose ids" if ids else "Masking, whose values"
             raise ValueError(
-                "lengths: expected False for a model with mask_zero=True, whose ids mark where a "
-                "row ends"
+                f"lengths: expected False for a model with {marks} mark where a row ends"
             )
         if len(shape) < (2 if ids else 3):
             shown = _checks.show_shape(shape)

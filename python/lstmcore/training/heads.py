@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 
 from lstmcore.layers import (
+    Activation,
+    AveragePooling1D,
     Conv1D,
     Dense,
     Dropout,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
+    Masking,
     MaxPooling1D,
+    RepeatVector,
+    SpatialDropout1D,
     TimeDistributed,
 )
 from lstmcore.training.losses import Loss
@@ -18,7 +24,17 @@ __all__ = ["check_head", "head_of"]
 
 PROBABILITIES = ("sigmoid", "softmax")
 
-_TRANSPARENT = (Dropout, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D)
+_TRANSPARENT = (
+    AveragePooling1D,
+    Dropout,
+    GaussianNoise,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Masking,
+    MaxPooling1D,
+    RepeatVector,
+    SpatialDropout1D,
+)
 """Layers that copy or pool the values of the previous layer, which determines the outputs."""
 
 
@@ -33,10 +49,10 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
             _check_softmax(inner, f"layer {layer.name!r}")
     head = head_of(network)
     name, layer = head.name, _innermost(head)
-    if not isinstance(layer, (Dense, Conv1D)):
+    if not isinstance(layer, (Activation, Dense, Conv1D)):
         return
     kind, where = type(loss).__name__, f"layer {name!r}"
-    units, activation = _units(layer), layer.last_activation
+    units, activation = _units(network), layer.last_activation
     if loss.activation is None:
         return
     if loss.activation == "softmax" and units == 1:
@@ -84,15 +100,22 @@ def _innermost(layer: Layer) -> Layer:
     return layer
 
 
-def _units(layer: Dense | Conv1D) -> int:
-    return layer.units if isinstance(layer, Dense) else layer.filters
+def _units(network: Sequence[Layer]) -> int | None:
+    """Return the width of the last `Dense` or `Conv1D`, if only an `Activation` follows it."""
+    remaining = list(network)
+    while len(remaining) > 1 and isinstance(head_of(remaining), Activation):
+        del remaining[remaining.index(head_of(remaining)) :]
+    layer = _innermost(head_of(remaining)) if remaining else None
+    if isinstance(layer, Dense):
+        return layer.units
+    return layer.filters if isinstance(layer, Conv1D) else None
 
 
 def _check_softmax(layer: Layer, where: str) -> None:
     """Raise ValueError if `layer`, at any place of a network, is a softmax over a single unit."""
     if not isinstance(layer, (Dense, Conv1D)):
         return
-    if layer.last_activation == "softmax" and _units(layer) == 1:
+    if layer.last_activation == "softmax" and _units([layer]) == 1:
         raise ValueError(
             f"{where}: expected several units with softmax, whose shares of a single unit are "
             "always 1, so that nothing is learnt; for two classes use activation='sigmoid', for a "

@@ -104,6 +104,7 @@ def train_step(
     If `guarded`, raise FloatingPointError before the step if the loss or a gradient is not finite.
     """
     compiled, parameters = model.compiled, model.parameters
+    parameters.forget_averages()  # of a step that was refused
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
     outputs, lengths, contexts, after = model._forward_from(
         batch.inputs, batch.lengths, True, seed, compiled.takes_logits, state, batch.reset
@@ -238,8 +239,6 @@ def predict(
     after: ModelState = {}
     outputs: Array | list[Array] | None = None
     ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
-    if ragged:
-        outputs = [np.empty(0)] * len(examples)
     source = InMemory(examples, batch_size, bucket=not stateful)
     for _, rows in with_bar(source.batches(), source.steps, "Predict", verbose):
         batch = examples.batch(rows)
@@ -251,6 +250,8 @@ def predict(
             state = after = end
         elif want_state:
             _put_rows(after, rows, end, len(examples))
+        if outputs is None and ragged and lengths is not None:
+            outputs = [np.empty(0)] * len(examples)
         if isinstance(outputs, list):
             assert lengths is not None
             numbers = range(*rows.indices(len(examples))) if isinstance(rows, slice) else rows

@@ -123,6 +123,7 @@ class Optimizer(Configurable):
             slots = {name: slot[part] for name, slot in self.slots.items()}
             self._step(parameters.values[part], parameters.gradients[part], slots, rate)
         self.iterations += 1
+        parameters.settle()
         parameters.touch()
 
     def _step(

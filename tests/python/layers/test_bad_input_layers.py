@@ -20,7 +20,7 @@ CONSTRUCTORS = {
     "units float": (lambda: layers.LSTM(2.5), TypeError, "units: expected an integer, got 2.5"),
     "units bool": (lambda: layers.Dense(True), TypeError, "units: expected an integer"),
     "units str": (lambda: layers.Dense("4"), TypeError, "units: expected an integer"),
-    "activation": (lambda: layers.Dense(2, activation="gelu"), ValueError, "activation: .*'relu'"),
+    "activation": (lambda: layers.Dense(2, activation="celu"), ValueError, "activation: .*'relu'"),
     "rate 1": (lambda: layers.Dropout(1.0), ValueError, r"rate: expected a number in \[0, 1\)"),
     "rate nan": (lambda: layers.Dropout(float("nan")), ValueError, "rate: expected"),
     "rate str": (lambda: layers.Dropout("0.5"), TypeError, "rate: expected a number"),
@@ -30,7 +30,7 @@ CONSTRUCTORS = {
         "dropout: expected 0 alongside input_dropout=0.2",
     ),
     "merge": (
-        lambda: layers.Bidirectional(layers.LSTM(2), merge_mode=None),
+        lambda: layers.Bidirectional(layers.LSTM(2), merge_mode="both"),
         ValueError,
         "merge_mode: expected one of 'concat'",
     ),

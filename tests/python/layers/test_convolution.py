@@ -510,7 +510,7 @@ CONSTRUCTORS = {
         "dilation_rate: expected an integer of at least 1",
     ),
     "activation": (
-        lambda: layers.Conv1D(2, 3, activation="gelu"),
+        lambda: layers.Conv1D(2, 3, activation="celu"),
         ValueError,
         "activation: expected one of",
     ),

@@ -4,46 +4,9 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from layer_kit import LENGTHS, C, H, N, T, built, check_gradients
 from lstmcore import layers
 from lstmcore.layers.recurrent import reverse_rows
-
-N, T, C, H = 3, 5, 4, 3
-LENGTHS = np.array([5, 2, 0])  # a full row, a short one, an empty one
-
-
-def built(layer, shape):
-    """Build `layer` in float64."""
-    layer(np.zeros(shape))
-    return layer
-
-
-def loss_of(layer, x, lengths, projection):
-    outputs, _, context = layer.forward(x, lengths, True, 7)
-    return float((outputs * projection).sum()), context
-
-
-def check_gradients(layer, x, lengths, rng):
-    """Compare every gradient with central differences, whose error is about 1e-10 in float64."""
-    outputs, out_lengths, _ = layer.forward(x, lengths, True, 7)
-    projection = rng.standard_normal(outputs.shape)
-    if out_lengths is not None:  # steps past a row's length do not count
-        projection[np.arange(outputs.shape[1]) >= out_lengths[:, None]] = 0
-    _, context = loss_of(layer, x, lengths, projection)
-    dx = layer.backward(context, projection)
-    gradients = {name: view.copy() for name, view in layer._gradients.items()}
-    checked = [(x, dx), *((layer._weights[name], gradients[name]) for name in gradients)]
-    step = 1e-6
-    for values, gradient in checked:
-        for place in rng.choice(values.size, min(values.size, 12), replace=False):
-            index = np.unravel_index(place, values.shape)
-            before = values[index]
-            values[index] = before + step
-            above = loss_of(layer, x, lengths, projection)[0]
-            values[index] = before - step
-            below = loss_of(layer, x, lengths, projection)[0]
-            values[index] = before
-            assert gradient[index] == pytest.approx((above - below) / (2 * step), abs=2e-8)
-
 
 RECURRENT = {
     "last": lambda: layers.LSTM(H),

@@ -98,6 +98,23 @@ def test_same_description(maker, name, tmp_path):
     assert documents[0] == documents[1]
 
 
+ONLY_PYTHON = {
+    "Activation",
+    "AveragePooling1D",
+    "BatchNormalization",
+    "Flatten",
+    "GaussianNoise",
+    "Masking",
+    "Normalization",
+    "Permute",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
+    "SpatialDropout1D",
+}
+"""Layers that the reader in C++, which has the same golden files, does not know."""
+
+
 def test_all_layer_classes_are_in_a_golden_file():
     found = set()
     for path in GOLDEN.glob("*_model.safetensors"):
@@ -117,4 +134,4 @@ def test_all_layer_classes_are_in_a_golden_file():
         for name in lc.layers.__all__
         if isinstance(getattr(lc.layers, name), type) and name not in ("Layer", "Input")
     }
-    assert known == found - {"L2"}
+    assert known - ONLY_PYTHON == found - {"L2"}

@@ -510,8 +510,6 @@ def test_bad_states_and_options(data):
     refused(mixed, ValueError, "all recurrent layers .* or none.*not b", lambda m: m.predict(x))
     with pytest.raises(ValueError, match="stateful: expected go_backwards=False"):
         layers.LSTM(H, stateful=True, go_backwards=True)
-    with pytest.raises(ValueError, match="layer: expected stateful=False"):
-        layers.Bidirectional(layers.LSTM(H, stateful=True))
 
 
 def test_a_layer_that_overrides_forward_has_no_state(data):
@@ -668,6 +666,9 @@ MIXING = {
     "causal": lambda: layers.Conv1D(C, 2, padding="causal", name="causal"),
     "strided": lambda: layers.Conv1D(C, 1, 2, name="strided"),
     "max_pooling1d": lambda: layers.MaxPooling1D(),
+    "average_pooling1d": lambda: layers.AveragePooling1D(),
+    "permute": lambda: layers.Permute((2, 1)),
+    "reshape": lambda: layers.Reshape((-1, C)),
     "residual": lambda: layers.Residual(layers.Conv1D(C, 3, padding="same")),
 }
 

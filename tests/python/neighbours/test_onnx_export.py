@@ -28,6 +28,7 @@ def build(stack, shape, seed=0, dtype="float32", scale=0.5):
         {
             name: (random.normal(scale=scale, size=value.shape) + (".gain_" in name)).astype(dtype)
             for name, value in model.weights.items()
+            if not name.endswith("variance")  # which are not negative
         }
     )
     return model

@@ -307,7 +307,7 @@ def test_options_that_pytorch_lacks_are_named(options):
         (torch.nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular"), "padding_mode='circular'"),
         (torch.nn.Embedding(4, 4, padding_idx=0), "padding_idx=0"),
         (torch.nn.LayerNorm((3, 4)), "normalized_shape"),
-        (torch.nn.ReLU(), "got ReLU"),
+        (torch.nn.CELU(), "got CELU"),
     ],
 )
 def test_modules_without_a_counterpart_are_named(module, message):

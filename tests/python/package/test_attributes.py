@@ -143,6 +143,59 @@ LAYERS = {
         X,
         {},
     ),
+    "BatchNormalization": (
+        lambda **o: layers.BatchNormalization(**o),
+        {
+            "momentum": 0.5,
+            "epsilon": 0.5,
+            "center": False,
+            "scale": False,
+            "beta_initializer": "ones",
+            "gamma_initializer": "zeros",
+            "moving_mean_initializer": "ones",
+            "moving_variance_initializer": "zeros",
+            "beta_regularizer": "l2",
+            "gamma_regularizer": "l2",
+            "beta_constraint": "max_norm",
+            "gamma_constraint": "max_norm",
+            "seed": 5,
+        },
+        X,
+        {},
+    ),
+    "Normalization": (
+        lambda **o: layers.Normalization(**o),
+        {"axis": None, "invert": True, "mean": 2.0, "variance": 3.0},
+        X,
+        {"mean": {"variance": 1.0, "mean": 1.0}, "variance": {"mean": 1.0, "variance": 1.0}},
+    ),
+    "Rescaling": (
+        lambda **o: layers.Rescaling(**{"scale": 2.0, **o}),
+        {"scale": [1.0, 2.0, 3.0], "offset": 0.5},
+        X,
+        {},
+    ),
+    "Activation": (
+        lambda **o: layers.Activation(**{"activation": "elu", **o}),
+        {"activation": "gelu", "alpha": 0.5},
+        X,
+        {},
+    ),
+    "Masking": (lambda **o: layers.Masking(**o), {"mask_value": X[0, 0, 0].item()}, X, {}),
+    "Reshape": (
+        lambda **o: layers.Reshape(**{"target_shape": (15,), **o}),
+        {"target_shape": (3, 5)},
+        X,
+        {},
+    ),
+    "Permute": (lambda **o: layers.Permute(**{"dims": (1, 2), **o}), {"dims": (2, 1)}, X, {}),
+    "RepeatVector": (lambda **o: layers.RepeatVector(**{"n": 2, **o}), {"n": 3}, X[:, 0], {}),
+    "AveragePooling1D": (
+        lambda **o: layers.AveragePooling1D(**o),
+        {"pool_size": 3, "strides": 1, "padding": "same"},
+        X,
+        {},
+    ),
     "Attention": (
         lambda **o: layers.Attention(**o),
         {
@@ -217,7 +270,7 @@ def _parts(outputs):
 def test_setting_an_option_before_building_is_like_passing_it(kind, option):
     make, options, x, beside = LAYERS[kind]
     value, others = options[option], beside.get(option, {})
-    changed, given = make(**others), make(**others, **{option: copy.deepcopy(value)})
+    changed, given = make(**others), make(**{**others, option: copy.deepcopy(value)})
     setattr(changed, option, copy.deepcopy(value))
     assert {**changed.get_config(), "name": None} == {**given.get_config(), "name": None}
     results, specs, weights = outcome(changed, x)
@@ -244,8 +297,8 @@ def test_every_option_of_every_layer_is_tried():
         missing = set(arguments(getattr(layers, kind))) - set(options) - free
         assert missing <= {"share_recurrent", "query_size"}, kind
     left = set(layers.__all__) - set(LAYERS) - {"Layer", "Input", "LSTMCell"}
-    without = {"GlobalAveragePooling1D", "GlobalMaxPooling1D"}
-    elsewhere = {"Dropout", "TextVectorization"}
+    without = {"Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D"}
+    elsewhere = {"Dropout", "GaussianNoise", "SpatialDropout1D", "TextVectorization"}
     assert left == without | elsewhere
 
 

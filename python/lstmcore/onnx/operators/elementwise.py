@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lstmcore._typing import Array
+from lstmcore.layers.error_function import erf
 from lstmcore.onnx.graph import Node
-from lstmcore.onnx.operators.error_function import erf
 from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operator, operator
 
 UNARY: dict[str, tuple[Function, int]] = {
