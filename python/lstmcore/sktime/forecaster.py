@@ -129,7 +129,7 @@ class LSTMForecaster(BaseForecaster):
         steps = self._steps(fh)
         count = int(steps.max())
         ahead = None
-        if self._known is not None and self.exogenous == "known":
+        if self.exogenous == "known":
             until = ForecastingHorizon(np.arange(1, count + 1), is_relative=True, freq=self._cutoff)
             ahead = self._beside(X, until.to_absolute_index(self.cutoff))
         forecasts: Array = self.estimator_.predict(count, ahead)
@@ -138,6 +138,8 @@ class LSTMForecaster(BaseForecaster):
     def _beside(self, X: Any, times: Any) -> Array | None:
         """Return the exogenous columns at some times, in the order of `fit`."""
         if self._known is None:
+            if X is not None:
+                raise ValueError("X: expected None, since fit had no exogenous columns")
             return None
         if X is None:
             raise ValueError(
