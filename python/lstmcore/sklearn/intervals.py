@@ -94,19 +94,15 @@ def errors_at_the_end(forecaster: "LSTMForecaster", y: Any, x: Any) -> Array:
         warnings.simplefilter("ignore", UserWarning)
         second.fit(*fit_arguments(_beginnings(forecaster, series)))
     before = int(second.window + second.difference_)
-    ends = [
-        one.last(_held(forecaster, one) + before)
-        for one in series
-        if len(one.y) >= _held(forecaster, one) + before
-    ]
+    held = [_held(forecaster, len(one.y)) + before for one in series]
+    ends = [one.last(count) for one, count in zip(series, held, strict=True) if len(one.y) >= count]
     errors: Array = second.calibrate(*fit_arguments(ends)).errors_
     return errors
 
 
-def _held(forecaster: "LSTMForecaster", one: Series) -> int:
-    """Return the number of steps of a series that the second model is not trained on."""
-    share = float(forecaster.calibration or 0.0)
-    return max(int(forecaster.horizon), int(np.ceil(share * len(one.y))))
+def _held(forecaster: "LSTMForecaster", steps: int) -> int:
+    """Return how many of the steps of a series the second model is not trained on."""
+    return max(int(forecaster.horizon), int(np.ceil(float(forecaster.calibration or 0.0) * steps)))
 
 
 def _beginnings(forecaster: "LSTMForecaster", series: list[Series]) -> list[Series]:
@@ -114,17 +110,16 @@ def _beginnings(forecaster: "LSTMForecaster", series: list[Series]) -> list[Seri
     ahead = forecaster.horizon if forecaster.strategy == "direct" else 1
     lag = 0 if forecaster.difference == "auto" else int(forecaster.difference)
     needed = int(forecaster.window) + int(ahead) + lag
-    found = [
-        one.first(len(one.y) - _held(forecaster, one))
-        for one in series
-        if len(one.y) - _held(forecaster, one) >= needed
-    ]
+    parts = [one.first(max(len(one.y) - _held(forecaster, len(one.y)), 0)) for one in series]
+    found = [one for one in parts if len(one.y) >= needed]
     if not found:
-        longest = max(series, key=lambda one: len(one.y))
-        held = _held(forecaster, longest)
+        least = needed
+        while least - _held(forecaster, least) < needed:
+            least += 1
         raise ValueError(
-            f"calibration: expected a series of at least {needed + held} steps, for a window, the "
-            f"steps after it, and {held} steps to measure errors on, got {len(longest.y)}; use "
-            "calibration=None for forecasts without intervals"
+            f"calibration: expected a series of at least {least} steps, for a window, the steps "
+            f"after it, and {_held(forecaster, least)} steps to measure errors on, got "
+            f"{max(len(one.y) for one in series)}; use calibration=None for forecasts without "
+            "intervals"
         )
     return found

@@ -29,6 +29,7 @@ NEEDS = {
     "onnx.md": ["onnx", "onnxruntime"],
     "scikit-learn.md": ["sklearn"],
     "arrays.md": ["pandas", "polars", "torch"],
+    "aeon_and_sktime.md": ["aeon", "sktime"],
 }
 
 # Bounds, low and high, of the figures that each training program must reach on fresh data, by their
@@ -59,6 +60,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "coming_from_keras.md": {"accuracy": (0.9, 1.0)},
     "coming_from_pytorch.md": {"unexplained": (0.0, 0.2)},
     "scikit-learn.md": {},  # asserts its scores itself
+    "aeon_and_sktime.md": {"accuracy": (0.95, 1.0), "unexplained": (0.0, 0.3)},
     "keras.md": {"accuracy": (0.9, 1.0)},
     "pytorch.md": {"accuracy": (0.9, 1.0)},
 }
