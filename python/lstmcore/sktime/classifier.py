@@ -57,6 +57,6 @@ class LSTMClassifier(BaseClassifier):
         return self.estimator_.predict_proba(sequences(X, self.columns_))
 
     @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return hyper-parameters for sktime's checks."""
-        return dict(QUICK)
+        return [dict(options) for options in QUICK]

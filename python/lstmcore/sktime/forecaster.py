@@ -12,7 +12,7 @@ from lstmcore._typing import Array
 from lstmcore.sklearn import LSTMForecaster as Contained
 from lstmcore.sklearn.intervals import half_widths
 from lstmcore.sklearn.options import hyper_parameters, stores
-from lstmcore.sktime.panels import AUTHORS, WITHOUT
+from lstmcore.sktime.panels import COMMON, WITHOUT
 
 __all__ = ["LSTMForecaster"]
 
@@ -46,9 +46,9 @@ class LSTMForecaster(BaseForecaster):
     Notes
     -----
     y may have several columns, which are forecast together. Columns of X are known ahead, so that
-    `predict` needs them at all steps up to the farthest of `fh`; or, with ``exogenous="past"``, only
-    up to now, and `predict` does not look at X. For panels and hierarchies, sktime fits one
-    forecaster to each series.
+    `predict` needs them at all steps up to the farthest of `fh`. With ``exogenous="past"`` they are
+    known only up to now, and `predict` does not look at X. For panels and hierarchies, sktime fits
+    one forecaster to each series.
 
     Bounds of intervals are at the distance from the forecast that the requested share of the
     measured errors did not exceed, step by step (split conformal prediction, Papadopoulos et al.
@@ -63,7 +63,7 @@ class LSTMForecaster(BaseForecaster):
     """
 
     _tags = {  # noqa: RUF012
-        **AUTHORS,
+        **COMMON,
         "y_inner_mtype": "pd.DataFrame",
         "X_inner_mtype": "pd.DataFrame",
         "capability:multivariate": True,
@@ -80,6 +80,9 @@ class LSTMForecaster(BaseForecaster):
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:
         super().__init__()
+
+    def __dynamic_tags__(self) -> None:
+        super().__dynamic_tags__()
         if self.calibration is None:
             self.set_tags(**{"capability:pred_int": False})
 

@@ -7,12 +7,18 @@ import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["AUTHORS", "QUICK", "TAGS", "WITHOUT", "sequences"]
+__all__ = ["COMMON", "QUICK", "TAGS", "WITHOUT", "sequences"]
 
-AUTHORS: dict[str, Any] = {"authors": "lstmcore", "maintainers": "lstmcore"}
+COMMON: dict[str, Any] = {
+    "authors": "lstmcore",
+    "maintainers": "lstmcore",
+    "capability:random_state": True,
+    "property:randomness": "derandomized",  # by random_state
+}
+"""Tags of all three estimators."""
 
 TAGS: dict[str, Any] = {
-    **AUTHORS,
+    **COMMON,
     "X_inner_mtype": "df-list",  # the only one for which every panel of unequal length converts
     "capability:multivariate": True,
     "capability:unequal_length": True,
@@ -20,7 +26,10 @@ TAGS: dict[str, Any] = {
 WITHOUT = ("warm_start",)
 """Hyper-parameters without a meaning in sktime, where `fit` begins with a reset."""
 
-QUICK: dict[str, Any] = {"hidden_size": 4, "max_updates": 5, "random_state": 0}
+QUICK: list[dict[str, Any]] = [
+    {"hidden_size": 4, "max_updates": 5, "random_state": 0},
+    {"hidden_size": 3, "max_updates": 5, "random_state": 0, "pooling": "last", "scale": "series"},
+]
 """Hyper-parameters with which sktime's checks, which do not ask for accuracy, take seconds."""
 
 

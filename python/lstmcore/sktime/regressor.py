@@ -51,6 +51,6 @@ class LSTMRegressor(BaseRegressor):
         return self.estimator_.predict(sequences(X, self.columns_))
 
     @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return hyper-parameters for sktime's checks."""
-        return dict(QUICK)
+        return [dict(options) for options in QUICK]

@@ -214,8 +214,8 @@ def test_a_pipeline_that_divides_and_smooths():
     pandas = pytest.importorskip("pandas")
 
     def smoothed(frame):
-        rows = frame.itertuples(index=False)
-        return [pandas.DataFrame(dict(zip(frame, row, strict=True))).rolling(2, 1).mean() for row in rows]
+        rows = (dict(zip(frame, row, strict=True)) for row in frame.itertuples(index=False))
+        return [pandas.DataFrame(row).rolling(2, 1).mean() for row in rows]
 
     nested = nested_frame("pandas")
     pipeline = make_pipeline(FunctionTransformer(smoothed), LSTMRegressor(**SMALL))
