@@ -43,8 +43,8 @@ def split_samples(
     TypeError
         If `table` is not a frame.
     ValueError
-        If it is empty or lacks a column, a row has no sample, or `order` has a value twice in a
-        sample.
+        If it is empty or lacks a column, a row has no value of `sample` or `order`, or `order` has
+        a value twice in a sample.
 
     Examples
     --------
@@ -62,6 +62,8 @@ def split_samples(
         )
     groups, names = _groups(_column(table, sample, "sample"))
     keys = None if order is None else _column(table, order, "order")
+    if keys is not None and (keys != keys).any():
+        raise ValueError(f"order: expected a value of {order!r} in every row, got missing ones")
     channels = table[[name for name in columns if name not in (sample, order)]]
     frames = []
     for name, rows in zip(names, groups, strict=True):
@@ -96,7 +98,7 @@ def _groups(samples: Array) -> tuple[list[Array], Array]:
     numbers: dict[Any, int] = {}
     codes = np.empty(len(samples), np.int64)
     for place, name in enumerate(samples.tolist()):
-        if name is None or name != name:  # NaN
+        if name is None or (name == name) is not True:  # NaN, pandas.NA
             raise ValueError(f"sample: expected a name in every row, got {name} in row {place}")
         codes[place] = numbers.setdefault(name, len(numbers))
     ends = np.cumsum(np.bincount(codes))

@@ -98,9 +98,11 @@ def test_refused_tables():
         split_samples(table, "id", order="time")
     with pytest.raises(ValueError, match="order: .* 'day' once in a sample, .* twice in .* 'a'"):
         split_samples(table, "id", order="day")
+    with pytest.raises(ValueError, match="order: expected a value of 'day' in every row"):
+        split_samples(table.assign(day=[1.0, np.nan]), "id", order="day")
     with pytest.raises(ValueError, match="table: expected at least one row, got none"):
         split_samples(table[:0], "id")
-    for missing in (None, np.nan):
+    for missing in (None, np.nan, pandas.NA):
         with pytest.raises(ValueError, match="sample: expected a name in every row, got .* row 1"):
             split_samples(table.assign(id=pandas.Series(["a", missing], dtype=object)), "id")
 
