@@ -98,22 +98,25 @@ def catchment_model(
     head = of_raw_outputs((state[f"{HEAD}.weight"], state[f"{HEAD}.bias"]), scales.discharge)
 
     nets = {f"net_{place}": linear for place, linear in enumerate(maps)}
-    model = lc.Sequential([lc.layers.Input((None, scales.weather.shape[1]))])
+    parts: list[Any] = [lc.layers.Input((None, scales.weather.shape[1]))]
     for place, (name, (_, bias)) in enumerate(nets.items()):
         hidden = place < len(nets) - 1
-        model.add(
-            lc.layers.Dense(len(bias), activation=activation if hidden else None, name=name)
-        )
-    model.add(lc.layers.LSTM(config.hidden_size, return_sequences=True, name=LSTM))
-    model.add(lc.layers.Dense(len(head[1]), name="head"))
+        parts.append(lc.layers.Dense(len(bias), activation if hidden else None, name=name))
+    parts.append(lc.layers.LSTM(config.hidden_size, return_sequences=True, name=LSTM))
+    parts.append(lc.layers.Dense(len(head[1]), name="head"))
+    model = lc.Sequential(parts)
 
     small = lc.LSTMConfig(width, config.hidden_size)
-    rounded = {name: np.float32(array) for name, array in weights.items()}
-    tensors = to_torch(rounded, small, prefix=LSTM)
+    tensors = to_torch({name: single(array) for name, array in weights.items()}, small, prefix=LSTM)
     for name, (matrix, bias) in {**nets, "head": head}.items():
-        tensors |= {f"{name}.weight": np.float32(matrix), f"{name}.bias": np.float32(bias)}
+        tensors |= {f"{name}.weight": single(matrix), f"{name}.bias": single(bias)}
     load_torch(model, tensors, {name: name for name in (*nets, LSTM, "head")})
     return model
+
+
+def single(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Round to float32."""
+    return values.astype(np.float32)
 
 
 def linears(state: Mapping[str, Any], prefix: str) -> list[Linear]:
@@ -283,9 +286,7 @@ def main() -> None:
     random = np.random.default_rng(options.seed)
     attributes = random.uniform([80, 0.15, 0.02], [250, 0.5, 0.06], (CATCHMENTS, 3))
     weather = np.stack([draw_weather(365 * YEARS, random) for _ in attributes])
-    discharge = np.stack(
-        [buckets(*pair) for pair in zip(weather, attributes, strict=True)]
-    )
+    discharge = np.stack([buckets(*pair) for pair in zip(weather, attributes, strict=True)])
     state, scales = train(weather, attributes, discharge, options.seed)
     weights = options.output / "cudalstm.safetensors"
     save_file(state, weights)
