@@ -13,7 +13,14 @@ from lstmcore.sklearn.intervals import half_widths
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-QUICK = {"window": 8, "hidden_size": 8, "max_updates": 60, "difference": 0, "random_state": 0}
+QUICK = {
+    "window": 8,
+    "hidden_size": 8,
+    "max_updates": 60,
+    "learning_rate_init": 0.02,
+    "difference": 0,
+    "random_state": 0,
+}
 WAVE = 50 + 10 * np.sin(np.arange(200) / 4) + np.random.default_rng(1).standard_normal(200)
 
 

@@ -22,7 +22,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # of sktime and pandas
 ]
 
-QUICK = {"window": 8, "hidden_size": 8, "max_updates": 60, "difference": 0, "random_state": 0}
+QUICK = {
+    "window": 8,
+    "hidden_size": 8,
+    "max_updates": 60,
+    "learning_rate_init": 0.02,
+    "difference": 0,
+    "random_state": 0,
+}
 MONTHS = pd.period_range("2001-01", periods=203, freq="M")
 TIME = np.arange(203)
 SWITCH = (np.sin(TIME * TIME) > 0).astype(float)  # the past does not determine the next step
@@ -199,8 +206,7 @@ def test_updates_append_what_is_new(train):
     forecast = model.predict(X=BESIDE[170:])
     assert forecast.index.equals(MONTHS[[170, 171]])
     same = [
-        (a == b).all()
-        for a, b in zip(weights, model.estimator_.model_.get_weights(), strict=True)
+        (a == b).all() for a, b in zip(weights, model.estimator_.model_.get_weights(), strict=True)
     ]
     assert all(same) != train
     expected = model.estimator_.predict(
