@@ -143,8 +143,8 @@ def embedded(values: Values, state: Mapping[str, Any], activation: str) -> Value
 
 def of_raw_inputs(linear: Linear, scale: Values) -> Linear:
     """Change a linear layer of standardized inputs to one of the inputs themselves."""
-    matrix, (mean, deviation) = linear[0] / scale[1], scale
-    return matrix, linear[1] - matrix @ mean
+    matrix = linear[0] / scale[1]
+    return matrix, linear[1] - matrix @ scale[0]
 
 
 def of_raw_outputs(linear: Linear, scale: Values) -> Linear:

@@ -19,6 +19,7 @@ if find_spec("lstmcore._core") is None:
 import_module("lstmcore._thread_limits").register()
 
 if TYPE_CHECKING:
+    from lstmcore import aeon as aeon
     from lstmcore import (
         callbacks,
         constraints,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         regularizers,
         schedules,
     )
-    from lstmcore import aeon as aeon
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
     from lstmcore import sktime as sktime

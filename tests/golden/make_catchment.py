@@ -1,6 +1,6 @@
 """Write a small model and a table for examples/cpp/streamflow.cpp.
 
-The table's column "discharge" is what the model returns, so the program must find an efficiency of 1.
+The table's column "discharge" is the model's output, so the program must find an efficiency of 1.
 
 Usage: python tests/golden/make_catchment.py
 """

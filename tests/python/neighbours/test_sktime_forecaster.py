@@ -56,7 +56,7 @@ def test_forecasts_are_those_of_the_contained_estimator_at_the_steps_of_fh():
     np.testing.assert_array_equal(forecast, expected.predict()[[0, 2]])
     assert forecast.name == "load"
     assert forecast.index.equals(MONTHS[[200, 202]])
-    np.testing.assert_allclose(forecast, WAVE[[200, 202]], atol=2)
+    np.testing.assert_allclose(forecast, WAVE.iloc[[200, 202]], atol=2)
     dates = ForecastingHorizon(MONTHS[[200, 202]], is_relative=False)
     absolute = LSTMForecaster(**QUICK).fit(WAVE[:200], fh=dates).predict()
     pd.testing.assert_series_equal(absolute, forecast)
@@ -75,8 +75,9 @@ def test_forecasts_are_those_of_the_contained_estimator_at_the_steps_of_fh():
 )
 def test_every_index_of_times(index):
     series, beside = DRIVEN.set_axis(index), BESIDE.set_axis(index)
-    model = LSTMForecaster(**QUICK).fit(series[:200], X=beside[:200], fh=[1, 2, 3])
-    forecast = model.predict(X=beside[200:])
+    model = LSTMForecaster(**QUICK)
+    model.fit(series.iloc[:200], X=beside.iloc[:200], fh=[1, 2, 3])
+    forecast = model.predict(X=beside.iloc[200:])
     assert forecast.index.equals(index[200:])
     expected = LSTMForecaster(**QUICK).fit(DRIVEN[:200], X=BESIDE[:200], fh=[1, 2, 3])
     np.testing.assert_array_equal(forecast, expected.predict(X=BESIDE[200:]))
@@ -134,7 +135,8 @@ def test_intervals_have_the_coverage_in_fresh_data():
             found.append(((lower <= true) & (true <= upper)).to_numpy())
         model.update(series[end : end + 3], update_params=False)
     for share, found in inside.items():
-        np.testing.assert_allclose(np.mean(found, axis=0), share, atol=0.07)
+        # Two standard deviations, of 300 forecasts and of the 239 errors behind the bounds.
+        np.testing.assert_allclose(np.mean(found, axis=0), share, atol=0.09)
 
 
 def test_quantiles_are_bounds_and_in_order():

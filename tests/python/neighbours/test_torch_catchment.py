@@ -1,5 +1,6 @@
 """The example that turns weights of NeuralHydrology's CudaLSTM into a model of one catchment."""
 
+import itertools
 import runpy
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Net(torch.nn.Module):
     def __init__(self, sizes, activation):
         super().__init__()
         parts = []
-        for place, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for place, (before, after) in enumerate(itertools.pairwise(sizes)):
             parts += [activation, torch.nn.Dropout(0.1)] if place else []
             parts.append(torch.nn.Linear(before, after))
         self.net = torch.nn.Sequential(*parts)
