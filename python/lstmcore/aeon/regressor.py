@@ -32,6 +32,16 @@ class LSTMRegressor(BaseRegressor):
     ----------
     estimator_ : lstmcore.sklearn.LSTMRegressor
         The fitted estimator, whose `model_` is a `Sequential`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.aeon import LSTMRegressor
+    >>> X = np.random.default_rng(0).standard_normal((400, 2, 10)).cumsum(axis=2)
+    >>> y = X[:, 0, -1] - X[:, 1, -1]
+    >>> regressor = LSTMRegressor(16, random_state=0).fit(X[:200], y[:200])
+    >>> bool(regressor.score(X[200:], y[200:]) > 0.8)
+    True
     """
 
     _tags = TAGS

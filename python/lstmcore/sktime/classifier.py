@@ -36,6 +36,16 @@ class LSTMClassifier(BaseClassifier):
         The fitted estimator, whose `model_` is a `Sequential`.
     columns_ : list
         The names of the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.sktime import LSTMClassifier
+    >>> X = np.random.default_rng(0).standard_normal((400, 2, 10))
+    >>> y = np.where(X[:, 0, 0] > 0, "up", "down")
+    >>> classifier = LSTMClassifier(16, random_state=0).fit(X[:200], y[:200])
+    >>> bool(np.mean(classifier.predict(X[200:]) == y[200:]) > 0.9)
+    True
     """
 
     _tags = {**TAGS, "capability:predict_proba": True}  # noqa: RUF012

@@ -60,6 +60,20 @@ class LSTMForecaster(BaseForecaster):
 
     Times are those of `y`, which must be evenly spaced. There are no forecasts of the steps that
     were trained on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from lstmcore.sktime import LSTMForecaster
+    >>> months = pd.period_range("2001-01", periods=310, freq="M")
+    >>> wave = pd.Series(np.sin(np.arange(310) / 5), months)
+    >>> forecaster = LSTMForecaster(20, random_state=0).fit(wave[:300], fh=[1, 5, 10])
+    >>> forecast = forecaster.predict()
+    >>> bool((forecast - wave[forecast.index]).abs().max() < 0.1)
+    True
+    >>> forecaster.predict_interval(coverage=0.9).shape
+    (3, 2)
     """
 
     _tags = {  # noqa: RUF012
@@ -73,9 +87,12 @@ class LSTMForecaster(BaseForecaster):
         "capability:pred_int": True,
         "capability:pred_int:insample": False,
         "capability:missing_values": False,
+        "capability:update": True,
         "requires-fh-in-fit": True,
         "X-y-must-have-same-index": True,
     }
+    # The contained estimator stores the steps that it needs.
+    _config = {"remember_data": False}  # noqa: RUF012
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:

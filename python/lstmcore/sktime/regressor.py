@@ -33,6 +33,16 @@ class LSTMRegressor(BaseRegressor):
         The fitted estimator, whose `model_` is a `Sequential`.
     columns_ : list
         The names of the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.sktime import LSTMRegressor
+    >>> X = np.random.default_rng(0).standard_normal((400, 2, 10)).cumsum(axis=2)
+    >>> y = X[:, 0, -1] - X[:, 1, -1]
+    >>> regressor = LSTMRegressor(16, random_state=0).fit(X[:200], y[:200])
+    >>> bool(np.corrcoef(regressor.predict(X[200:]), y[200:])[0, 1] > 0.9)
+    True
     """
 
     _tags = TAGS

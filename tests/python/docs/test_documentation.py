@@ -104,13 +104,22 @@ def test_links_lead_somewhere(page):
 
 
 # Docstrings with examples that train and check their own figures.
-TRAINING_DOCSTRINGS = ["classifier", "forecaster"]
+TRAINING_DOCSTRINGS = [
+    "sklearn.classifier",
+    "sklearn.forecaster",
+    "aeon.classifier",
+    "aeon.regressor",
+    "sktime.classifier",
+    "sktime.regressor",
+    "sktime.forecaster",
+]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning:sktime")
 @pytest.mark.parametrize("name", TRAINING_DOCSTRINGS)
 def test_docstrings_run_and_learn(name):
-    pytest.importorskip("sklearn")
-    module = importlib.import_module(f"lstmcore.sklearn.{name}")
+    pytest.importorskip(name.partition(".")[0])
+    module = importlib.import_module(f"lstmcore.{name}")
     failures, tests = doctest.testmod(module)
     assert failures == 0
     assert tests
