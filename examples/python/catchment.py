@@ -37,8 +37,8 @@ Linear = tuple[Values, Values]  # a matrix (U, C) and a bias (U,)
 
 GOAL = 0.9
 WEATHER = ("precipitation", "temperature", "evaporation")  # mm, degrees Celsius, mm
-UNITS, EPOCHS, CATCHMENTS, YEARS, FRESH_YEARS = 32, 40, 6, 10, 5
-WINDOW, STRIDE = 365, 91  # days of a training sequence, and between the starts of two
+UNITS, EPOCHS, CATCHMENTS, YEARS, FRESH_YEARS = 32, 40, 3, 60, 5
+WINDOW, STRIDE = 365, 185  # days of a training sequence, and between the starts of two
 SPIN_UP = 180  # days of a sequence that are not trained on, while the state fills
 FRESH_SPIN_UP = 365  # days at the start of fresh years that are not scored
 
@@ -132,7 +132,11 @@ def linears(state: Mapping[str, Any], prefix: str) -> list[Linear]:
 
 def embedded(values: Values, state: Mapping[str, Any], activation: str) -> Values:
     """Return attributes as the LSTM sees them: as the net for attributes, if any, leaves them."""
-    functions = {"tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "linear": np.asarray}
+    functions: dict[str, Any] = {
+        "tanh": np.tanh,
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "linear": np.asarray,
+    }
     net = linears(state, OF_ATTRIBUTES)
     for place, (matrix, bias) in enumerate(net):
         values = matrix @ values + bias
@@ -164,7 +168,7 @@ def draw_weather(days: int, random: np.random.Generator) -> Values:
     for day in range(days):
         wet = random.random() < (0.6 if wet else 0.25)
         warmth = 0.7 * warmth + random.normal(0, 2.5)
-        rows[day, 0] = random.gamma(0.7, 9.0) if wet else 0.0
+        rows[day, 0] = random.gamma(1.0, 6.0) if wet else 0.0
         rows[day, 1] = 7 - 11 * np.cos(season[day] - 0.35) + warmth
         rows[day, 2] = 2.1 - 1.9 * np.cos(season[day] - 0.15)
     return rows
@@ -284,7 +288,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
-    attributes = random.uniform([80, 0.15, 0.02], [250, 0.5, 0.06], (CATCHMENTS, 3))
+    attributes = random.uniform([60, 0.1, 0.02], [160, 0.3, 0.06], (CATCHMENTS, 3))
     weather = np.stack([draw_weather(365 * YEARS, random) for _ in attributes])
     discharge = np.stack([buckets(*pair) for pair in zip(weather, attributes, strict=True)])
     state, scales = train(weather, attributes, discharge, options.seed)

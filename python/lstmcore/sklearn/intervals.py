@@ -62,7 +62,7 @@ def half_widths(errors: Array, coverage: float, *, extrapolate: bool) -> Array:
         )
     largest = np.maximum(errors[-1], np.finfo(float).tiny)
     root = largest * np.sqrt(np.mean((errors / largest) ** 2, axis=0))  # no square overflows
-    return np.maximum(errors[-1], float(t.ppf((1 + coverage) / 2, count)) * root)
+    return np.asarray(np.maximum(errors[-1], t.ppf((1 + coverage) / 2, count) * root))
 
 
 def errors_at_the_end(forecaster: "LSTMForecaster", y: Any, x: Any) -> Array:

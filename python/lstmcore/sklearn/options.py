@@ -71,6 +71,7 @@ def stores(
                 inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD),
             ]
         )
-        return constructor
+        found: Callable[Concatenate[Any, P], None] = shown
+        return found
 
     return decorate

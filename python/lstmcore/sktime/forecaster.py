@@ -152,8 +152,7 @@ class LSTMForecaster(BaseForecaster):
         if self.exogenous == "known":
             until = ForecastingHorizon(np.arange(1, count + 1), is_relative=True, freq=self._cutoff)
             ahead = self._beside(X, until.to_absolute_index(self.cutoff))
-        forecasts: Array = self.estimator_.predict(count, ahead)
-        return forecasts[steps - 1]
+        return np.asarray(self.estimator_.predict(count, ahead)[steps - 1])
 
     def _beside(self, X: Any, times: Any) -> Array | None:
         """Return the exogenous columns at some times, in the order of `fit`."""

@@ -45,7 +45,7 @@ def test_random_walks_are_told_apart(run, tmp_path):
     assert (tmp_path / "random_walks.svg").exists()
 
 
-# Takes some seconds: one model is trained on 60 years of daily weather.
+# Takes some seconds: one model is trained on 180 years of daily weather.
 def test_a_catchment_is_simulated_from_converted_weights(run, tmp_path):
     printed = run("catchment.py")
     assert float(re.search(r"in 4 fresh years: ([\d.]+)", printed)[1]) > 0.9
