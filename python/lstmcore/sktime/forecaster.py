@@ -91,8 +91,10 @@ class LSTMForecaster(BaseForecaster):
         "requires-fh-in-fit": True,
         "X-y-must-have-same-index": True,
     }
-    # The contained estimator stores the steps that it needs.
+    # The contained estimator stores the steps that it needs. Whoever turns this on later finds
+    # nothing remembered yet, which sktime itself sees to only if it is on from the beginning.
     _config = {"remember_data": False}  # noqa: RUF012
+    _y = _X = None
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:

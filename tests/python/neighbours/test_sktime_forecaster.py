@@ -38,7 +38,7 @@ DRIVEN = WAVE + 15 * SWITCH
 BESIDE = pd.DataFrame({"on": SWITCH, "month": MONTHS.month.astype(float)}, MONTHS)
 
 
-# Takes half a minute: some hundred forecasters are trained.
+# Takes a minute or two: over a thousand forecasters are trained.
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_of_sktime():
     results = check_estimator(LSTMForecaster, raise_exceptions=False, verbose=False)
