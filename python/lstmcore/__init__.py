@@ -19,6 +19,7 @@ if find_spec("lstmcore._core") is None:
 import_module("lstmcore._thread_limits").register()
 
 if TYPE_CHECKING:
+    from lstmcore import aeon as aeon
     from lstmcore import (
         callbacks,
         constraints,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
+    from lstmcore import sktime as sktime
     from lstmcore import torch as torch
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
@@ -83,14 +85,15 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # other frameworks; the modules onnx, sklearn and torch exist too, but import packages that
-    # `from lstmcore import *` should not require
+    # other frameworks; the modules aeon, onnx, sklearn, sktime and torch exist too, but import
+    # packages that `from lstmcore import *` should not require
     "convert",
 ]
 
 # Imported on first use, so that `import lstmcore` is fast, and errors such as an unknown
 # LSTMCORE_ISA occur where the command line can report them in one line.
 _MODULES = {
+    "aeon",
     "callbacks",
     "constraints",
     "convert",
@@ -105,6 +108,7 @@ _MODULES = {
     "regularizers",
     "schedules",
     "sklearn",
+    "sktime",
     "torch",
     "_core",
 }

@@ -7,6 +7,8 @@ PACKAGES = {
     "keras": "keras h5py",
     "onnx": "onnx",
     "sklearn": "scikit-learn",
+    "aeon": "aeon",
+    "sktime": "sktime",
     "plot": "matplotlib",
 }
 """The packages of each extra of pyproject.toml; only installations from source can name extras."""

@@ -1,5 +1,7 @@
 """LSTMs as scikit-learn estimators: a classifier, a regressor and a forecaster of time series.
 
+`split_samples` divides a long table into the sequences of its samples.
+
 Requires scikit-learn: ``pip install scikit-learn``.
 """
 
@@ -18,8 +20,9 @@ from lstmcore._suggest import public
 from lstmcore.sklearn.classifier import LSTMClassifier
 from lstmcore.sklearn.forecaster import LSTMForecaster
 from lstmcore.sklearn.regressor import LSTMRegressor
+from lstmcore.sklearn.samples import split_samples
 
-__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]
+__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "split_samples"]
 
 if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)

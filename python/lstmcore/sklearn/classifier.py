@@ -146,8 +146,10 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     Notes
     -----
     X is an array (N, T, C); a list of N sequences of any lengths, each (T_i, C), (T_i,) or a frame
-    with T_i rows; or a table, (N, T) or a frame with N rows, of N series of one channel. A list of
-    plain lists of numbers of equal length is also fitted as a table.
+    with T_i rows; a nested frame, whose N rows have a sequence (T_i,) in each of C columns; or a
+    table, (N, T) or a frame with N rows, of N series of one channel. A list of plain lists of
+    numbers of equal length is also fitted as a table. `split_samples` makes a list of frames from
+    a long table with a column that names the sample.
 
     If `fit` saw arrays or lists, later calls may pass arrays and lists of sequences of other
     lengths. A table must have the same columns as the table that `fit` saw, as everywhere in

@@ -24,6 +24,7 @@ from lstmcore._typing import (
     Strategy,
 )
 from lstmcore.sklearn.budget import PREDICT_ROWS
+from lstmcore.sklearn.intervals import errors_at_the_end, half_widths
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
 from lstmcore.sklearn.windows import WindowEstimator, slide
@@ -62,6 +63,10 @@ class LSTMForecaster(WindowEstimator):
         a peak of the autocorrelation, if repeating the last season is better than repeating the
         last value or the mean. None: no season. A season that is too long for a trial on the series
         is left out, with a warning.
+    calibration : float, optional
+        Share of each series' steps, at its end, on which `fit` measures errors for
+        `predict_interval`; at least `horizon` steps. A second model, trained on the steps before,
+        forecasts them, which takes as long again. None: no errors are measured; see `calibrate`.
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
     num_layers : int, default 1
@@ -96,7 +101,8 @@ class LSTMForecaster(WindowEstimator):
         Mean and scale of the values or of their differences.
     exogenous_mean_, exogenous_scale_ : ndarray of float64, shape (E,)
     errors_ : ndarray of float64, shape (M, horizon, K)
-        Magnitudes of the errors found by `calibrate`, in ascending order.
+        Magnitudes of the errors found by `calibrate`, or by `fit` with `calibration`, in ascending
+        order.
     n_features_in_ : int
         K + E.
     feature_names_in_ : ndarray of object
@@ -134,6 +140,7 @@ class LSTMForecaster(WindowEstimator):
         exogenous: Exogenous = "known",
         difference: AutoOrInt = "auto",
         season: AutoOrInt | None = "auto",
+        calibration: float | None = None,
         hidden_size: int = 64,
         loss: RegressionLoss = "squared_error",
         num_layers: int = 1,
@@ -168,6 +175,7 @@ class LSTMForecaster(WindowEstimator):
         self.exogenous = exogenous
         self.difference = difference
         self.season = season
+        self.calibration = calibration
         self.hidden_size = hidden_size
         self.loss = loss
         self.num_layers = num_layers
@@ -221,7 +229,8 @@ class LSTMForecaster(WindowEstimator):
         ------
         TypeError, ValueError
             If the arguments do not fit, no series is long enough for a window and the steps after
-            it, or the training diverges. The estimator is then unchanged.
+            it, also without the steps of `calibration`, or the training diverges. The estimator is
+            then unchanged.
 
         Warns
         -----
@@ -230,7 +239,13 @@ class LSTMForecaster(WindowEstimator):
         ConvergenceWarning
             See `LSTMClassifier.fit`.
         """
+        errors = None
+        if self.calibration is not None:
+            self._check_parameters()
+            errors = errors_at_the_end(self, y, X)
         self._train_on(y, X, incremental=False)
+        if errors is not None:
+            self.errors_ = errors
         return self
 
     def partial_fit(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
@@ -415,14 +430,16 @@ class LSTMForecaster(WindowEstimator):
         X: Inputs | None = None,
         *,
         coverage: float = 0.9,
+        extrapolate: bool = False,
         y: Inputs | None = None,
         past_X: Inputs | None = None,
     ) -> Any:
         """Return bounds that contain the true value at each step with probability `coverage`.
 
-        Their distance from the forecast is the `coverage` quantile of the errors that `calibrate`
-        measured at the same step (split conformal prediction, Papadopoulos et al. 2002). They are
-        valid as far as the calibration series resemble the future.
+        Their distance from the forecast is the `coverage` quantile of the errors that `calibrate`,
+        or `fit` with `calibration`, measured at the same step (split conformal prediction,
+        Papadopoulos et al. 2002). They are valid as far as the future resembles the steps on which
+        errors were measured.
 
         Parameters
         ----------
@@ -430,6 +447,11 @@ class LSTMForecaster(WindowEstimator):
             As in `predict`; `horizon` is at most the estimator's.
         coverage : float, default 0.9
             Probability, in (0, 1).
+        extrapolate : bool, default False
+            Whether M errors may serve for a coverage above M / (M + 1), too, for which they are
+            taken to be normal: the distance is their root mean square times a quantile of
+            Student's t distribution with M degrees of freedom, but at least the largest error.
+            False: such a coverage is an error.
 
         Returns
         -------
@@ -439,23 +461,20 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         ValueError
-            If `calibrate` was not called after `fit`, or measured too few errors for the coverage.
+            If no errors were measured after `fit`, or too few for the coverage.
         """
         check_is_fitted(self, "model_")
         coverage = _checks.real(coverage, "coverage", 0.0, 1.0, low_open=True, high_open=True)
+        _checks.flag(extrapolate, "extrapolate")
         if not hasattr(self, "errors_"):
-            raise ValueError("predict_interval: needs calibrate(y) first, on unseen series")
-        steps = self._steps_ahead(horizon)
-        count, longest = self.errors_.shape[:2]
+            raise ValueError(
+                "predict_interval: needs calibrate(y) first, on unseen series, or calibration=0.2 "
+                "before fit"
+            )
+        steps, longest = self._steps_ahead(horizon), self.errors_.shape[1]
         if steps > longest:
             raise ValueError(f"horizon: expected at most {longest}, as calibrated, got {steps}")
-        rank = int(np.ceil((count + 1) * coverage))
-        if rank > count:
-            raise ValueError(
-                f"coverage: expected at most {count / (count + 1):.3g} after a calibration with "
-                f"{count} forecasts, got {coverage}"
-            )
-        off = self.errors_[rank - 1, :steps]
+        off = half_widths(self.errors_, coverage, extrapolate=extrapolate)[:steps]
         forecasts = self.predict(steps, X, y=y, past_X=past_X)
         if self._flat:
             off = off[:, 0]

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from lstmcore._typing import Array
 from lstmcore.sklearn.columns import check_finite, check_numbers, column_names
+from lstmcore.sklearn.samples import is_nested, rows_of_nested
 
 __all__ = ["Panel", "read_panel"]
 
@@ -152,8 +153,9 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     estimator : estimator
         Has the attributes that describe the inputs `fit` saw; with `reset`, they are set.
     x : array_like, or list of array_like
-        (N, T, C); (N, T) or a frame with N rows, for N sequences of one channel; or a list of N
-        sequences (T_i, C) or (T_i,), or frames with T_i rows.
+        (N, T, C); (N, T) or a frame with N rows, for N sequences of one channel; a list of N
+        sequences (T_i, C) or (T_i,), or frames with T_i rows; or a nested frame, (N, C) cells that
+        are sequences (T_i,).
     reset : bool
         Whether to record a description of `x` instead of comparing it with what `fit` saw.
 
@@ -169,6 +171,9 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
         If it does not fit, is not finite, or has columns of dates or text.
     """
     fitted = None if reset else estimator.input_form_
+    if is_nested(x):
+        names = column_names(x)
+        return _read_list(estimator, rows_of_nested(x), reset, names)
     rows = _as_rows(x, fitted)
     if rows is not None:
         return _read_list(estimator, rows, reset)
@@ -244,8 +249,11 @@ def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
     return None
 
 
-def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
-    names = [column_names(row) for row in rows]
+def _read_list(
+    estimator: Any, rows: list[Any], reset: bool, nested: list[Any] | None = None
+) -> Panel:
+    """Read sequences, whose columns have the names `nested` if they come from a nested frame."""
+    names = [column_names(row) if nested is None else nested for row in rows]
     arrays: list[Array] = []
     for place, row in enumerate(rows):
         check_numbers(row, f"X[{place}]")

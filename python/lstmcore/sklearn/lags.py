@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from lstmcore.sklearn.seasons import mean_step
-from lstmcore.sklearn.series import Series
+from lstmcore.sklearn.series import Series, fit_arguments
 
 if TYPE_CHECKING:
     from lstmcore.sklearn.windows import WindowEstimator
@@ -37,6 +37,7 @@ TRIAL: dict[str, Any] = {
     "random_state": 0,
     "target": None,
     "season": None,
+    "calibration": None,
 }
 # The error without differences is multiplied by this: where errors are nearly equal, differences
 # are preferred, since they also follow a trend that begins later. Tuned on the series of
@@ -116,7 +117,7 @@ def _error(forecaster: "WindowEstimator", series: Sequence[Series], lag: int) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            trial.fit(*_columns(early))
+            trial.fit(*fit_arguments(early))
         except ValueError:
             # The trial diverged, or values are too large. If the real training fails too, its error
             # will be about the caller's own arguments.
@@ -124,13 +125,7 @@ def _error(forecaster: "WindowEstimator", series: Sequence[Series], lag: int) ->
     total, count = 0.0, 0
     unit = np.mean([mean_step(one.y) for one in early], axis=0)
     for one in late:
-        true, forecasts = trial._rolling(*_columns([one]))
+        true, forecasts = trial._rolling(*fit_arguments([one]))
         errors = np.abs(true - forecasts) / unit
         total, count = total + float(errors.sum()), count + errors.size
     return total / count
-
-
-def _columns(series: Sequence[Series]) -> tuple[Any, Any]:
-    """Return series as the arguments of `fit`."""
-    beside = [one.x for one in series] if series[0].x.shape[1] else None
-    return [one.y for one in series], beside

@@ -1,6 +1,6 @@
 """Series and their exogenous columns, in the forms that `LSTMForecaster` takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from lstmcore._arrays import refuse_sparse
 from lstmcore._typing import Array
 from lstmcore.sklearn.columns import check_finite, check_numbers, column_names
 
-__all__ = ["Series", "read_exogenous", "read_series"]
+__all__ = ["Series", "fit_arguments", "read_exogenous", "read_series"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class Series:
     def then(self, other: "Series") -> "Series":
         """Return this series followed by another."""
         return Series(np.concatenate([self.y, other.y]), np.concatenate([self.x, other.x]))
+
+
+def fit_arguments(series: Sequence[Series]) -> tuple[list[Array], list[Array] | None]:
+    """Return series as the arguments of `fit`."""
+    beside = [one.x for one in series] if series[0].x.shape[1] else None
+    return [one.y for one in series], beside
 
 
 def is_list(values: Any) -> bool:

@@ -192,6 +192,8 @@ class WindowEstimator(SequenceEstimator):
         super()._check_parameters()
         _checks.integer(self.window, "window", 1)
         _checks.integer(self.horizon, "horizon", 1)
+        if self.calibration is not None:
+            _checks.real(self.calibration, "calibration", 0.0, 1.0, low_open=True, high_open=True)
         auto_or_integer(self.difference, "difference", 0)
         if self.season is not None:
             auto_or_integer(self.season, "season", 2)

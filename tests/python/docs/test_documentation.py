@@ -29,6 +29,7 @@ NEEDS = {
     "onnx.md": ["onnx", "onnxruntime"],
     "scikit-learn.md": ["sklearn"],
     "arrays.md": ["pandas", "polars", "torch"],
+    "aeon_and_sktime.md": ["aeon", "sktime"],
 }
 
 # Bounds, low and high, of the figures that each training program must reach on fresh data, by their
@@ -60,6 +61,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "coming_from_keras.md": {"accuracy": (0.9, 1.0)},
     "coming_from_pytorch.md": {"unexplained": (0.0, 0.2)},
     "scikit-learn.md": {},  # asserts its scores itself
+    "aeon_and_sktime.md": {"accuracy": (0.95, 1.0), "unexplained": (0.0, 0.3)},
     "keras.md": {"accuracy": (0.9, 1.0)},
     "pytorch.md": {"accuracy": (0.9, 1.0)},
 }
@@ -103,13 +105,22 @@ def test_links_lead_somewhere(page):
 
 
 # Docstrings with examples that train and check their own figures.
-TRAINING_DOCSTRINGS = ["classifier", "forecaster"]
+TRAINING_DOCSTRINGS = [
+    "sklearn.classifier",
+    "sklearn.forecaster",
+    "aeon.classifier",
+    "aeon.regressor",
+    "sktime.classifier",
+    "sktime.regressor",
+    "sktime.forecaster",
+]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning:sktime")
 @pytest.mark.parametrize("name", TRAINING_DOCSTRINGS)
 def test_docstrings_run_and_learn(name):
-    pytest.importorskip("sklearn")
-    module = importlib.import_module(f"lstmcore.sklearn.{name}")
+    pytest.importorskip(name.partition(".")[0])
+    module = importlib.import_module(f"lstmcore.{name}")
     failures, tests = doctest.testmod(module)
     assert failures == 0
     assert tests

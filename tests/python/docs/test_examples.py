@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import lstmcore as lc
+
 EXAMPLES = Path(__file__).parents[3] / "examples" / "python"
 
 pytestmark = pytest.mark.skipif(
@@ -41,3 +43,15 @@ def test_random_walks_are_told_apart(run, tmp_path):
     printed = run("random_walks.py")
     assert float(re.search(r"walks: ([\d.]+)", printed)[1]) > 0.93  # 0.93 to 0.98 over seeds
     assert (tmp_path / "random_walks.svg").exists()
+
+
+# Takes some seconds: one model is trained on 180 years of daily weather.
+def test_a_catchment_is_simulated_from_converted_weights(run, tmp_path):
+    printed = run("catchment.py")
+    assert float(re.search(r"in 4 fresh years: ([\d.]+)", printed)[1]) > 0.9
+    lines = (tmp_path / "weather.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "date,precipitation,temperature,evaporation,discharge"
+    assert len(lines) == 1 + 5 * 365
+    model = lc.load(tmp_path / "catchment.safetensors")
+    assert [layer.name for layer in model.layers] == ["lstm", "head"]
+    assert model.weights["lstm.weight_ih_l0"].shape[1] == 3  # the weather alone

@@ -52,6 +52,15 @@ def test_predictions_of_a_quantized_model(maker):
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5)
 
 
+def test_the_discharge_of_a_catchment():
+    """So the C++ example, which compares with the same table, finds an efficiency of 1."""
+    model = lc.load(GOLDEN / "catchment.safetensors")
+    columns = (1, 2, 4, 3)  # the weather, then the discharge
+    table = np.loadtxt(GOLDEN / "catchment.csv", delimiter=",", skiprows=1, usecols=columns)
+    y = model.predict(table[None, :, :3], verbose=0)[0]
+    np.testing.assert_allclose(y, table[:, 3:], rtol=0, atol=1e-6)
+
+
 def test_frozen_layers(maker):
     """Exactly the layers that were frozen in the saved model are frozen."""
     model = lc.load(GOLDEN / "frozen_model.safetensors")

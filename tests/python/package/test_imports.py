@@ -26,6 +26,7 @@ ROOMS = (
     # other frameworks
     ("convert",),
     ("onnx", "sklearn", "torch"),
+    ("aeon", "sktime"),
     # what users see
     ("",),
     ("cli",),

@@ -78,7 +78,18 @@ def test_importing_loads_no_other_framework():
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
     loaded = {name.split(".")[0] for name in json.loads(output)}
-    frameworks = {"torch", "tensorflow", "keras", "jax", "sklearn", "onnx", "onnxruntime", "scipy"}
+    frameworks = {
+        "aeon",
+        "jax",
+        "keras",
+        "onnx",
+        "onnxruntime",
+        "scipy",
+        "sklearn",
+        "sktime",
+        "tensorflow",
+        "torch",
+    }
     frameworks |= {"matplotlib", "pandas", "IPython"}
     assert "lstmcore" in loaded
     assert not loaded & frameworks
