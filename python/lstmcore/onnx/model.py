@@ -14,6 +14,7 @@ from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_o
 from lstmcore.onnx.program import Program, compiled
 from lstmcore.onnx.scope import Origin, Scope
 from lstmcore.onnx.types import annotated
+from lstmcore.onnx.whole import Whole, may_stay_whole
 
 __all__ = ["Model", "load"]
 
@@ -44,6 +45,7 @@ class Model:
         opset: int,
         inputs: Sequence[Argument],
         outputs: Sequence[Argument],
+        proto: Any = None,
     ) -> None:
         self._program = program
         self.name = name
@@ -52,6 +54,10 @@ class Model:
         self.outputs = tuple(outputs)
         self.steps = program.descriptions
         self._names = tuple(argument.name for argument in self.inputs)
+        self._run = self._divided
+        if proto is not None:
+            results = [argument.name for argument in self.outputs]
+            self._run = Whole(proto, self._names, results, self._divided).run
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs.
@@ -76,6 +82,10 @@ class Model:
             If an input is missing, unknown or has a wrong shape, or a node cannot process its
             inputs; the error names the input or the node.
         """
+        return self._run(inputs)
+
+    def _divided(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Check the inputs and run all steps."""
         values = self._values(inputs)
         results = self._program.run(values)
         found: dict[str, Array] = {}
@@ -169,13 +179,18 @@ def _apart(result: Any, others: list[Array]) -> Array:
     return array.copy() if shared else array
 
 
-def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
+def load(model: str | os.PathLike[str] | bytes | Any, *, same_bits: bool = False) -> Model:
     """Read and compile an ONNX model.
 
     Parameters
     ----------
     model : path-like, bytes or onnx.ModelProto
         The model. For a path, weights that are stored in files next to it are read too.
+    same_bits : bool, default False
+        Whether every LSTM runs on the engine, so that its results have the same bits however a
+        batch or a series is divided into calls. By default, ONNX Runtime runs calls whose LSTMs
+        have so little to do that leaving it would take longer, such as a single step of a small
+        model: those where an LSTM's call has fewer than 8 million multiplications, on average.
 
     Returns
     -------
@@ -216,7 +231,9 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
     if origin.problems:
         raise ValueError(_listed(origin))
-    return Model(compiled(graph), proto.graph.name, opset, graph.arguments, outputs)
+    program = compiled(graph)
+    whole = proto if not same_bits and program.is_cut and may_stay_whole(proto) else None
+    return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
 
 
 def _listed(origin: Origin) -> str:

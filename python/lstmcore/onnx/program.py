@@ -11,7 +11,7 @@ from lstmcore.onnx.constants import constant_value, with_constants
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators import OPERATORS, Function, bound, kind_of
 from lstmcore.onnx.partition import Stage, stages
-from lstmcore.onnx.parts import Part
+from lstmcore.onnx.parts import RUNTIME, Part
 from lstmcore.onnx.types import set_body_types, set_types, set_types_from_bodies
 
 __all__ = ["Program", "compiled"]
@@ -82,6 +82,11 @@ class Program:
     captures: tuple[str, ...]
     owned: tuple[bool, ...]
     descriptions: tuple[str, ...]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether more than one step runs it, and ONNX Runtime runs some of them."""
+        return len(self.units) > 1 and any(RUNTIME in line for line in self.descriptions)
 
     def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
         """Run all steps; if one fails, raise ValueError with the name of its node."""

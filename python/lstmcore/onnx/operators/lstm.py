@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,13 @@ from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
-__all__ = ["QUANTIZED"]
+__all__ = ["QUANTIZED", "WORK"]
 
 QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
 """The label of ONNX Runtime's operator with 8-bit weights."""
+
+WORK: ContextVar[list[int] | None] = ContextVar("WORK", default=None)
+"""Where every call of an LSTM adds the number of its multiplications, if somebody wants to know."""
 
 Cells = list[F.PackedWeights]
 """One LSTM for all directions, or one for each direction if their activations differ."""
@@ -98,6 +102,9 @@ def _layer(node: Node, prepare: Callable[..., Cells], weights: tuple[int, ...]) 
     def run(cells: Cells, x: Any, lengths: Any = None, h: Any = None, c: Any = None) -> Any:
         if x.ndim != 3:
             node.fail(f"X: expected three axes, got shape {x.shape}")
+        done = WORK.get()
+        if done is not None:
+            done.append(x.shape[0] * x.shape[1] * sum(map(_multiplications, cells)))
         if batch_first:
             h = None if h is None else h.swapaxes(0, 1)
             c = None if c is None else c.swapaxes(0, 1)
@@ -121,6 +128,13 @@ def _layer(node: Node, prepare: Callable[..., Cells], weights: tuple[int, ...]) 
         return run(cells, *(given[place] for place in SEQUENCES))
 
     return lstm
+
+
+def _multiplications(cell: F.PackedWeights) -> int:
+    """Return how many multiplications a step of a row takes."""
+    config = cell.config
+    width = config.input_size + config.hidden_size
+    return 4 * config.hidden_size * width * config.num_directions
 
 
 def _preparation(node: Node) -> Callable[..., Cells]:
