@@ -174,14 +174,14 @@ def _label(protos: Sequence[Any]) -> str:
     return f"node {first}" if len(protos) == 1 else f"nodes {first} to {last}"
 
 
-def opened_session(package: Any, model: Any) -> Any:
-    """Return a session that shares the processor with the engine."""
+def opened_session(package: Any, model: Any, alone: bool = False) -> Any:
+    """Return a session; one that is not `alone` shares the processor with the engine."""
     options = package.SessionOptions()
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
     options.intra_op_num_threads = _core.get_num_threads()
     options.inter_op_num_threads = 1
-    # Idle threads that spin would take a core from the engine's threads.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not alone:  # idle threads that spin would take a core from the engine's threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     data = model.SerializeToString()
     return package.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 

@@ -116,6 +116,6 @@ class Whole:
         with self._lock:
             if self._model is not None:
                 with contextlib.suppress(Exception):
-                    self._evaluate = quick_run(opened_session(runtime(), self._model))
+                    self._evaluate = quick_run(opened_session(runtime(), self._model, True))
                 self._model = None
             return self._evaluate is not None

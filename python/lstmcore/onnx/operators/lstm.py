@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import functional as F
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Precision
 from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
@@ -40,8 +40,9 @@ def _lstm(node: Node) -> Function | Bound:
 def _quantized(node: Node) -> Function | Bound:
     """Build the same with W_scale, W_zero_point, R_scale, R_zero_point as further inputs.
 
-    The weights are dequantized when they are packed, so nothing else is rounded: ONNX Runtime
-    quantizes x and h anew at every step, and is further from the model before quantization.
+    The weights that the bytes stand for are packed with the precision "int8": where the processor
+    has a unit for it, x and h are quantized row by row, as the operator means it, and elsewhere
+    products are of float32.
     """
     missing = [place for place in (0, 1, 2, 8, 9, 10, 11) if not node.has_input(place)]
     if missing:
@@ -49,7 +50,7 @@ def _quantized(node: Node) -> Function | Bound:
             f"inputs: expected X, W, R and the scales and zero points of W and R (12 inputs "
             f"in all), but those at {missing} are missing"
         )
-    pack = _preparation(node)
+    pack = _preparation(node, "int8")
 
     def prepare(w: Array, r: Array, b: Any, p: Any, *scales: Array) -> Cells:
         w_scale, w_zero, r_scale, r_zero = scales
@@ -137,7 +138,7 @@ def _multiplications(cell: F.PackedWeights) -> int:
     return 4 * config.hidden_size * width * config.num_directions
 
 
-def _preparation(node: Node) -> Callable[..., Cells]:
+def _preparation(node: Node, precision: Precision | None = None) -> Callable[..., Cells]:
     """Return the function that packs W, R, B and P according to the node's attributes."""
     options = {
         name: node.get(name)
@@ -154,10 +155,9 @@ def _preparation(node: Node) -> Callable[..., Cells]:
         try:
             if apart:
                 parts = split_directions(**arguments, hidden_size=hidden, **options)
-                return [F.pack(*from_onnx(**part)) for part in parts]
-            return [
-                F.pack(*from_onnx(**arguments, hidden_size=hidden, direction=direction, **options))
-            ]
+                return [F.pack(*from_onnx(**part), precision) for part in parts]
+            made = from_onnx(**arguments, hidden_size=hidden, direction=direction, **options)
+            return [F.pack(*made, precision)]
         except (TypeError, ValueError) as error:
             raise type(error)(f"{node}: {error}") from None
 
