@@ -45,7 +45,7 @@ class Model:
         opset: int,
         inputs: Sequence[Argument],
         outputs: Sequence[Argument],
-        proto: Any = None,
+        whole: bytes | None = None,
     ) -> None:
         self._program = program
         self.name = name
@@ -55,9 +55,9 @@ class Model:
         self.steps = program.descriptions
         self._names = tuple(argument.name for argument in self.inputs)
         self._run = self._divided
-        if proto is not None:
+        if whole is not None:
             results = [argument.name for argument in self.outputs]
-            self._run = Whole(proto, self._names, results, self._divided).run
+            self._run = Whole(whole, self._names, results, self._divided).run
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs.
@@ -232,7 +232,9 @@ def load(model: str | os.PathLike[str] | bytes | Any, *, same_bits: bool = False
     if origin.problems:
         raise ValueError(_listed(origin))
     program = compiled(graph)
-    whole = proto if not same_bits and program.is_cut and may_stay_whole(proto) else None
+    whole = None
+    if not same_bits and program.is_cut and may_stay_whole(proto):
+        whole = proto.SerializeToString()  # a copy, since callers may change their own
     return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
 
 

@@ -114,7 +114,7 @@ class Part:
                 f"got {model.ByteSize() / (1 << 30):.1f} GiB"
             )
         try:
-            session = opened_session(package, model)
+            session = opened_session(package, model.SerializeToString())
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
                 raise ValueError(f"{self.label}: ONNX Runtime refuses: {error}") from error
@@ -174,7 +174,7 @@ def _label(protos: Sequence[Any]) -> str:
     return f"node {first}" if len(protos) == 1 else f"nodes {first} to {last}"
 
 
-def opened_session(package: Any, model: Any, alone: bool = False) -> Any:
+def opened_session(package: Any, model: bytes, alone: bool = False) -> Any:
     """Return a session; one that is not `alone` shares the processor with the engine."""
     options = package.SessionOptions()
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
@@ -182,8 +182,7 @@ def opened_session(package: Any, model: Any, alone: bool = False) -> Any:
     options.inter_op_num_threads = 1
     if not alone:  # idle threads that spin would take a core from the engine's threads
         options.add_session_config_entry("session.force_spinning_stop", "1")
-    data = model.SerializeToString()
-    return package.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def quick_run(session: Any) -> Callable[..., Sequence[Any]]:

@@ -53,7 +53,8 @@ class Whole:
 
     Parameters
     ----------
-    model : onnx.ModelProto
+    model : bytes
+        The model as a file holds it.
     inputs, outputs : sequence of str
         Their names.
     divided : callable
@@ -62,12 +63,12 @@ class Whole:
 
     def __init__(
         self,
-        model: Any,
+        model: bytes,
         inputs: Sequence[str],
         outputs: Sequence[str],
         divided: Callable[[Mapping[str, Array]], dict[str, Array]],
     ) -> None:
-        self._model: Any = model
+        self._model: bytes | None = model
         self._evaluate: Callable[..., Sequence[Any]] | None = None
         self._inputs, self._outputs = tuple(inputs), list(outputs)
         self._divided = divided

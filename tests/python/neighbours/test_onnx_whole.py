@@ -42,6 +42,14 @@ def test_same_bits(monkeypatch):
     )
 
 
+def test_the_model_that_was_passed_may_change():
+    own = recurrent_model()
+    model = lc_onnx.load(own)
+    own.graph.ClearField("node")
+    expected = runtime(recurrent_model(), {"x": ONE})["p"]
+    np.testing.assert_array_equal(model.run({"x": ONE})["p"], expected)
+
+
 def test_shapes_are_remembered_one_by_one(monkeypatch):
     monkeypatch.setattr(whole, "MOST", 3)
     model = lc_onnx.load(recurrent_model())
