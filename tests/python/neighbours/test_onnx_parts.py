@@ -9,13 +9,13 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import TensorProto, helper  # noqa: E402
 
-from lstmcore import onnx as lc_onnx  # noqa: E402
 from onnx_kit import (  # noqa: E402
     BOOL,
     INT64,
     branches,
     compare,
     ints,
+    load,
     make_model,
     op,
     recurrent_model,
@@ -59,7 +59,7 @@ def sequences():
 
 
 def test_a_graph_is_cut_at_its_recurrent_nodes(sequences, runner):
-    model = lc_onnx.load(recurrent_model())
+    model = load(recurrent_model())
     assert model.steps == (
         f"{runner}: 2 Transpose, Conv, Relu",
         "lstmcore: LSTM 'y0'",
@@ -77,9 +77,9 @@ def test_a_graph_is_cut_at_its_recurrent_nodes(sequences, runner):
 
 
 def test_the_reference_computes_the_same(sequences, monkeypatch):
-    expected = lc_onnx.load(recurrent_model()).run({"x": sequences})
+    expected = load(recurrent_model()).run({"x": sequences})
     without_runtime(monkeypatch)
-    found = lc_onnx.load(recurrent_model()).run({"x": sequences})
+    found = load(recurrent_model()).run({"x": sequences})
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_nodes_of_one_level_are_one_part():
         op("Sub", "pq", "y"),
     ]
     model = make_model(nodes, [SERIES], ["y"], WEIGHTS)
-    assert lc_onnx.load(model).steps == (
+    assert load(model).steps == (
         "ONNX Runtime: Relu, Neg",
         "lstmcore: LSTM 'lstm_la'",
         "lstmcore: LSTM 'lstm_lb'",
@@ -114,7 +114,7 @@ def test_groups_of_views_leave_a_part():
         op("Concat", ["hn", "cn"], ["sn"], axis=0),
     ]
     model = make_model(nodes, [SERIES, value("s", (2, "n", H))], ["sn"], WEIGHTS)
-    assert lc_onnx.load(model).steps == (
+    assert load(model).steps == (
         "NumPy: Split",
         "ONNX Runtime: Relu",
         "lstmcore: LSTM 'l'",
@@ -134,7 +134,7 @@ def test_other_recurrent_nodes_run_in_a_part(runner):
         op("GRU", ["s", "gw", "gr"], ["g", "y"], hidden_size=H),
     ]
     model = make_model(nodes, [SERIES], ["y"], [*WEIGHTS, *weights, ints("one", 1)])
-    loaded = lc_onnx.load(model)
+    loaded = load(model)
     assert loaded.steps[-1] == f"{runner}: Squeeze, GRU"
     assert loaded(X).shape == (1, 2, H)
     if runner == "ONNX Runtime":
@@ -146,14 +146,14 @@ def test_weights_that_are_computed_from_constants(runner):
     scale = [tensor("half", 0.5), tensor("v", RANDOM.normal(0, 1, (1, 4 * H, C)))]
     nodes = [op("Mul", ["v", "half"], ["m"]), op("LSTM", ["x", "m", "r"], "y", hidden_size=H)]
     model = make_model(nodes, [SERIES], ["y"], [WEIGHTS[1], *scale])
-    assert lc_onnx.load(model).steps == ("lstmcore: LSTM 'y'",)
+    assert load(model).steps == ("lstmcore: LSTM 'y'",)
     plain = make_model(
         [op("LSTM", ["x", "m", "r"], "y", hidden_size=H)],
         [SERIES],
         ["y"],
         [WEIGHTS[1], tensor("m", onnx.numpy_helper.to_array(scale[1]) * np.float32(0.5))],
     )
-    np.testing.assert_array_equal(lc_onnx.load(model)(X), lc_onnx.load(plain)(X))
+    np.testing.assert_array_equal(load(model)(X), load(plain)(X))
 
 
 def test_random_numbers_are_drawn_anew():
@@ -161,7 +161,7 @@ def test_random_numbers_are_drawn_anew():
         op("RandomNormal", [], ["h"], shape=[1, 2, H]),
         op("LSTM", ["x", "w", "r", "", "", "h"], "y", hidden_size=H),
     ]
-    model = lc_onnx.load(make_model(nodes, [SERIES], ["y"], WEIGHTS))
+    model = load(make_model(nodes, [SERIES], ["y"], WEIGHTS))
     assert np.abs(model(X) - model(X)).max() > 0.01
 
 
@@ -187,7 +187,7 @@ def test_types_of_values_between_parts():
     ]
     constants = [*WEIGHTS, tensor("zero", 0, np.int64)]
     model = make_model(nodes, [SERIES], ["y"], constants)
-    assert len(lc_onnx.load(model).steps) == 3
+    assert len(load(model).steps) == 3
     compare(model, {"x": X})
 
 
@@ -213,7 +213,7 @@ def test_operators_of_onnx_runtime(monkeypatch):
     compare(model, {"x": X})
     without_runtime(monkeypatch)
     with pytest.raises(ValueError, match=r"com.microsoft.FusedMatMul .* pip install onnxruntime"):
-        lc_onnx.load(model)
+        load(model)
 
 
 def lstm_of_four():
@@ -230,7 +230,7 @@ def test_what_onnx_runtime_has_no_kernel_for_runs_in_the_reference():
         [tensor("k", kernel, np.float64)],
     )
     with pytest.warns(RuntimeWarning, match=r"node 'wide' \(Conv\): runs slowly, in the reference"):
-        loaded = lc_onnx.load(model)
+        loaded = load(model)
     assert loaded.steps == ("onnx.reference: Conv",)
     x = RANDOM.normal(0, 1, (1, 3, 4))
     windows = np.lib.stride_tricks.sliding_window_view(x[0], 2, axis=1)  # (3, 3, 2)
@@ -269,7 +269,7 @@ def loop_model(most=4):
 @pytest.mark.parametrize("most", [4, 0])
 def test_a_loop_around_an_lstm(most, runner):
     start = RANDOM.normal(0, 1, (1, 2, H)).astype(np.float32)
-    model = lc_onnx.load(loop_model(most))
+    model = load(loop_model(most))
     assert model.steps == (
         f"{runner}: Relu",
         "lstmcore: Loop 'again'",
@@ -288,7 +288,7 @@ def test_a_loop_around_an_lstm(most, runner):
         ["y"],
         WEIGHTS,
     )
-    cell = lc_onnx.load(cell)
+    cell = load(cell)
     for number in range(most):
         state = cell(relu, state)
         np.testing.assert_allclose(found["sums"][number], np.exp(state).sum(), rtol=1e-5)
@@ -318,10 +318,10 @@ def test_a_scan_around_an_lstm(runner):
     model = make_model([scan], inputs, outputs, [*WEIGHTS, ints("zero", 0)])
     feed = {"x": X}
     feed.update((name, RANDOM.normal(0, 1, (1, 2, H)).astype(np.float32)) for name in ("h0", "c0"))
-    found = lc_onnx.load(model).run(feed)
+    found = load(model).run(feed)
     names = ["x", "w", "r", "", "", "h0", "c0"]
     whole = make_model([op("LSTM", names, ["y"], hidden_size=H)], inputs, ["y"], WEIGHTS)
-    expected = lc_onnx.load(whole).run(feed)["y"]
+    expected = load(whole).run(feed)["y"]
     np.testing.assert_allclose(found["y"], 2 * expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["last"], expected[-1], rtol=1e-5, atol=1e-6)
     if runner == "ONNX Runtime":
@@ -344,7 +344,7 @@ def branching_model(condition, *inputs, constants=()):
 
 def test_a_branch_around_an_lstm(runner):
     model = branching_model("flag", value("flag", (), BOOL))
-    loaded = lc_onnx.load(model)
+    loaded = load(model)
     assert "lstmcore: If 'which'" in loaded.steps
     assert f"{runner}: Add" in loaded.steps
     cases = [{"x": X, "flag": np.array(flag)} for flag in (True, False)]
@@ -359,7 +359,7 @@ def test_a_branch_around_an_lstm(runner):
 def test_a_branch_that_is_known_joins_the_parts_around_it(flag):
     constants = [tensor("f", flag, np.bool_)]
     model = branching_model("f", constants=constants)
-    steps = lc_onnx.load(model).steps
+    steps = load(model).steps
     assert steps == (
         f"ONNX Runtime: Add, {'Relu' if flag else 'Neg'}",
         f"lstmcore: LSTM {'z/lstm_l' if flag else 'z/lstm_k'!r}",
@@ -390,7 +390,7 @@ def test_names_within_a_branch_that_is_known():
     ]
     inputs = [value("x", (None,)), value("flag", (), BOOL)]
     outputs = ["p", "q", "s", "u", "own"]
-    model = lc_onnx.load(make_model(nodes, inputs, outputs, [tensor("yes", True, np.bool_)]))
+    model = load(make_model(nodes, inputs, outputs, [tensor("yes", True, np.bool_)]))
     x = np.array([0.5, -1], np.float32)
     a = np.exp(2 * x)
     for flag, third in ((True, 3 * a), (False, a - 2 * x)):
@@ -406,14 +406,14 @@ def test_names_within_a_branch_that_is_known():
 
 def test_errors_of_a_part_name_the_node(runner):
     nodes = [op("Relu", "x", "a", name="first"), op("Add", "az", "y", name="sum")]
-    loaded = lc_onnx.load(make_model(nodes, ["x", "z"], ["y"]))
+    loaded = load(make_model(nodes, ["x", "z"], ["y"]))
     label = r"node 'sum' \(Add\): " if runner == "ONNX Runtime" else r"nodes 'first' \(Relu\) to"
     with pytest.raises(ValueError, match=label):
         loaded(np.ones(2, np.float32), np.ones(3, np.float32))
 
 
 def test_errors_within_a_loop_name_the_node():
-    model = lc_onnx.load(loop_model())
+    model = load(loop_model())
     with pytest.raises(ValueError, match=r"^node 's' \(LSTM\): "):
         model.run({"x": X, "start": np.ones((1, 3, H), np.float32)})
 
@@ -423,4 +423,4 @@ def test_types_that_do_not_fit():
         [op("Add", "xz", "y", name="sum")], [value("x", (2,)), value("z", (2,), INT64)], ["y"]
     )
     with pytest.raises(ValueError, match=r"node 'sum' \(Add\): ONNX Runtime refuses: .*Type"):
-        lc_onnx.load(model)
+        load(model)
