@@ -5,7 +5,7 @@ __all__ = ["PACKAGES", "how_to_install"]
 PACKAGES = {
     "torch": "torch",
     "keras": "keras h5py",
-    "onnx": "onnx",
+    "onnx": "onnx onnxruntime",
     "sklearn": "scikit-learn",
     "aeon": "aeon",
     "sktime": "sktime",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import onnx
@@ -17,18 +17,27 @@ __all__ = [
     "NEWEST_OPSET",
     "Argument",
     "Node",
+    "Sizes",
     "argument_of",
     "array_of",
     "element_type",
+    "graphs_of",
+    "label_of",
+    "mentioned",
     "node_of",
     "opset_of",
     "read_model",
+    "schema_of",
+    "wanted_names",
 ]
 
 NEWEST_OPSET = 28
 """The newest version of the standard's operators whose official test cases were run."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+
+Sizes: TypeAlias = "tuple[int | str | None, ...]"
+"""A shape: sizes, or their names, or None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,18 @@ class Node:
     inputs, outputs : tuple of str
         Names of values; an empty name stands for one that is omitted.
     attributes : dict
-        Numbers, strings, arrays, graphs (as ONNX's messages) and lists of them.
+        Numbers, strings, tensors and graphs (as ONNX's messages) and lists of them.
     opset : int
         Version of the standard's operators.
+    proto : onnx.NodeProto
+        The node as it is stored.
+    reads : tuple of str
+        The inputs, and the values of the graph around it that its own graphs use.
     constants : list of (ndarray or None)
-        The constant inputs, None for others. Emptied when the node's function is built, which may
-        have packed them.
-    activation : str
-        Activation that the engine applies to a product's result in the same pass.
+        The constant inputs, None for others; filled in for nodes that run outside ONNX Runtime, and
+        emptied when the node's function is built, which may have packed them.
+    opened : bool
+        Whether its graphs hold recurrent nodes, so that they run here, one by one.
     """
 
     operator: str
@@ -61,8 +74,15 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     opset: int
+    proto: Any = field(default=None, compare=False, repr=False)
+    reads: tuple[str, ...] = ()
     constants: list[Array | None] = field(default_factory=list, compare=False, repr=False)
-    activation: str = "linear"
+    opened: bool = False
+
+    @property
+    def label(self) -> str:
+        """The operator, after its domain if that is not the standard's."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
     def constant(self, position: int) -> Array | None:
         """Return the value of an input; None if it is not constant or omitted."""
@@ -81,7 +101,7 @@ class Node:
         return self.attributes.get(attribute, default)
 
     def __str__(self) -> str:
-        return f"node {self.name!r} ({self.operator})"
+        return f"node {self.name!r} ({self.label})"
 
     def fail(self, message: str) -> NoReturn:
         """Raise ValueError with the node's name."""
@@ -221,32 +241,46 @@ def array_of(tensor: Any, name: str) -> Array:
 
 
 def node_of(proto: Any, number: int, opset: int) -> Node:
-    """Read a node; one without a name is named after its operator and index.
+    """Read a node; one without a name is named after its first output or its operator and index.
 
     Raises
     ------
     ValueError
         If its inputs, outputs or attributes are not those of the operator in the standard.
     """
+    if not proto.name:
+        named = next(filter(None, proto.output), f"{proto.op_type}_{number}")
+        proto.name = named  # ONNX Runtime's errors name nodes
+    attributes = {entry.name: _attribute(entry) for entry in proto.attribute}
+    within = [name for graph in graphs_of(proto) for name in sorted(mentioned(graph))]
     node = Node(
         operator=proto.op_type,
-        name=proto.name or (proto.output[0] if len(proto.output) else f"{proto.op_type}_{number}"),
+        name=proto.name,
         domain="" if proto.domain in STANDARD_DOMAINS else proto.domain,
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),
-        attributes={entry.name: _attribute(entry) for entry in proto.attribute},
+        attributes=attributes,
         opset=opset,
+        proto=proto,
+        reads=tuple(dict.fromkeys(filter(None, (*proto.input, *within)))),
     )
     if not node.domain:
         _check_form(node, {entry.name: entry.type for entry in proto.attribute})
     return node
 
 
-def _check_form(node: Node, kinds: dict[str, int]) -> None:
-    """Compare a node with the standard's definition of its operator, if there is one."""
+def schema_of(operator: str, version: int, domain: str) -> Any:
+    """Return the definition of an operator of the standard, or None if it has none."""
     try:
-        schema = onnx.defs.get_schema(node.operator, node.opset, "")
+        return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
+        return None
+
+
+def _check_form(node: Node, kinds: dict[str, int]) -> None:
+    """Compare a node with the standard's definition of its operator, if it has one."""
+    schema = schema_of(node.operator, node.opset, "")
+    if schema is None:
         return  # reported later with all missing operators
     known = schema.attributes
     unknown = [name for name in kinds if name not in known]
@@ -277,11 +311,46 @@ def _attribute(proto: Any) -> Any:
     value = onnx.helper.get_attribute_value(proto)
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, onnx.TensorProto):
-        return array_of(value, proto.name)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [
             entry.decode("utf-8", "surrogateescape") if isinstance(entry, bytes) else entry
             for entry in value
         ]
     return value
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+
+def label_of(proto: Any) -> str:
+    """Return `Node.label` for a node as it is stored."""
+    standard = proto.domain in STANDARD_DOMAINS
+    return str(proto.op_type if standard else f"{proto.domain}.{proto.op_type}")
+
+
+def graphs_of(proto: Any) -> Iterator[Any]:
+    """Yield the graphs that a node contains."""
+    for entry in proto.attribute:
+        if entry.type == onnx.AttributeProto.GRAPH:
+            yield entry.g
+
+
+def wanted_names(graph: Any) -> set[str]:
+    """Return the names of all values that an output depends on."""
+    wanted = {entry.name for entry in graph.output}
+    for proto in reversed(graph.node):
+        if not wanted.isdisjoint(proto.output):
+            wanted.update(proto.input)
+            for inner in graphs_of(proto):  # may use any value of the graphs around it
+                wanted.update(mentioned(inner))
+    return wanted - {""}
+
+
+def mentioned(graph: Any) -> set[str]:
+    """Return the names of all values that a graph or the graphs in it use."""
+    names = {entry.name for entry in graph.output}
+    for proto in graph.node:
+        names.update(proto.input)
+        for inner in graphs_of(proto):
+            names |= mentioned(inner)
+    return names

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Argument, opset_of, read_model
+from lstmcore.onnx.collect import RUNTIME_DOMAINS, collect
+from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of, read_model
 from lstmcore.onnx.operators.lstm import clipping_output
-from lstmcore.onnx.program import Program, compile_graph
-from lstmcore.onnx.scope import Scope
+from lstmcore.onnx.program import Program, compiled
+from lstmcore.onnx.scope import Origin, Scope
+from lstmcore.onnx.types import annotated
+from lstmcore.onnx.whole import Whole, may_stay_whole
 
 __all__ = ["Model", "load"]
 
@@ -32,15 +35,31 @@ class Model:
     inputs, outputs : tuple of Argument
         Names, dtypes and shapes as the model declares them. Initializers are not inputs, although
         old files list them.
+    steps : tuple of str
+        Who runs what, in order: "lstmcore" recurrent nodes, "NumPy" a few operators between them,
+        "ONNX Runtime" everything else, or "onnx.reference" where ONNX Runtime is not installed.
     """
 
-    def __init__(self, program: Program, name: str, opset: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        name: str,
+        opset: int,
+        inputs: Sequence[Argument],
+        outputs: Sequence[Argument],
+        whole: bytes | None = None,
+    ) -> None:
         self._program = program
         self.name = name
         self.opset = opset
-        self.inputs = program.arguments
-        self.outputs = program.results
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.steps = program.descriptions
         self._names = tuple(argument.name for argument in self.inputs)
+        self._run = self._divided
+        if whole is not None:
+            results = [argument.name for argument in self.outputs]
+            self._run = Whole(whole, self._names, results, self._divided).run
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs.
@@ -65,7 +84,22 @@ class Model:
             If an input is missing, unknown or has a wrong shape, or a node cannot process its
             inputs; the error names the input or the node.
         """
-        if not isinstance(inputs, Mapping):
+        return self._run(inputs)
+
+    def _divided(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Check the inputs and run all steps."""
+        values = self._values(inputs)
+        results = self._program.run(values)
+        found: dict[str, Array] = {}
+        for argument, result, owned in zip(self.outputs, results, self._program.owned, strict=True):
+            array = np.asarray(result, order="C") if owned else _apart(result, values)
+            found[argument.name] = array
+            values.append(array)
+        return found
+
+    def _values(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """Return the inputs in order, after checking them."""
+        if not isinstance(inputs, (dict, Mapping)):
             raise TypeError(
                 f"inputs: expected a mapping from names to arrays, got {type(inputs).__name__}"
             )
@@ -75,14 +109,7 @@ class Model:
         if len(inputs) != len(self._names):
             unknown = ", ".join(str(name) for name in inputs if name not in self._names)
             raise ValueError(f"inputs: expected {', '.join(self._names)}, but also got {unknown}")
-        values = [_checked(inputs[argument.name], argument) for argument in self.inputs]
-        with np.errstate(all="ignore"):  # overflow gives infinity, as in other runtimes
-            results = self._program.run(values)
-        found: dict[str, Array] = {}
-        for argument, result in zip(self.outputs, results, strict=True):
-            found[argument.name] = array = _apart(result, values)
-            values.append(array)
-        return found
+        return [_checked(inputs[argument.name], argument) for argument in self.inputs]
 
     def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
         """Compute all outputs, from inputs in order or by name; see `run`.
@@ -103,16 +130,17 @@ class Model:
 
     def __repr__(self) -> str:
         given, come = (", ".join(map(str, entries)) for entries in (self.inputs, self.outputs))
-        steps = len(self._program.nodes)
+        steps = len(self._program.units)
         return f"Model({self.name!r}, opset {self.opset}, {steps} steps, {given} -> {come})"
 
     def __str__(self) -> str:
         lines = [
             f"lstmcore.onnx.Model {self.name!r}, opset {self.opset}, "
-            f"{len(self._program.nodes)} steps"
+            f"{len(self._program.units)} steps"
         ]
         lines += [f"  in   {argument}" for argument in self.inputs]
         lines += [f"  out  {argument}" for argument in self.outputs]
+        lines += [f"  run  {step}" for step in self.steps]
         return "\n".join(lines)
 
 
@@ -153,7 +181,12 @@ def _apart(result: Any, others: list[Array]) -> Array:
     return array.copy() if shared else array
 
 
-def load(model: str | os.PathLike[str] | bytes | Any, *, clip_output: bool = True) -> Model:
+def load(
+    model: str | os.PathLike[str] | bytes | Any,
+    *,
+    clip_output: bool = True,
+    same_bits: bool = False,
+) -> Model:
     """Read and compile an ONNX model.
 
     Parameters
@@ -164,6 +197,11 @@ def load(model: str | os.PathLike[str] | bytes | Any, *, clip_output: bool = Tru
         Whether the attribute ``clip`` of an LSTM node also bounds the argument of the output's
         activation, as the standard says; False: only those of the other two, as ONNX Runtime
         computes it.
+    same_bits : bool, default False
+        Whether every LSTM runs on the engine, so that its results have the same bits however a
+        batch or a series is divided into calls. By default, ONNX Runtime runs calls whose LSTMs
+        have so little to do that leaving it would take longer, such as a single step of a small
+        model: those where an LSTM's call has fewer than 8 million multiplications, on average.
 
     Returns
     -------
@@ -176,27 +214,53 @@ def load(model: str | os.PathLike[str] | bytes | Any, *, clip_output: bool = Tru
     OSError
         If there is no such file.
     ValueError
-        If it is not an ONNX model; if a node, which the error names, violates the standard; or if
-        operators are not implemented here, which the error lists with their nodes.
+        If it is not an ONNX model; if a node, which the error names, violates the standard, or
+        cannot be run by ONNX Runtime or the reference; or if operators are unknown, which the error
+        lists with their nodes.
+
+    Warns
+    -----
+    RuntimeWarning
+        If ONNX Runtime is installed but has no kernel for a node, so that the slow reference
+        implementation of the package onnx runs the part with that node.
 
     Notes
     -----
-    Whatever does not depend on the inputs is computed once, here; weights are packed for the
-    engine; and nodes that no output depends on are left out.
+    The graph is cut at its recurrent nodes. The engine runs these, with weights that are packed
+    here; what lies between them runs in sessions of ONNX Runtime, with as many threads as
+    `lstmcore.get_num_threads` returns now. An If whose condition is known is replaced by its
+    branch; loops and branches that contain recurrent nodes run here, and their graphs are cut too.
     """
     _checks.flag(clip_output, "clip_output")
     proto = read_model(model)
     opset = opset_of(proto)
-    problems: list[tuple[str, str]] = []
+    versions = {
+        "" if entry.domain in STANDARD_DOMAINS else entry.domain: entry.version
+        for entry in proto.opset_import
+    }
+    origin = Origin(opset, {**versions, "": opset})
+    outputs = tuple(map(argument_of, proto.graph.output))
     with clipping_output(clip_output):
-        program = compile_graph(proto.graph, Scope(opset, problems))
-    if problems:
-        nodes: dict[str, list[str]] = {}
-        for label, name in problems:
-            nodes.setdefault(label, []).append(name)
-        listed = "; ".join(f"{label} ({_some(names)})" for label, names in nodes.items())
-        raise ValueError(f"model: operators that are not implemented, in opset {opset}: {listed}")
-    return Model(program, proto.graph.name, opset)
+        graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
+        if origin.problems:
+            raise ValueError(_listed(origin))
+        program = compiled(graph)
+    whole = None
+    if not same_bits and program.is_cut and may_stay_whole(proto):
+        whole = proto.SerializeToString()  # a copy, since callers may change their own
+    return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
+
+
+def _listed(origin: Origin) -> str:
+    """Return the message that lists the operators that nothing runs."""
+    nodes: dict[str, list[str]] = {}
+    for label, name in origin.problems:
+        nodes.setdefault(label, []).append(name)
+    listed = "; ".join(f"{label} ({_some(names)})" for label, names in nodes.items())
+    message = f"model: operators that are not implemented, in opset {origin.opset}: {listed}"
+    if any(label.rpartition(".")[0] in RUNTIME_DOMAINS for label in nodes):
+        message += "; those of ONNX Runtime's own domains need it: pip install onnxruntime"
+    return message
 
 
 def _some(names: list[str]) -> str:

@@ -1,27 +1,54 @@
-"""Compile a graph to a list of steps: fold constants, join products with their activations."""
+"""Compile a graph to steps: calls of the engine, of sessions between them, and of NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias
 
-import numpy as np
-from onnx import GraphProto
+from lstmcore.onnx.collect import Collected
+from lstmcore.onnx.constants import constant_value, with_constants
+from lstmcore.onnx.graph import Node
+from lstmcore.onnx.operators import OPERATORS, Function, bound, kind_of
+from lstmcore.onnx.partition import Stage, stages
+from lstmcore.onnx.parts import RUNTIME, Part
+from lstmcore.onnx.types import set_body_types, set_types, set_types_from_bodies
 
-from lstmcore._typing import Array
-from lstmcore.onnx.graph import Argument, Node, argument_of, array_of, node_of
-from lstmcore.onnx.operators import OPERATORS, Function, bound
-from lstmcore.onnx.passes import simplify
-from lstmcore.onnx.scope import Scope, name_outputs, wanted_names
-
-__all__ = ["Program", "compile_graph"]
+__all__ = ["Program", "compiled"]
 
 Values: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Values], None]
 
 FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 """Exceptions that NumPy and the engine raise for unsuitable inputs."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one step does.
+
+    Attributes
+    ----------
+    label : str
+        The name of the node or nodes, for errors.
+    description : str
+        Who runs what, for people.
+    function : callable
+    reads, writes : tuple of str
+        Names of its arguments and results.
+    several : bool
+        Whether the function returns a sequence.
+    owns : bool
+        Whether its results are new memory, and no views of its arguments or of each other.
+    """
+
+    label: str
+    description: str
+    function: Function
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    several: bool
+    owns: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,29 +59,34 @@ class Program:
     ----------
     steps : tuple of callable
         Each reads and writes the list, and drops values that are no longer needed.
-    nodes : tuple of Node
-        The nodes of the steps, for errors.
+    units : tuple of Unit
+        What the steps do.
     template : list
         The values before the first step: constants in their slots.
     inputs, outputs, captured : tuple of int
         Slots.
     captures : tuple of str
         Names of the values that are captured from the enclosing graph.
-    arguments, results : tuple of Argument
-        The inputs and outputs as the graph declares them.
+    owned : tuple of bool
+        For every output, whether nothing else refers to its memory.
+    descriptions : tuple of str
+        Who runs what, one line for every step, those of opened graphs indented.
     """
 
     steps: tuple[Step, ...]
-    nodes: tuple[Node, ...]
+    units: tuple[Unit, ...]
     template: Values
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     captured: tuple[int, ...]
     captures: tuple[str, ...]
-    arguments: tuple[Argument, ...]
-    results: tuple[Argument, ...]
-    only: tuple[Function, tuple[int, ...]] | None = None
-    """If the only step computes the output from captured values: its function and their indices."""
+    owned: tuple[bool, ...]
+    descriptions: tuple[str, ...]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether more than one step runs it, and ONNX Runtime runs some of them."""
+        return len(self.units) > 1 and any(RUNTIME in line for line in self.descriptions)
 
     def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
         """Run all steps; if one fails, raise ValueError with the name of its node."""
@@ -68,239 +100,184 @@ class Program:
             for number, step in enumerate(self.steps):  # noqa: B007
                 step(values)
         except FAILURES as error:
-            _blame(error, self.nodes[number])
+            _blame(error, self.units[number].label)
         return [values[place] for place in self.outputs]
 
 
-def _blame(error: Exception, node: Node) -> NoReturn:
+def _blame(error: Exception, label: str) -> NoReturn:
     """Raise an error that names the node that failed; `error` itself if it already does."""
-    if str(error).startswith("node '"):
+    if str(error).startswith(("node '", "nodes '")):
         raise error
-    raise ValueError(f"{node}: {error}") from error
+    raise ValueError(f"{label}: {error}") from error
 
 
 class _Body:
     """A compiled graph of a node, in the form that the node's operator calls."""
 
-    def __init__(self, program: Program, names: list[str]) -> None:
+    def __init__(self, program: Program, names: Sequence[str], collected: Collected) -> None:
         self._program = program
         self._places = [names.index(name) for name in program.captures]
-        self.outputs = program.results
+        self.outputs = collected.results
         self.captures = len(names)
-        self._only = None
-        if program.only is not None:
-            function, places = program.only
-            self._only = (function, [self._places[place] for place in places])
 
     def __call__(self, inputs: Sequence[Any], captured: Sequence[Any]) -> list[Any]:
-        if self._only is not None:
-            function, places = self._only
-            try:
-                return [function(*[captured[place] for place in places])]
-            except FAILURES as error:
-                _blame(error, self._program.nodes[0])
         return self._program.run(inputs, [captured[place] for place in self._places])
 
 
-def compile_graph(graph: Any, scope: Scope) -> Program:
-    """Compile a graph with its own `scope`.
+def compiled(graph: Collected) -> Program:
+    """Compile a graph.
 
     Raises
     ------
     ValueError
-        If a node uses an unknown value, or its attributes are wrong. Operators that are not
-        implemented are not an error yet; they are recorded in the scope.
+        If nodes cannot be run; the error names them.
     """
-    for tensor in graph.initializer:
-        scope.constants[tensor.name] = _frozen(array_of(tensor, tensor.name))
-    if len(graph.sparse_initializer):
-        raise ValueError("model: expected dense initializers, got sparse ones")
-    arguments = tuple(
-        argument_of(entry) for entry in graph.input if entry.name not in scope.constants
-    )
-    scope.names.update(argument.name for argument in arguments)
-    if scope.parent is None:  # inputs of subgraphs are not checked at run time
-        scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
-    nodes: list[Node] = []
-    wanted = wanted_names(graph)
-    for number, proto in enumerate(graph.node):
-        node = node_of(proto, number, scope.opset)
-        if wanted.isdisjoint(node.outputs):  # unused, and perhaps too large to compute
-            name_outputs(node, scope)
-            continue
-        node = _with_bodies(node, scope)
-        for name in node.inputs:
-            if name and not scope.knows(name):
-                raise ValueError(
-                    f"{node}: expected a value {name!r} from an earlier node, got none"
-                )
-        node = replace(
-            node, constants=[scope.constant(name) if name else None for name in node.inputs]
-        )
-        missing = _is_missing(node, scope)
-        name_outputs(node, scope)
-        if not missing and not _fold_size(node, scope) and not _fold(node, scope):
-            nodes.append(node)
-    results = tuple(map(argument_of, graph.output))
-    for result in results:
-        if not scope.knows(result.name):
-            raise ValueError(f"{result.name}: expected a node that computes this output, got none")
-    if scope.problems:
-        return Program((), (), [], (), (), (), (), arguments, results)
-    return _Layout(scope, arguments, results).program(simplify(nodes, results))
+    planned = _Plan(graph)
+    divided = stages(graph.nodes, graph.scope)
+    for number, stage in enumerate(divided):
+        later = {name for other in divided[number + 1 :] for name in _reads(other)}
+        planned.add(stage, later)
+    return planned.program()
 
 
-def _frozen(array: Array) -> Array:
-    """Make a constant read-only, so that writing to an output cannot change the model."""
-    array = np.asarray(array)
-    if array.flags.writeable:
-        array.flags.writeable = False
-    return array
+def _reads(stage: Stage) -> set[str]:
+    """Return the names of the values that the nodes of a stage read."""
+    return {name for node in (*stage.light, *stage.part, *stage.heavy) for name in node.reads}
 
 
-def _with_bodies(node: Node, scope: Scope) -> Node:
-    """Compile the graphs of a node; the values that they capture become inputs of the node."""
-    graphs = {
-        name: value for name, value in node.attributes.items() if isinstance(value, GraphProto)
-    }
-    if not graphs:
-        return node
-    chosen = scope.constant(node.inputs[0]) if node.operator == "If" else None
-    if chosen is not None:  # the other branch never runs, so it may hold anything
-        graph = graphs["then_branch" if bool(chosen) else "else_branch"]
-        graphs = {"then_branch": graph, "else_branch": graph}
-    programs: dict[str, Program] = {}
-    for name, graph in graphs.items():
-        programs[name] = compile_graph(graph, Scope(scope.opset, scope.problems, scope))
-    names = list(dict.fromkeys(name for program in programs.values() for name in program.captures))
-    bodies = {name: _Body(program, names) for name, program in programs.items()}
-    return replace(node, attributes={**node.attributes, **bodies}, inputs=(*node.inputs, *names))
+class _Plan:
+    """Makes the units of a graph in the order in which they run, then binds them to slots."""
 
-
-def _is_missing(node: Node, scope: Scope) -> bool:
-    known = OPERATORS.get(node.operator) if not node.domain else None
-    if known is not None and known.since <= node.opset:
-        return False
-    label = f"{node.domain}.{node.operator}" if node.domain else node.operator
-    if known is not None:
-        label += f" of opset {node.opset} (implemented since {known.since})"
-    scope.problems.append((label, node.name))
-    return True
-
-
-def _fold(node: Node, scope: Scope) -> bool:
-    """Compute a node at load if all its inputs are constant; tell whether that was done."""
-    unknown = any(
-        constant is None and name
-        for name, constant in zip(node.inputs, node.constants, strict=True)
-    )
-    if unknown or scope.problems:
-        return False
-    try:
-        with np.errstate(all="ignore"):
-            function, positions = bound(node)
-            found = function(*(node.constants[place] for place in positions))
-    except (*FAILURES, MemoryError):
-        return False  # if it is ever run, the error is raised then
-    if not OPERATORS[node.operator].several:
-        found = (found,)
-    for name, value in zip(node.outputs, found, strict=False):
-        if name:
-            scope.constants[name] = _frozen(value)
-            scope.names.discard(name)
-    return True
-
-
-def _fold_size(node: Node, scope: Scope) -> bool:
-    """Treat a size that the model fixes for its inputs as a constant."""
-    if node.operator == "Shape":
-        shape = scope.shape(node.inputs[0])
-        if shape is None:
-            return False
-        scope.sizes[node.outputs[0]] = chosen = shape[node.get("start", 0) : node.get("end")]
-    elif node.operator == "Gather" and node.get("axis", 0) == 0 and node.inputs[0] in scope.sizes:
-        sizes, places = scope.sizes[node.inputs[0]], node.constant(1)
-        if places is None or places.size == 0 or not np.all(np.abs(places + 0.5) < len(sizes)):
-            return False
-        chosen = tuple(sizes[place] for place in places.ravel().tolist())
-    else:
-        return False
-    if not all(isinstance(size, int) for size in chosen):
-        return False
-    array = np.array(chosen, np.int64)
-    places = node.constant(1) if node.operator == "Gather" else None
-    scope.constants[node.outputs[0]] = _frozen(
-        array if places is None else array.reshape(places.shape)
-    )
-    scope.names.discard(node.outputs[0])
-    return True
-
-
-class _Layout:
-    """Assigns a slot to each value, and builds the steps."""
-
-    def __init__(
-        self, scope: Scope, arguments: tuple[Argument, ...], results: tuple[Argument, ...]
-    ) -> None:
-        self.scope, self.arguments, self.results = scope, arguments, results
+    def __init__(self, graph: Collected) -> None:
+        self.graph, self.scope = graph, graph.scope
+        self.units: list[Unit] = []
+        self.nested: dict[int, tuple[str, ...]] = {}  # descriptions by the number of a unit
         self.template: Values = [None]  # the first slot stands for omitted values
         self.places: dict[str, int] = {"": 0}
 
-    def place(self, name: str) -> int:
+    def add(self, stage: Stage, later: set[str]) -> None:
+        """Append the units of a stage; `later` holds what the stages after it read."""
+        for node in stage.light:
+            self._add_node(node)
+        if stage.part:
+            made = [name for node in stage.part for name in node.outputs if name]
+            wanted = later | {name for node in stage.heavy for name in node.reads}
+            wanted.update(result.name for result in self.graph.results)
+            self._add_part(stage.part, [name for name in made if name in wanted])
+        for node in stage.heavy:
+            if node.opened:
+                self._add_opened(node)
+            else:
+                self._add_node(node)
+
+    def _add_node(self, node: Node) -> None:
+        """Append a node that NumPy or the engine runs."""
+        set_types(node, self.scope)
+        recurrent = kind_of(node) == "recurrent"
+        runner = "lstmcore" if recurrent else "NumPy"
+        named = f"{node.operator} {node.name!r}" if recurrent else node.operator
+        self._append(with_constants(node, self.scope), f"{runner}: {named}", recurrent)
+
+    def _add_opened(self, node: Node) -> None:
+        """Append a loop or branch; the values that its graphs capture become its inputs."""
+        bodies = {
+            name: graph for name, graph in node.attributes.items() if isinstance(graph, Collected)
+        }
+        programs: dict[str, Program] = {}
+        for name, graph in bodies.items():
+            set_body_types(node, graph.arguments, graph.scope, self.scope)
+            programs[name] = compiled(graph)
+        set_types_from_bodies(node, list(bodies.values()), self.scope)
+        names = list(dict.fromkeys(n for program in programs.values() for n in program.captures))
+        closed = {name: _Body(programs[name], names, graph) for name, graph in bodies.items()}
+        inputs = (*node.inputs, *names)
+        node = replace(node, attributes={**node.attributes, **closed}, inputs=inputs)
+        lines = [
+            line
+            for name, program in programs.items()
+            for line in (f"  {name}", *(f"    {entry}" for entry in program.descriptions))
+        ]
+        self.nested[len(self.units)] = tuple(lines)
+        self._append(with_constants(node, self.scope), f"lstmcore: {node.operator} {node.name!r}")
+
+    def _append(self, node: Node, description: str, owns: bool = False) -> None:
+        """Append the unit of a node whose constants are known; see `Unit` for `owns`."""
+        try:
+            function, positions = bound(node)
+        except FAILURES as error:
+            _blame(error, str(node))
+        node.constants.clear()
+        reads = tuple(node.inputs[position] for position in positions)
+        several = OPERATORS[node.label].several
+        self.units.append(
+            Unit(str(node), description, function, reads, node.outputs, several, owns)
+        )
+
+    def _add_part(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
+        """Append nodes that run together."""
+        part = Part(nodes, outputs, self.scope)
+        self.units.append(
+            Unit(
+                part.label,
+                f"{part.runner}: {', '.join(part.operators)}",
+                part,
+                part.inputs,
+                part.outputs,
+                several=True,
+                owns=part.owns_results,
+            )
+        )
+
+    def _place(self, name: str) -> int:
+        """Return the slot of a value."""
         if name not in self.places:
             self.scope.use(name)
             self.places[name] = len(self.template)
-            self.template.append(self.scope.constant(name))
+            self.template.append(constant_value(name, self.scope))
         return self.places[name]
 
-    def program(self, nodes: list[Node]) -> Program:
-        inputs = tuple(self.place(argument.name) for argument in self.arguments)
+    def program(self) -> Program:
+        """Bind all units to slots."""
+        results = [result.name for result in self.graph.results]
+        inputs = tuple(self._place(argument.name) for argument in self.graph.arguments)
         last = {
             name: number
-            for number, node in enumerate(nodes)
-            for name in (*node.inputs, *node.outputs)
+            for number, unit in enumerate(self.units)
+            for name in (*unit.reads, *unit.writes)
         }
-        kept = {result.name for result in self.results}
-        steps, alone = [], None
-        for number, node in enumerate(nodes):
-            ended = {name for name in (*node.inputs, *node.outputs) if last[name] == number}
-            dead = [
-                self.place(name)
-                for name in sorted(ended - kept - {""})
-                if self.scope.constant(name) is None
-            ]
-            try:
-                function, positions = bound(node)
-            except FAILURES as error:
-                message = str(error)
-                raise ValueError(
-                    message if message.startswith("node '") else f"{node}: {message}"
-                ) from error
-            node.constants.clear()
-            sources = [self.place(node.inputs[position]) for position in positions]
-            targets = [self.place(name) for name in node.outputs]
-            several = OPERATORS[node.operator].several
-            if len(nodes) == 1 and not several and kept == set(node.outputs):
-                alone = function, [node.inputs[position] for position in positions]
-            steps.append(_step(function, sources, targets, tuple(dead), several))
-        outputs = tuple(self.place(result.name) for result in self.results)
+        lasting = {*results, ""}
+        steps = []
+        for number, unit in enumerate(self.units):
+            ended = sorted({n for n in (*unit.reads, *unit.writes) if last[n] == number} - lasting)
+            dead = tuple(self._place(name) for name in ended if not self.scope.is_constant(name))
+            sources = [self._place(name) for name in unit.reads]
+            targets = [self._place(name) for name in unit.writes]
+            steps.append(_step(unit.function, sources, targets, dead, unit.several))
+        outputs = tuple(self._place(name) for name in results)
         captures = tuple(self.scope.captures)
-        captured = tuple(self.place(name) for name in captures)
-        only = None
-        if alone is not None and not inputs and all(name in captures for name in alone[1]):
-            only = alone[0], tuple(captures.index(name) for name in alone[1])
         return Program(
             tuple(steps),
-            tuple(nodes),
+            tuple(self.units),
             self.template,
             inputs,
             outputs,
-            captured,
+            tuple(self._place(name) for name in captures),
             captures,
-            self.arguments,
-            self.results,
-            only,
+            tuple(self._owned(results)),
+            tuple(self._descriptions()),
         )
+
+    def _owned(self, results: Sequence[str]) -> Iterable[bool]:
+        """Yield, for every output, whether nothing else refers to its memory."""
+        owned = {name for unit in self.units if unit.owns for name in unit.writes}
+        shared = {name for unit in self.units if not unit.owns for name in unit.reads}
+        for name in results:
+            yield name in owned and name not in shared and results.count(name) == 1
+
+    def _descriptions(self) -> Iterable[str]:
+        for number, unit in enumerate(self.units):
+            yield unit.description
+            yield from self.nested.get(number, ())
 
 
 def _step(
@@ -328,15 +305,6 @@ def _step(
                 values[place] = None
 
         return one
-    if len(sources) == 2:
-        first, second = sources
-
-        def two(values: Values) -> None:
-            values[target] = function(values[first], values[second])
-            for place in dead:
-                values[place] = None
-
-        return two
 
     def any_number(values: Values) -> None:
         values[target] = function(*[values[place] for place in sources])

@@ -2,91 +2,116 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-import onnx
-
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Node
+from lstmcore.onnx.graph import Node, Sizes
 
-__all__ = ["Scope", "name_outputs", "wanted_names"]
+__all__ = ["Origin", "Scope", "check_unused", "name_outputs"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all graphs of a model share.
+
+    Attributes
+    ----------
+    opset : int
+        Version of the standard's operators.
+    versions : dict of str to int
+        Version of every domain's operators.
+    problems : list of tuple of str
+        Collects operators that nothing here runs, with the names of their nodes.
+    """
+
+    opset: int
+    versions: dict[str, int]
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Scope:
     """The names that a graph can use: its own, then those of the graph that contains it.
 
-    Parameters
+    Every name is in exactly one of `names`, `tensors`, `constants` and `sources`, except that a
+    constant that was once read is in `constants` too.
+
+    Attributes
     ----------
-    opset : int
-    problems : list of tuple
-        Collects the operators that are not implemented, with their nodes.
-    parent : Scope, optional
+    names : set of str
+        Values that are known only when the model runs.
+    tensors : dict of str to onnx.TensorProto
+        Initializers as the file stores them.
+    constants : dict of str to ndarray
+        Values that are known, and were needed by something that is built here.
+    sources : dict of str to Node
+        Nodes that depend on no input, by their outputs; they are computed on demand.
+    types : dict of str to onnx.TypeProto
+        Types of values, as far as they are known.
+    captures : dict of str to None
+        Names of values of the graphs around it that the graph uses, in a fixed order.
+    shapes, sizes : dict of str to tuple
+        Shapes of the model's inputs and of their Shape nodes; sizes that the model fixes are
+        integers.
     """
 
-    def __init__(
-        self, opset: int, problems: list[tuple[str, str]], parent: Scope | None = None
-    ) -> None:
-        self.opset, self.problems, self.parent = opset, problems, parent
-        self.constants: dict[str, Array] = {}
+    def __init__(self, origin: Origin, parent: Scope | None = None) -> None:
+        self.origin, self.parent = origin, parent
         self.names: set[str] = set()
-        self.captures: dict[str, None] = {}  # a set that preserves order
-        # Shapes of inputs and of their Shape nodes; sizes that the model fixes are integers.
-        self.shapes: dict[str, tuple[int | str | None, ...]] = {}
-        self.sizes: dict[str, tuple[int | str | None, ...]] = {}
+        self.tensors: dict[str, Any] = {}
+        self.constants: dict[str, Array] = {}
+        self.sources: dict[str, Node] = {}
+        self.types: dict[str, Any] = {}
+        self.captures: dict[str, None] = {}
+        self.shapes: dict[str, Sizes] = {}
+        self.sizes: dict[str, Sizes] = {}
 
-    def constant(self, name: str) -> Array | None:
-        """Return the value if it is constant, else None."""
-        if name in self.constants:
-            return self.constants[name]
-        if name in self.names or self.parent is None:
-            return None
-        return self.parent.constant(name)
+    def home(self, name: str) -> Scope | None:
+        """Return the scope of the graph that a value belongs to; None if there is no such value."""
+        if name in self.names or self.has_constant(name):
+            return self
+        return None if self.parent is None else self.parent.home(name)
 
-    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
-        """Return the shape of an input as far as the model fixes it."""
-        if name in self.names or self.parent is None:
-            return self.shapes.get(name)
-        return self.parent.shape(name)
+    def has_constant(self, name: str) -> bool:
+        """Return whether the graph itself has a constant of this name."""
+        return name in self.tensors or name in self.constants or name in self.sources
 
     def knows(self, name: str) -> bool:
         """Return whether a value has this name."""
-        here = name in self.names or name in self.constants
-        return here or (self.parent is not None and self.parent.knows(name))
+        return self.home(name) is not None
+
+    def is_constant(self, name: str) -> bool:
+        """Return whether a value does not depend on the model's inputs."""
+        home = self.home(name)
+        return home is not None and home.has_constant(name)
+
+    def type_of(self, name: str) -> Any:
+        """Return the type of a value as an onnx.TypeProto, or None if it is not known."""
+        home = self.home(name)
+        return None if home is None else home.types.get(name)
+
+    def shape(self, name: str) -> Sizes | None:
+        """Return the shape of an input as far as the model fixes it."""
+        home = self.home(name)
+        return None if home is None else home.shapes.get(name)
 
     def use(self, name: str) -> None:
         """Record a use of a value; one from an outer graph is captured unless it is constant."""
-        if name in self.names or name in self.constants or self.constant(name) is not None:
+        if name in self.names or self.is_constant(name):
             return
         if self.parent is not None:
             self.parent.use(name)
             self.captures[name] = None
 
 
-def wanted_names(graph: Any) -> set[str]:
-    """Return the names of all values that an output depends on."""
-    wanted = {entry.name for entry in graph.output}
-    for proto in reversed(graph.node):
-        if not wanted.isdisjoint(proto.output):
-            wanted.update(proto.input)
-            for entry in proto.attribute:  # subgraphs may use any value of the graphs around them
-                if entry.type == onnx.AttributeProto.GRAPH:
-                    wanted.update(_mentioned(entry.g))
-    return wanted - {""}
-
-
-def _mentioned(graph: Any) -> set[str]:
-    names = {entry.name for entry in graph.output}
-    for proto in graph.node:
-        names.update(proto.input)
-        for entry in proto.attribute:
-            if entry.type == onnx.AttributeProto.GRAPH:
-                names |= _mentioned(entry.g)
-    return names
-
-
 def name_outputs(node: Node, scope: Scope) -> None:
-    """Register the names of a node's outputs."""
+    """Register the outputs of a node as values that are known only when the model runs."""
     for name in filter(None, node.outputs):
-        if name in scope.names or name in scope.constants:
-            node.fail(f"outputs: expected distinct names, got {name!r} a second time")
+        check_unused(node, name, scope)
         scope.names.add(name)
+
+
+def check_unused(node: Node, name: str, scope: Scope) -> None:
+    """Raise ValueError if a graph has a value of this name already."""
+    if name in scope.names or scope.has_constant(name):
+        node.fail(f"outputs: expected distinct names, got {name!r} a second time")

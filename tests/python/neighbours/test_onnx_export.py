@@ -71,7 +71,7 @@ def run(proto, feeds):
 
 def in_importer(proto):
     """Return a function that runs a model in this package's own importer."""
-    return lstmcore.onnx.load(proto.SerializeToString()).run
+    return lstmcore.onnx.load(proto.SerializeToString(), same_bits=True).run
 
 
 MAKERS = (in_runtime, in_importer) if hasattr(lstmcore.onnx, "load") else (in_runtime,)

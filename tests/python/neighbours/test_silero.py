@@ -61,7 +61,7 @@ def expected(minute):
 
 
 def test_a_sequence(minute, expected):
-    found = lc_onnx.load(SEQUENCE).run({"input": minute, **begin()})
+    found = lc_onnx.load(SEQUENCE, same_bits=True).run({"input": minute, **begin()})
     assert list(found) == ["speech_probs", "hn", "cn"]
     for result, reference in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(result, reference, atol=TOLERANCE)
@@ -71,7 +71,7 @@ def test_a_sequence(minute, expected):
 
 
 def test_the_sequence_chunk_by_chunk(minute, expected):
-    model = lc_onnx.load(SEQUENCE)
+    model = lc_onnx.load(SEQUENCE, same_bits=True)
     states, found = begin(), []
     for chunk in minute:
         results = model.run({"input": chunk[None], **states})
@@ -94,7 +94,7 @@ def test_models_with_branches(name, minute):
     """A minute, chunk by chunk; both runtimes carry their own states."""
     if not (DATA / name).exists():
         pytest.skip(f"{name} is not in this version of silero-vad")
-    theirs, ours = session(DATA / name), lc_onnx.load(DATA / name)
+    theirs, ours = session(DATA / name), lc_onnx.load(DATA / name, same_bits=True)
     state = np.zeros((2, 1, 128), np.float32)
     rate = {"sr": np.array(16000, np.int64)} if len(ours.inputs) == 3 else {}
     feeds = [{"input": minute[:1], "state": state, **rate} for _ in range(2)]
@@ -117,7 +117,7 @@ def test_the_other_sampling_rate(name):
         "state": random.normal(0, 0.1, (2, 3, 128)).astype(np.float32),
         "sr": np.array(8000, np.int64),
     }
-    found = lc_onnx.load(DATA / name).run(feed)
+    found = lc_onnx.load(DATA / name, same_bits=True).run(feed)
     for result, reference in zip(found.values(), session(DATA / name).run(None, feed), strict=True):
         np.testing.assert_allclose(result, reference, atol=TOLERANCE)
 

@@ -1,32 +1,16 @@
-"""The operators that models with recurrent layers consist of, grouped by theme."""
+"""The operators that run outside ONNX Runtime, grouped by theme."""
 
-from lstmcore.onnx.operators import (
-    control,
-    convolution,
-    elementwise,
-    lstm,
-    normalization,
-    padding,
-    pooling,
-    products,
-    reductions,
-    shapes,
-)
-from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, bound
+from lstmcore.onnx.operators import control, light, lstm
+from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Kind, bound, kind_of
 
 __all__ = [
     "OPERATORS",
+    "Bound",
     "Function",
-    "Operator",
+    "Kind",
     "bound",
     "control",
-    "convolution",
-    "elementwise",
+    "kind_of",
+    "light",
     "lstm",
-    "normalization",
-    "padding",
-    "pooling",
-    "products",
-    "reductions",
-    "shapes",
 ]

@@ -22,7 +22,7 @@ class Body(Protocol):
         """Run the graph; `captured` holds the captured values of all graphs of the node."""
 
 
-@operator("If", since=1, several=True)
+@operator("If", since=1, several=True, kind="control")
 def _if(node: Node) -> Function:
     branches: tuple[Body, Body] = (node.get("else_branch"), node.get("then_branch"))
 
@@ -32,7 +32,7 @@ def _if(node: Node) -> Function:
     return choose
 
 
-@operator("Loop", since=1, several=True)
+@operator("Loop", since=1, several=True, kind="control")
 def _loop(node: Node) -> Function:
     body: Body = node.get("body")
 
@@ -40,22 +40,22 @@ def _loop(node: Node) -> Function:
         carried = list(rest[: len(rest) - body.captures])
         captured = rest[len(rest) - body.captures :]
         count = len(body.outputs) - 1 - len(carried)
-        kept: list[list[Any]] = [[] for _ in range(count)]
+        stacks: list[list[Any]] = [[] for _ in range(count)]
         goes_on: Any = np.array(True) if condition is None else condition
         number, limit = 0, None if most is None else int(most.item())
         while bool(goes_on) and (limit is None or number < limit):
             goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
             carried = results[: len(carried)]
-            for entries, value in zip(kept, results[len(carried) :], strict=True):
+            for entries, value in zip(stacks, results[len(carried) :], strict=True):
                 entries.append(value)
             number += 1
         arguments = body.outputs[1 + len(carried) :]
-        return (*carried, *map(_stacked, kept, arguments, [0] * count))
+        return (*carried, *map(_stacked, stacks, arguments, [0] * count))
 
     return loop
 
 
-@operator("Scan", since=9, several=True)
+@operator("Scan", since=9, several=True, kind="control")
 def _scan(node: Node) -> Function:
     body: Body = node.get("body")
     inputs = node.get("num_scan_inputs")
@@ -71,16 +71,16 @@ def _scan(node: Node) -> Function:
             for x, axis, back in zip(scanned, axes, backwards, strict=True)
         ]
         count = len(body.outputs) - len(carried)
-        kept: list[list[Any]] = [[] for _ in range(count)]
+        stacks: list[list[Any]] = [[] for _ in range(count)]
         for number in range(len(rows[0])):
             results = body((*carried, *(row[number] for row in rows)), captured)
             carried = results[: len(carried)]
-            for entries, value in zip(kept, results[len(carried) :], strict=True):
+            for entries, value in zip(stacks, results[len(carried) :], strict=True):
                 entries.append(value)
         out_axes = node.get("scan_output_axes") or [0] * count
         turned = node.get("scan_output_directions") or [0] * count
         ordered = [
-            entries[::-1] if back else entries for entries, back in zip(kept, turned, strict=True)
+            entries[::-1] if back else entries for entries, back in zip(stacks, turned, strict=True)
         ]
         return (*carried, *map(_stacked, ordered, body.outputs[len(carried) :], out_axes))
 

@@ -1,4 +1,4 @@
-"""The LSTM operator, run by the engine."""
+"""The LSTM operators, run by the engine: the standard's, and ONNX Runtime's with 8-bit weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 
 from lstmcore import functional as F
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Precision
 from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
+__all__ = ["QUANTIZED", "WORK"]
+
+QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
+"""The label of ONNX Runtime's operator with 8-bit weights."""
+
+WORK: ContextVar[list[int] | None] = ContextVar("WORK", default=None)
+"""Where every call of an LSTM adds the number of its multiplications, if somebody wants to know."""
+
 Cells = list[F.PackedWeights]
 """One LSTM for all directions, or one for each direction if their activations differ."""
+
+SEQUENCES = (0, 4, 5, 6)
+"""Positions of X, sequence_lens, initial_h and initial_c; the other inputs are weights."""
 
 _clip_output: ContextVar[bool] = ContextVar("_clip_output", default=True)
 
@@ -32,51 +43,123 @@ def clipping_output(value: bool) -> Iterator[None]:
         _clip_output.reset(token)
 
 
-@operator("LSTM", since=1, several=True)
+@operator("LSTM", since=1, several=True, kind="recurrent")
 def _lstm(node: Node) -> Function | Bound:
     """Build LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P to Y, Y_h, Y_c."""
+    return _layer(node, _preparation(node), (1, 2, 3, 7))  # W, R, B, P
+
+
+@operator(QUANTIZED, several=True, kind="recurrent")
+def _quantized(node: Node) -> Function | Bound:
+    """Build the same with W_scale, W_zero_point, R_scale, R_zero_point as further inputs.
+
+    The weights that the bytes stand for are packed with the precision "int8": where the processor
+    has a unit for it, x and h are quantized row by row, as the operator means it, and elsewhere
+    products are of float32.
+    """
+    missing = [place for place in (0, 1, 2, 8, 9, 10, 11) if not node.has_input(place)]
+    if missing:
+        node.fail(
+            f"inputs: expected X, W, R and the scales and zero points of W and R (12 inputs "
+            f"in all), but those at {missing} are missing"
+        )
+    pack = _preparation(node, "int8")
+
+    def prepare(w: Array, r: Array, b: Any, p: Any, *scales: Array) -> Cells:
+        w_scale, w_zero, r_scale, r_zero = scales
+        return pack(
+            _dequantized(node, "W", w, w_scale, w_zero),
+            _dequantized(node, "R", r, r_scale, r_zero),
+            b,
+            p,
+        )
+
+    return _layer(node, prepare, (1, 2, 3, 7, 8, 9, 10, 11))
+
+
+def _dequantized(node: Node, name: str, values: Array, scale: Array, zero: Array) -> Array:
+    """Return (values - zero) scale in the standard's order of axes, (D, 4H, C).
+
+    Parameters
+    ----------
+    node : Node
+    name : str
+    values : ndarray of int8 or uint8, shape (D, C, 4H)
+    scale : ndarray of float32, shape (D,) or (D, 4H)
+    zero : ndarray of int8 or uint8, shape (D,) or (D, 4H)
+    """
+    if values.ndim != 3 or values.dtype not in (np.int8, np.uint8):
+        node.fail(
+            f"{name}: expected int8 or uint8 of shape (D, C, 4H), got {values.dtype} {values.shape}"
+        )
+    directions, _, columns = values.shape
+    for what, given in ((f"{name}_scale", scale), (f"{name}_zero_point", zero)):
+        if given.shape not in ((directions,), (directions, columns)):
+            node.fail(
+                f"{what}: expected shape ({directions},) or ({directions}, {columns}), "
+                f"got {given.shape}"
+            )
+    if zero.dtype != values.dtype:
+        node.fail(f"{name}_zero_point: expected {values.dtype} like {name}, got {zero.dtype}")
+    scale, offset = (given.reshape(directions, 1, -1).astype(np.float32) for given in (scale, zero))
+    exact = (values.astype(np.float32) - offset) * scale  # bytes and differences are exact
+    return np.ascontiguousarray(exact.swapaxes(1, 2))
+
+
+def _layer(node: Node, prepare: Callable[..., Cells], weights: tuple[int, ...]) -> Function | Bound:
+    """Build a node whose inputs at the places `weights` are what `prepare` packs, in that order."""
     batch_first = node.get("layout", 0)
     if batch_first not in (0, 1):
         node.fail(f"layout: expected 0 or 1, got {batch_first}")
     wanted = tuple(node.has_output(place) for place in range(3))
-    prepare = _preparation(node)
 
-    def run(cells: Cells, x: Array, lengths: Any = None, h: Any = None, c: Any = None) -> Any:
+    def run(cells: Cells, x: Any, lengths: Any = None, h: Any = None, c: Any = None) -> Any:
         if x.ndim != 3:
             node.fail(f"X: expected three axes, got shape {x.shape}")
+        done = WORK.get()
+        if done is not None:
+            done.append(x.shape[0] * x.shape[1] * sum(map(_multiplications, cells)))
         if batch_first:
             h = None if h is None else h.swapaxes(0, 1)
             c = None if c is None else c.swapaxes(0, 1)
         else:
             x = x.swapaxes(0, 1)
-        y, h, c = _run(cells, x, lengths, h, c, wanted[0])
+        y, h, c = _run(cells, x, lengths, h, c, wanted[0], not batch_first)
         if wanted[0]:
             n, steps, _ = y.shape
             y = y.reshape(n, steps, len(h), h.shape[2])  # (N, T, D, H)
             y = y if batch_first else y.transpose(1, 2, 0, 3)
         return (y, h.swapaxes(0, 1), c.swapaxes(0, 1)) if batch_first else (y, h, c)
 
-    places = (1, 2, 3, 7)  # W, R, B, P
-    if all(node.constant(place) is not None or not node.has_input(place) for place in places):
-        cells = prepare(*(node.constant(place) for place in places))
-        rest = [place for place in (0, 4, 5, 6) if place < len(node.inputs)]
+    if all(node.constant(place) is not None or not node.has_input(place) for place in weights):
+        cells = prepare(*(node.constant(place) for place in weights))
+        rest = [place for place in SEQUENCES if place < len(node.inputs)]
         return Bound(partial(run, cells), tuple(rest))
 
-    def lstm(x: Array, w: Array, r: Array, *rest: Array | None) -> Any:
-        b, lengths, h, c, p = ([*rest] + [None] * 5)[:5]
-        return run(prepare(w, r, b, p), x, lengths, h, c)
+    def lstm(*inputs: Array | None) -> Any:
+        given = [*inputs, *[None] * (max(*weights, *SEQUENCES) + 1 - len(inputs))]
+        cells = prepare(*(given[place] for place in weights))
+        return run(cells, *(given[place] for place in SEQUENCES))
 
     return lstm
 
 
-def _preparation(node: Node) -> Callable[..., Cells]:
+def _multiplications(cell: F.PackedWeights) -> int:
+    """Return how many multiplications a step of a row takes."""
+    config = cell.config
+    width = config.input_size + config.hidden_size
+    return 4 * config.hidden_size * width * config.num_directions
+
+
+def _preparation(node: Node, precision: Precision | None = None) -> Callable[..., Cells]:
     """Return the function that packs W, R, B and P according to the node's attributes."""
     options = {
         name: node.get(name)
         for name in ("activations", "activation_alpha", "activation_beta", "clip")
     }
     options["input_forget"] = node.get("input_forget", 0)
-    options["clip_output"] = _clip_output.get()
+    # DynamicQuantizeLSTM is ONNX Runtime's own, so that its way is right.
+    options["clip_output"] = precision is None and _clip_output.get()
     direction: Any = str(node.get("direction", "forward")).lower()
     names = node.get("activations")
     apart = direction == "bidirectional" and names is not None and _differ(options)
@@ -87,10 +170,9 @@ def _preparation(node: Node) -> Callable[..., Cells]:
         try:
             if apart:
                 parts = split_directions(**arguments, hidden_size=hidden, **options)
-                return [F.pack(*from_onnx(**part)) for part in parts]
-            return [
-                F.pack(*from_onnx(**arguments, hidden_size=hidden, direction=direction, **options))
-            ]
+                return [F.pack(*from_onnx(**part), precision) for part in parts]
+            made = from_onnx(**arguments, hidden_size=hidden, direction=direction, **options)
+            return [F.pack(*made, precision)]
         except (TypeError, ValueError) as error:
             raise type(error)(f"{node}: {error}") from None
 
@@ -110,10 +192,19 @@ def _differ(options: dict[str, Any]) -> bool:
 
 
 def _run(
-    cells: Cells, x: Array, lengths: Array | None, h: Array | None, c: Array | None, sequences: bool
+    cells: Cells,
+    x: Array,
+    lengths: Array | None,
+    h: Array | None,
+    c: Array | None,
+    sequences: bool,
+    time_major: bool,
 ) -> tuple[Any, Array, Array]:
+    """Return y (N, T, D H), in memory with time first if `time_major`, and the states after it."""
     if len(cells) == 1:  # without functional.lstm's checks, which a node does not need
-        y, h, c, _ = cells[0]._lstm.forward(x, h, c, lengths, None, sequences)
+        y, h, c, _ = cells[0]._lstm.forward(
+            x, h, c, lengths, None, sequences, time_major=time_major
+        )
         return y, h, c
     outputs, states = [], []
     for place, cell in enumerate(cells):

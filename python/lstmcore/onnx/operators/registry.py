@@ -1,16 +1,19 @@
-"""The table of operators: builds, for a node, a function of its inputs."""
+"""The operators that run outside ONNX Runtime: a table that builds functions of nodes' inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from lstmcore.onnx.graph import Node
 
-__all__ = ["OPERATORS", "Bound", "Function", "Operator", "bound", "operator"]
+__all__ = ["OPERATORS", "Bound", "Function", "Kind", "Operator", "bound", "kind_of", "operator"]
 
 Function: TypeAlias = Callable[..., Any]
 """Maps a node's inputs, None where one is omitted, to its output or to a tuple of outputs."""
+
+Kind: TypeAlias = Literal["light", "recurrent", "control"]
+"""Run by NumPy, by the engine, or by a loop here over the node's own graphs."""
 
 
 class Bound(NamedTuple):
@@ -38,30 +41,41 @@ class Operator(NamedTuple):
         The first version of the standard whose definition is implemented.
     several : bool
         Whether the function returns a tuple.
+    kind : str
     """
 
     build: Callable[[Node], Function | Bound]
     since: int
     several: bool
+    kind: Kind
 
 
 Builder: TypeAlias = Callable[[Node], Function | Bound]
 
 OPERATORS: dict[str, Operator] = {}
+"""By `Node.label`."""
+
+
+def kind_of(node: Node) -> Kind | None:
+    """Return how a node can run outside ONNX Runtime, or None if it cannot."""
+    known = OPERATORS.get(node.label)
+    return None if known is None or (not node.domain and node.opset < known.since) else known.kind
 
 
 def bound(node: Node) -> Bound:
     """Build a node's function, and say which inputs it takes."""
-    built = OPERATORS[node.operator].build(node)
+    built = OPERATORS[node.label].build(node)
     return built if isinstance(built, Bound) else Bound(built, tuple(range(len(node.inputs))))
 
 
-def operator(*names: str, since: int = 1, several: bool = False) -> Callable[[Builder], Builder]:
+def operator(
+    *names: str, since: int = 1, several: bool = False, kind: Kind = "light"
+) -> Callable[[Builder], Builder]:
     """Register a builder for operators of these names."""
 
     def enter(build: Builder) -> Builder:
         for name in names:
-            OPERATORS[name] = Operator(build, since, several)
+            OPERATORS[name] = Operator(build, since, several, kind)
         return build
 
     return enter

@@ -1,4 +1,8 @@
-"""Operators on the shape of arrays; most return views, which cost nothing."""
+"""Operators that NumPy runs in less time than a session's call takes: views, sizes, comparisons.
+
+They connect recurrent nodes and choose branches. A group of connected nodes runs here only if it
+has no other operators; see `lstmcore.onnx.partition`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Node, element_type
+from lstmcore.onnx.graph import Node, array_of, element_type
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 
@@ -22,6 +26,11 @@ def _axes(node: Node, position: int, since: int) -> tuple[int, ...] | None:
     return None if known is None else tuple(known.ravel().tolist())
 
 
+@operator("Identity", since=1)
+def _identity(node: Node) -> Function:
+    return lambda x: x
+
+
 @operator("Transpose", since=1)
 def _transpose(node: Node) -> Function:
     return methodcaller("transpose", node.get("perm"))
@@ -29,12 +38,13 @@ def _transpose(node: Node) -> Function:
 
 @operator("Squeeze", since=1)
 def _squeeze(node: Node) -> Function | Bound:
+    """Build Squeeze; an empty list of axes means every axis of size 1, as in ONNX Runtime."""
     axes = _axes(node, 1, 13)
-    if axes is not None:
+    if axes:
         return Bound(methodcaller("squeeze", axes), (0,))
 
     def squeeze(x: Array, axes: Array | None = None) -> Any:
-        return x.squeeze() if axes is None else x.squeeze(tuple(axes.ravel().tolist()))
+        return x.squeeze(tuple(axes.ravel().tolist()) if axes is not None and axes.size else None)
 
     return squeeze
 
@@ -164,101 +174,10 @@ def _gather(node: Node) -> Function | Bound:
     return lambda x, places: np.take(x, places, axis=axis)
 
 
-@operator("GatherElements", since=11)
-def _gather_elements(node: Node) -> Function:
-    axis = node.get("axis", 0)
-
-    def gather(x: Array, places: Array) -> Any:
-        # The other axes of the indices may be shorter than those of x.
-        along = axis % x.ndim
-        limits = tuple(slice(None) if d == along else slice(s) for d, s in enumerate(places.shape))
-        return np.take_along_axis(x[limits], places, axis)
-
-    return gather
-
-
-@operator("GatherND", since=11)
-def _gather_nd(node: Node) -> Function:
-    batch = node.get("batch_dims", 0)
-
-    def gather(x: Array, places: Array) -> Any:
-        depth = places.shape[-1]
-        if batch == 0:
-            return x[tuple(places[..., k] for k in range(depth))]
-        lead = x.shape[:batch]
-        if 0 in lead:
-            return np.zeros((*places.shape[:-1], *x.shape[batch + depth :]), x.dtype)
-        rows = x.reshape(math.prod(lead), *x.shape[batch:])
-        where = places.reshape(len(rows), *places.shape[batch:])
-        found = [
-            row[tuple(w[..., k] for k in range(depth))] for row, w in zip(rows, where, strict=True)
-        ]
-        return np.stack(found).reshape(lead + found[0].shape)
-
-    return gather
-
-
-@operator("ScatterElements", since=11)
-def _scatter_elements(node: Node) -> Function:
-    axis, how = node.get("axis", 0), node.get("reduction", "none")
-
-    def scatter(x: Array, places: Array, updates: Array) -> Any:
-        grid: list[Array] = list(np.indices(places.shape, sparse=True))
-        along = axis % x.ndim
-        grid[along] = np.where(places < 0, places + x.shape[along], places)
-        return _scattered(x, tuple(grid), updates, how)
-
-    return scatter
-
-
-_REDUCTIONS: dict[str, Any] = {
-    "add": np.add,
-    "mul": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
-
-
-def _scattered(x: Array, where: tuple[Array, ...], updates: Array, how: str) -> Array:
-    """Return a copy of x with `updates` written to, or combined with, the given places."""
-    result = x.copy()
-    if how == "none":
-        result[where] = updates
-    else:
-        _REDUCTIONS[how].at(result, where, updates)
-    return result
-
-
-@operator("ScatterND", since=11)
-def _scatter_nd(node: Node) -> Function:
-    how = node.get("reduction", "none")
-
-    def scatter(x: Array, places: Array, updates: Array) -> Any:
-        where = tuple(places[..., k] for k in range(places.shape[-1]))
-        return _scattered(x, where, updates, how)
-
-    return scatter
-
-
-@operator("Tile", since=6)
-def _tile(node: Node) -> Function:
-    return lambda x, repeats: np.tile(x, repeats.tolist())
-
-
 @operator("Shape", since=1)
 def _shape(node: Node) -> Function:
-    """Build Shape; the additional attribute "pick" selects one size or several."""
-    start, end, pick = node.get("start", 0), node.get("end"), node.get("pick")
-    if isinstance(pick, int):
-        return lambda x: np.array(x.shape[start:end][pick])
-    if pick is not None:
-        return lambda x: np.array([x.shape[start:end][place] for place in pick], np.int64)
+    start, end = node.get("start", 0), node.get("end")
     return lambda x: np.array(x.shape[start:end], np.int64)
-
-
-@operator("Size", since=1)
-def _size(node: Node) -> Function:
-    return lambda x: np.array(x.size, np.int64)
 
 
 @operator("Constant", since=1)
@@ -269,7 +188,7 @@ def _constant(node: Node) -> Function:
     elif name in ("value_float", "value_floats"):
         array = np.array(value, np.float32)
     elif name == "value":
-        array = value
+        array = array_of(value, f"{node}: value")
     else:
         node.fail(f"expected numbers, got {name}")
     return lambda: array
@@ -277,86 +196,37 @@ def _constant(node: Node) -> Function:
 
 @operator("ConstantOfShape", since=9)
 def _constant_of_shape(node: Node) -> Function:
-    value = node.get("value", np.zeros(1, np.float32))
+    given = node.get("value")
+    value = np.zeros(1, np.float32) if given is None else array_of(given, f"{node}: value")
     return lambda shape: np.full(tuple(shape.tolist()), value.ravel()[0], value.dtype)
 
 
 @operator("Cast", since=6)
 def _cast(node: Node) -> Function:
     dtype = element_type(node.get("to"), f"{node}: to")
-    return lambda x: x.astype(dtype, copy=False)
+
+    def cast(x: Array) -> Any:
+        with np.errstate(all="ignore"):  # overflow gives infinity, as in other runtimes
+            return x.astype(dtype, copy=False)
+
+    return cast
 
 
-@operator("CastLike", since=15)
-def _cast_like(node: Node) -> Function:
-    return lambda x, like: x.astype(like.dtype, copy=False)
+@operator("Equal", since=7)
+def _equal(node: Node) -> Function:
+    return np.equal
 
 
-@operator("Range", since=11)
-def _range(node: Node) -> Function:
-    def steps(start: Array, limit: Array, delta: Array) -> Any:
-        count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
-        return (start + np.arange(count).astype(start.dtype) * delta).astype(start.dtype)
-
-    return steps
+@operator("Greater", since=7)
+def _greater(node: Node) -> Function:
+    return np.greater
 
 
-@operator("OneHot", since=9)
-def _one_hot(node: Node) -> Function:
-    axis = node.get("axis", -1)
-
-    def one_hot(places: Array, depth: Array, values: Array) -> Any:
-        count = int(depth.item())
-        along = axis + places.ndim + 1 if axis < 0 else axis
-        numbers = np.arange(count).reshape((count,) + (1,) * (places.ndim - along))
-        where = np.expand_dims(np.mod(places.astype(np.int64), count), along) == numbers
-        inside = (places >= -count) & (places < count)
-        return np.where(where & np.expand_dims(inside, along), values[1], values[0])
-
-    return one_hot
+@operator("Less", since=7)
+def _less(node: Node) -> Function:
+    return np.less
 
 
-@operator("NonZero", since=9)
-def _non_zero(node: Node) -> Function:
-    return lambda x: np.array(np.nonzero(np.atleast_1d(x)), np.int64)
-
-
-@operator("Trilu", since=14)
-def _trilu(node: Node) -> Function:
-    part: Any = np.triu if node.get("upper", 1) else np.tril
-    return lambda x, k=None: part(x, 0 if k is None else int(k.item()))
-
-
-@operator("ReverseSequence", since=10)
-def _reverse_sequence(node: Node) -> Function:
-    batch, time = node.get("batch_axis", 1), node.get("time_axis", 0)
-
-    def reverse(x: Array, lengths: Array) -> Any:
-        if ((lengths < 0) | (lengths > x.shape[time])).any():
-            node.fail(f"sequence_lens: expected lengths in 0..{x.shape[time]}, got {lengths}")
-        result = x.copy()
-        rows, source = (
-            np.moveaxis(result, (batch, time), (0, 1)),
-            np.moveaxis(x, (batch, time), (0, 1)),
-        )
-        for row, length in enumerate(lengths.tolist()):
-            rows[row, :length] = source[row, :length][::-1]
-        return result
-
-    return reverse
-
-
-@operator("DepthToSpace", since=1)
-def _depth_to_space(node: Node) -> Function:
-    block, columns = node.get("blocksize"), node.get("mode", "DCR") == "DCR"
-
-    def shuffle(x: Array) -> Any:
-        n, c, h, w = x.shape
-        rest = c // (block * block)
-        if columns:
-            parts = x.reshape(n, block, block, rest, h, w).transpose(0, 3, 4, 1, 5, 2)
-        else:
-            parts = x.reshape(n, rest, block, block, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return parts.reshape(n, rest, h * block, w * block)
-
-    return shuffle
+@operator("Not", since=1)
+def _not(node: Node) -> Function:
+    return np.logical_not

@@ -1,0 +1,271 @@
+"""Parts of a graph without recurrent nodes, which ONNX Runtime runs, or the reference of `onnx`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from lstmcore import _core
+from lstmcore.onnx.graph import Node, graphs_of, schema_of
+from lstmcore.onnx.scope import Scope
+from lstmcore.onnx.types import parsed_type
+
+__all__ = ["RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
+
+LARGEST = (1 << 31) - 1
+"""Bytes that a message of protobuf may have."""
+
+COMMON = 13
+"""A version of the standard that every ONNX Runtime knows that can be installed here."""
+
+FAILED_NODE = re.compile(
+    r"running (?P<operator>\S+) node\. Name:'(?P<name>[^']*)'(?: Status Message: (?P<why>.*))?",
+    re.DOTALL,
+)
+"""How ONNX Runtime's errors name the node that failed."""
+
+REFERENCE = "onnx.reference"
+RUNTIME = "ONNX Runtime"
+
+
+def runtime() -> Any:
+    """Return the package onnxruntime, or None if it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    return onnxruntime
+
+
+class Part:
+    """Nodes that are run together, with the constants that they need.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        In the order in which they can run; empty if all outputs are constant.
+    outputs : sequence of str
+        Names of the values to return.
+    scope : Scope
+        Where the names belong. Types of the outputs are entered as ONNX Runtime infers them.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of str
+        Names of the values that it takes, and returns.
+    runner : str
+        "ONNX Runtime" or "onnx.reference".
+    operators : tuple of str
+        What it consists of, for people.
+    label : str
+        The names of its nodes, for errors.
+
+    Raises
+    ------
+    ValueError
+        If neither can run the nodes.
+    """
+
+    def __init__(self, nodes: Sequence[Node], outputs: Sequence[str], scope: Scope) -> None:
+        self.outputs = tuple(outputs)
+        model, names = _extracted(nodes, self.outputs, scope)
+        self.inputs = tuple(names)
+        counted = Counter(proto.op_type for proto in model.graph.node)
+        self.operators = tuple(
+            kind if count == 1 else f"{count} {kind}" for kind, count in counted.items()
+        )
+        self.label = _label(model.graph.node)
+        self._evaluate, self.runner = self._started(model, scope)
+
+    @property
+    def owns_results(self) -> bool:
+        """Whether its results share no memory with each other or with its inputs."""
+        return self.runner == RUNTIME
+
+    def __call__(self, *arrays: Any) -> Sequence[Any]:
+        """Return the outputs for the inputs, both in the order of the names."""
+        feed = {
+            name: array if array.__class__ is np.ndarray else _as_array(array)
+            for name, array in zip(self.inputs, arrays, strict=True)
+        }
+        try:
+            return self._evaluate(self.outputs, feed)
+        except MemoryError:
+            raise
+        except Exception as error:  # the classes are the runtime's
+            raise ValueError(self._explained(str(error))) from error
+
+    def _started(self, model: Any, scope: Scope) -> tuple[Callable[..., Sequence[Any]], str]:
+        """Return the function that runs the model, and who runs it."""
+        package = runtime()
+        if package is None:
+            return self._reference(model), REFERENCE
+        if model.ByteSize() > LARGEST:
+            raise ValueError(
+                f"{self.label}: expected at most 2 GiB of weights between two recurrent nodes, "
+                f"got {model.ByteSize() / (1 << 30):.1f} GiB"
+            )
+        try:
+            session = opened_session(package, model.SerializeToString())
+        except Exception as error:  # the classes are the runtime's
+            if type(error).__name__ != "NotImplemented":
+                raise ValueError(f"{self.label}: ONNX Runtime refuses: {error}") from error
+            evaluate = self._reference(model)
+            warnings.warn(
+                f"{self.label}: runs slowly, in the reference implementation of the package onnx, "
+                f"because ONNX Runtime refuses: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return evaluate, REFERENCE
+        for entry in session.get_outputs():
+            if entry.name not in scope.types:
+                found = parsed_type(entry.type, entry.shape or None)  # [] may mean anything
+                if found is not None:
+                    scope.types[entry.name] = found
+        return quick_run(session), RUNTIME
+
+    def _reference(self, model: Any) -> Callable[..., Sequence[Any]]:
+        """Return the function that runs the model in the reference implementation."""
+        try:
+            typed = onnx.shape_inference.infer_shapes(model)
+        except Exception:  # too large, for example
+            typed = model
+        try:
+            evaluator = ReferenceEvaluator(typed)
+        except Exception as error:  # of many classes
+            raise ValueError(
+                f"{self.label}: the reference implementation of the package onnx refuses: {error}"
+            ) from error
+
+        def evaluate(names: Sequence[str], feed: Any) -> Sequence[Any]:
+            with np.errstate(all="ignore"):  # overflow gives infinity, as in other runtimes
+                found: Sequence[Any] = evaluator.run(list(names), feed)
+            return found
+
+        return evaluate
+
+    def _explained(self, message: str) -> str:
+        """Return an error's message with the node that failed."""
+        found = FAILED_NODE.search(message)
+        if found is None or not found["name"]:
+            return f"{self.label}: {message}"
+        return f"node {found['name']!r} ({found['operator']}): {found['why'] or message}"
+
+
+def _as_array(value: Any) -> Any:
+    """Return numbers of NumPy's as arrays; sequences, which are lists, as they are."""
+    return np.asarray(value) if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def _label(protos: Sequence[Any]) -> str:
+    """Return a name for nodes in errors; it begins like that of a single node."""
+    if not protos:
+        return "constants"
+    first, last = (f"{proto.name!r} ({proto.op_type})" for proto in (protos[0], protos[-1]))
+    return f"node {first}" if len(protos) == 1 else f"nodes {first} to {last}"
+
+
+def opened_session(package: Any, model: bytes, alone: bool = False) -> Any:
+    """Return a session; one that is not `alone` shares the processor with the engine."""
+    options = package.SessionOptions()
+    options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
+    options.intra_op_num_threads = _core.get_num_threads()
+    options.inter_op_num_threads = 1
+    if not alone:  # idle threads that spin would take a core from the engine's threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def quick_run(session: Any) -> Callable[..., Sequence[Any]]:
+    """Return the function that runs a session without checks of its inputs in Python.
+
+    These take a microsecond of every call, and what is wrong is found later as well.
+    """
+    within = getattr(session, "_sess", session)
+
+    def run(names: Sequence[str], feed: Any) -> Sequence[Any]:
+        found: Sequence[Any] = within.run(names, feed, None)
+        return found
+
+    run.__dict__["session"] = session  # lives as long as what it holds is used
+    return run
+
+
+def _extracted(
+    nodes: Sequence[Node], outputs: Iterable[str], scope: Scope
+) -> tuple[Any, list[str]]:
+    """Return a model of the nodes, and the names of its inputs."""
+    graph = onnx.GraphProto(name="part")
+    made = {name for node in nodes for name in node.outputs}
+    seen, inputs = set(made), list[str]()
+
+    def need(name: str, where: Scope) -> None:
+        home = where.home(name)
+        if name in seen or home is None:  # None: it belongs to a graph of one of the nodes
+            return
+        seen.add(name)
+        if name in home.names:
+            inputs.append(name)
+        elif name in home.tensors:
+            graph.initializer.append(home.tensors[name])
+        elif name in home.constants:
+            graph.initializer.append(numpy_helper.from_array(home.constants[name], name))
+        else:
+            source = home.sources[name]
+            seen.update(source.outputs)
+            for other in source.reads:
+                need(other, home)
+            graph.node.append(source.proto)
+
+    for node in nodes:
+        for name in node.reads:
+            need(name, scope)
+    for name in outputs:
+        need(name, scope)
+    graph.node.extend(node.proto for node in nodes)
+    taken = set[str]()
+    for proto in graph.node:  # ONNX Runtime refuses two nodes of one name
+        proto.name = "" if proto.name in taken else proto.name
+        taken.add(proto.name)
+    for name in inputs:
+        graph.input.append(onnx.ValueInfoProto(name=name, type=scope.type_of(name)))
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    versions = {**scope.origin.versions, "": _version(graph, scope.origin.opset)}
+    used = {"", *_domains(graph)}
+    imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items() if d in used]
+    # From version 4 on, initializers are constants, which ONNX Runtime folds and packs.
+    lowest = max(onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True), 4)
+    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest), inputs
+
+
+def _version(graph: Any, opset: int) -> int:
+    """Return a low version of the standard in which the operators of a graph mean the same.
+
+    ONNX Runtime refuses files of a version that it does not know, even if it knows the operators.
+    """
+    version = min(opset, COMMON)
+    for proto in graph.node:
+        schema = schema_of(proto.op_type, opset, "") if proto.domain == "" else None
+        if schema is not None:
+            version = max(version, int(schema.since_version))
+        for inner in graphs_of(proto):
+            version = max(version, _version(inner, opset))
+    return version
+
+
+def _domains(graph: Any) -> set[str]:
+    """Return the domains of a graph's operators; ONNX Runtime refuses to hear of unknown ones."""
+    found = {str(proto.domain) for proto in graph.node}
+    for proto in graph.node:
+        for inner in graphs_of(proto):
+            found |= _domains(inner)
+    return found
