@@ -19,7 +19,7 @@ napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types and shapes
 # The bridges' reference is built without the frameworks.
-autodoc_mock_imports = ["h5py", "keras", "onnx", "scipy", "sklearn", "torch"]
+autodoc_mock_imports = ["h5py", "jax", "keras", "onnx", "scipy", "sklearn", "torch"]
 default_role = "code"
 suppress_warnings = ["ref.python"]  # a type called "dtype" means NumPy's, not a property of a class
 

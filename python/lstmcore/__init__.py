@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         regularizers,
         schedules,
     )
+    from lstmcore import jax as jax
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
     from lstmcore import torch as torch
@@ -83,7 +84,7 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # other frameworks; the modules onnx, sklearn and torch exist too, but import packages that
+    # other frameworks; the modules jax, onnx, sklearn and torch exist too, but import packages that
     # `from lstmcore import *` should not require
     "convert",
 ]
@@ -96,6 +97,7 @@ _MODULES = {
     "convert",
     "datasets",
     "functional",
+    "jax",
     "layers",
     "losses",
     "metrics",
