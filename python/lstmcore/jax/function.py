@@ -10,8 +10,6 @@ import jax.numpy as jnp
 from lstmcore import _checks
 from lstmcore._suggest import suggests
 from lstmcore.jax.call import Call
-from lstmcore.jax.primitive import lstm_p
-
 
 _TRANSPOSE = "; pass its transpose, .T"
 
@@ -87,6 +85,9 @@ def lstm(
     refused. `lstmcore.set_precision` applies to float32 arrays. docs/jax.md says what a call costs,
     and how it behaves under ``jax.vmap``.
     """
+    # Imported now, since it registers the engine with JAX, which is mocked while documentation is built.
+    from lstmcore.jax.primitive import lstm_p
+
     reverse = _checks.flag(reverse, "reverse")
     time_major = _checks.flag(time_major, "time_major")
     required = {"x": x, "w_ih": w_ih, "w_hh": w_hh}
@@ -105,9 +106,8 @@ def lstm(
             "lengths: expected None with a mask, got both; to combine them, pass "
             "mask & (jnp.arange(T) < lengths[:, None]) as the mask"
         )
-    y, h, c = lstm_p.bind(
-        *operands.values(), call=Call(tuple(operands), reverse, time_major)
-    )
+    call = Call(tuple(operands), reverse, time_major)
+    y, h, c = lstm_p.bind(*operands.values(), call=call)
     return y, h, c
 
 

@@ -14,10 +14,13 @@ from lstmcore.config import LSTMConfig
 from lstmcore.functional import PackedWeights
 
 MOST_BYTES = 1 << 24
-"""Size of the weights above which they are packed at every call, to save the memory of a copy."""
+"""Size of one call's weights above which they are packed at every call."""
 
-MOST_PLACES = 64
-"""How many places of weights are remembered; the least recently used are forgotten first."""
+MOST_HELD = 1 << 26
+"""Bytes of weights that are remembered altogether; the least recently used are forgotten first."""
+
+MOST_PLACES = 256
+"""How many places of weights are remembered."""
 
 
 class _Seen(NamedTuple):
@@ -25,9 +28,13 @@ class _Seen(NamedTuple):
 
     copies: list[Array]
     packed: PackedWeights | None
+    size: int
 
+
+_NOTHING = _Seen([], None, 0)
 
 _seen: OrderedDict[Hashable, _Seen] = OrderedDict()
+_held = 0
 _lock = threading.Lock()
 
 
@@ -60,18 +67,23 @@ class Packer:
 
 
 def _remembered(place: Hashable, weights: dict[str, Array], config: LSTMConfig) -> PackedWeights:
-    arrays = list(weights.values())
-    with _lock:
-        seen = _seen.pop(place, None)
-    now = _Seen([], None)
-    if seen is not None and seen.packed is None:  # found for the second time
+    seen = _seen.get(place)
+    now = _NOTHING
+    if seen is _NOTHING:  # found for the second time
         # Packs the copies, so that the two are of the same bytes.
         copies = {name: array.copy() for name, array in weights.items()}
-        now = _Seen(list(copies.values()), F.pack(copies, config))
-    elif seen is not None and _core.same_bytes(arrays, seen.copies):
+        size = sum(copy.nbytes for copy in copies.values())
+        now = _Seen(list(copies.values()), F.pack(copies, config), size)
+    elif seen is not None and _core.same_bytes(list(weights.values()), seen.copies):
         now = seen
-    with _lock:
-        _seen[place] = now
-        while len(_seen) > MOST_PLACES:
-            _seen.popitem(last=False)
+    _remember(place, now)
     return F.pack(weights, config) if now.packed is None else now.packed
+
+
+def _remember(place: Hashable, seen: _Seen) -> None:
+    global _held
+    with _lock:
+        _held += seen.size - _seen.pop(place, _NOTHING).size
+        _seen[place] = seen
+        while _held > MOST_HELD or len(_seen) > MOST_PLACES:
+            _held -= _seen.popitem(last=False)[1].size

@@ -160,8 +160,7 @@ def register(target: str, function: Function) -> None:
     def handle(address: int) -> int | None:
         frame = _Frame.from_address(address)
         try:
-            if frame.extension_start:
-                _describe(frame)
+            if frame.extension_start and _described(frame):
                 return None
             text = frame.attributes.values[0].contents
             call = call_of(ctypes.string_at(text.start, text.size))
@@ -175,12 +174,14 @@ def register(target: str, function: Function) -> None:
     jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler), platform="cpu")
 
 
-def _describe(frame: _Frame) -> None:
-    """Answer XLA's question about the version of the interface, which it asks when registering."""
+def _described(frame: _Frame) -> bool:
+    """Answer if XLA asks for the version of the interface, as it does at registration."""
     extension = _MetadataExtension.from_address(frame.extension_start)
-    if extension.base.type == _METADATA:
-        version = extension.metadata.contents.version
-        version.major, version.minor = _VERSION
+    if extension.base.type != _METADATA:
+        return False
+    version = extension.metadata.contents.version
+    version.major, version.minor = _VERSION
+    return True
 
 
 def _arrays(buffers: _Buffers) -> list[Array]:

@@ -278,14 +278,36 @@ def test_weights_are_packed_again_only_if_they_changed(monkeypatch):
         assert np.array_equal(run(), expected)
 
 
-def test_few_places_of_weights_are_remembered(monkeypatch):
-    monkeypatch.setattr(weights, "MOST_PLACES", 3)
+@pytest.fixture
+def nothing_seen(monkeypatch):
+    monkeypatch.setattr(weights, "_seen", type(weights._seen)())
+    monkeypatch.setattr(weights, "_held", 0)
+
+
+def seen(count):
+    """Pack as many sets of weights, each twice, so that they are copied; return their size."""
     config = lc.LSTMConfig(3, 5)
-    sets = [F.init_weights(config, seed=seed) for seed in range(6)]
-    for named in sets:
+    sets = [F.init_weights(config, seed=seed) for seed in range(count)]
+    for named in sets + sets:
         weights.Packer(True).packed(named, config)
+    return sum(array.nbytes for array in sets[0].values())
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_few_places_of_weights_are_remembered(monkeypatch):
+    size = seen(4)
+    assert len(weights._seen) == 4
+    assert weights._held == 4 * size
+    monkeypatch.setattr(weights, "MOST_PLACES", 3)
+    seen(1)
     assert len(weights._seen) == 3
+    monkeypatch.setattr(weights, "MOST_HELD", 2 * size)
+    seen(2)
+    assert weights._held <= 2 * size
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_large_weights_are_not_remembered(monkeypatch):
     monkeypatch.setattr(weights, "MOST_BYTES", 10)
-    before = list(weights._seen)
-    weights.Packer(True).packed(F.init_weights(config), config)
-    assert list(weights._seen) == before
+    seen(1)
+    assert not weights._seen
