@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from reference import relative_error
 
 from lstmcore.jax import tapes
+from reference import relative_error
 
 DIFFERENTIABLE = ("x", "w_ih", "w_hh", "b", "h0", "c0")
 
@@ -92,8 +92,8 @@ def close(actual, expected):
         tolerance = 1e-12 if one.dtype == np.float64 else 5e-6
         assert relative_error(np.asarray(one), np.asarray(other)) <= tolerance
 
+
 def release_tapes():
     """Release the tapes that earlier tests have left."""
     tapes._stored.clear()
     tapes._bytes = 0
-

@@ -85,7 +85,7 @@ def lstm(
     refused. `lstmcore.set_precision` applies to float32 arrays. docs/jax.md says what a call costs,
     and how it behaves under ``jax.vmap``.
     """
-    # Imported now, since it registers the engine with JAX, which is mocked while documentation is built.
+    # At the first call, since it registers the engine with JAX, which is mocked in documentation.
     from lstmcore.jax.primitive import lstm_p
 
     reverse = _checks.flag(reverse, "reverse")
@@ -98,7 +98,9 @@ def lstm(
     _check_shapes(operands, time_major)
     batch = operands["x"].shape[1 if time_major else 0]
     if mask is not None:
-        operands["mask"] = _mask(mask, operands["x"].shape[:2], "(T, N)" if time_major else "(N, T)")
+        operands["mask"] = _mask(
+            mask, operands["x"].shape[:2], "(T, N)" if time_major else "(N, T)"
+        )
     if lengths is not None:
         operands["lengths"] = _lengths(lengths, batch)
     if mask is not None and lengths is not None:

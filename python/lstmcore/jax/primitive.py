@@ -112,11 +112,12 @@ def _jvp(
         wanting = call.wanting(tuple(call.operands[place] for place in moving))
         return _differentiable(wanting, *operands)
 
-    return jax.jvp(
+    outputs, along = jax.jvp(
         function,
         tuple(primals[place] for place in moving),
         tuple(tangents[place] for place in moving),
     )
+    return outputs, along
 
 
 def _batch(
@@ -137,9 +138,7 @@ def _batch(
     return [_unfold(array, axis, size, rows) for array, axis in outputs], (place, 0, 0)
 
 
-def _extents(
-    operands: Sequence[Any], axes: Sequence[int | None], call: Call
-) -> tuple[int, int]:
+def _extents(operands: Sequence[Any], axes: Sequence[int | None], call: Call) -> tuple[int, int]:
     """Return the extent of the mapped axis, and N."""
     size = next(
         operand.shape[axis]

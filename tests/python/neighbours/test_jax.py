@@ -8,9 +8,9 @@ import pytest
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 
 import jax.numpy as jnp  # noqa: E402
-from jax_kit import close, draw, random_mask, scan_lstm  # noqa: E402
 
 import lstmcore as lc  # noqa: E402
+from jax_kit import close, draw, random_mask, scan_lstm  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 from lstmcore.jax import engine, lstm, weights  # noqa: E402
 
@@ -103,7 +103,9 @@ def test_arrays_of_numpy_and_lists():
 def test_precision_is_that_of_the_process():
     arguments = draw("float32", features=32, units=32, without=("h0", "c0"))
     config = lc.LSTMConfig(32, 32)
-    named = dict(zip(config.parameter_shapes(), map(np.asarray, list(arguments.values())[1:]), strict=True))
+    named = dict(
+        zip(config.parameter_shapes(), map(np.asarray, list(arguments.values())[1:]), strict=True)
+    )
     try:
         lc.set_precision("bf16")
         y, *_ = lstm(**arguments)
@@ -113,7 +115,7 @@ def test_precision_is_that_of_the_process():
     assert np.array_equal(y, expected)
 
 
-# ---- vmap ---------------------------------------------------------------------------------------
+# ---- vmap --------------------------------------------------------------------------------------
 
 
 def stacked(count=3, **options):
@@ -209,7 +211,7 @@ def test_a_mapped_axis_without_entries():
     assert h.shape == (0, 4, 5)
 
 
-# ---- inside other programs ------------------------------------------------------------------------
+# ---- inside other programs -----------------------------------------------------------------------
 
 
 def test_in_a_scan_and_a_condition():
@@ -253,7 +255,7 @@ def test_shapes_are_known_without_running(calls):
     assert calls == []
 
 
-# ---- weights that stay the same -------------------------------------------------------------------
+# ---- weights that stay the same ------------------------------------------------------------------
 
 
 def test_weights_are_packed_again_only_if_they_changed(monkeypatch):

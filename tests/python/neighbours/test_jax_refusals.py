@@ -5,17 +5,17 @@ import pytest
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 
 import jax.numpy as jnp  # noqa: E402
-from jax_kit import draw, random_mask, scan_lstm  # noqa: E402
 
+from jax_kit import draw, random_mask, scan_lstm  # noqa: E402
 from lstmcore.jax import lstm  # noqa: E402
 
 ZEROS = jnp.zeros
 SHAPES = {
     "x": (ZEROS((4, 6)), r"x: expected shape \(N, T, C\), got \(4, 6\); .* x\[None\]"),
     "no features": (ZEROS((4, 6, 0)), r"x: expected at least one feature, got shape \(4, 6, 0\)"),
-    "w_ih": (ZEROS((20, 4)), r"w_ih: expected shape \(4H, C\) = \(20, 3\), got \(20, 4\)$"),
+    "w_ih": (ZEROS((20, 4)), r"w_ih: expected shape \(4H, C\) = \(20, 3\), got \(20, 4\)(\n|$)"),
     "w_ih.T": (ZEROS((3, 20)), r"w_ih: .* got \(3, 20\); pass its transpose, \.T"),
-    "w_hh": (ZEROS((20, 6)), r"w_hh: expected shape \(4H, H\), got \(20, 6\)$"),
+    "w_hh": (ZEROS((20, 6)), r"w_hh: expected shape \(4H, H\), got \(20, 6\)(\n|$)"),
     "w_hh.T": (ZEROS((5, 20)), r"w_hh: .* got \(5, 20\); pass its transpose, \.T"),
     "w_hh of one axis": (ZEROS((20,)), r"w_hh: expected shape \(4H, H\), got \(20,\)"),
     "b": (ZEROS((2, 20)), r"b: expected shape \(4H,\) = \(20,\), got \(2, 20\)"),

@@ -6,8 +6,8 @@ import pytest
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 
 import jax.numpy as jnp  # noqa: E402
-from jax_kit import close, draw, release_tapes, scan_lstm, weighted_sum  # noqa: E402
 
+from jax_kit import close, draw, release_tapes, scan_lstm, weighted_sum  # noqa: E402
 from lstmcore import LSTMConfig  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 from lstmcore.jax import lstm, tapes  # noqa: E402
