@@ -30,7 +30,7 @@ help:
 	@echo "                  train a model with attention to normalize dates"
 	@echo "make test         C++ and Python tests"
 	@echo "make test-neighbours"
-	@echo "                  tests with PyTorch, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
+	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -96,7 +96,7 @@ test-python: $(STAMPS)/test
 # The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
 WHEEL ?= .
-NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon sktime pandas polars \
+NEIGHBOURS := torch==2.13.0 jax keras h5py onnx onnxruntime scikit-learn aeon sktime pandas polars \
   matplotlib nbclient ipykernel ipywidgets
 NEIGHBOURLY_EXAMPLES := pytorch_tutorial japanese_vowels voice_activity onnx_round_trip
 NEIGHBOURLY := build/neighbours/bin/python

@@ -22,6 +22,7 @@ autodoc_typehints = "none"  # the docstrings say types and shapes
 autodoc_mock_imports = [
     "aeon",
     "h5py",
+    "jax",
     "keras",
     "onnx",
     "pandas",

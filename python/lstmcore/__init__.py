@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         regularizers,
         schedules,
     )
+    from lstmcore import jax as jax
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
     from lstmcore import sktime as sktime
@@ -85,7 +86,7 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # other frameworks; the modules aeon, onnx, sklearn, sktime and torch exist too, but import
+    # other frameworks; the modules aeon, jax, onnx, sklearn, sktime and torch exist too, but import
     # packages that `from lstmcore import *` should not require
     "convert",
 ]
@@ -99,6 +100,7 @@ _MODULES = {
     "convert",
     "datasets",
     "functional",
+    "jax",
     "layers",
     "losses",
     "metrics",

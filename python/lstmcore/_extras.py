@@ -4,6 +4,7 @@ __all__ = ["PACKAGES", "how_to_install"]
 
 PACKAGES = {
     "torch": "torch",
+    "jax": "jax",
     "keras": "keras h5py",
     "onnx": "onnx onnxruntime",
     "sklearn": "scikit-learn",

@@ -25,6 +25,7 @@ NEEDS = {
     "training.md": ["matplotlib"],
     "seq2seq.md": ["matplotlib"],
     "pytorch.md": ["torch"],
+    "jax.md": ["jax"],
     "keras.md": ["keras", "h5py"],
     "onnx.md": ["onnx", "onnxruntime"],
     "scikit-learn.md": ["sklearn"],
@@ -64,6 +65,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "aeon_and_sktime.md": {"accuracy": (0.95, 1.0), "unexplained": (0.0, 0.3)},
     "keras.md": {"accuracy": (0.9, 1.0)},
     "pytorch.md": {"accuracy": (0.9, 1.0)},
+    "jax.md": {"accuracy": (0.9, 1.0)},
 }
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the source tree")
@@ -90,7 +92,8 @@ def test_examples_run_and_learn(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=key)
 def test_programs_that_train_have_a_figure(page):
-    trains = re.search(r"\.fit\(|\.train_on_batch\(|\.backward\(\)\n *optimizer", program(page))
+    calls = r"\.fit\(|\.train_on_batch\(|\.backward\(\)\n *optimizer|jax\.value_and_grad\("
+    trains = re.search(calls, program(page))
     assert bool(trains) == (key(page) in FIGURES)
 
 

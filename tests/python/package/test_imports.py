@@ -25,7 +25,7 @@ ROOMS = (
     ("models",),
     # other frameworks
     ("convert",),
-    ("onnx", "sklearn", "torch"),
+    ("jax", "onnx", "sklearn", "torch"),
     ("aeon", "sktime"),
     # what users see
     ("",),

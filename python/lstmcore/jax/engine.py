@@ -1,0 +1,155 @@
+"""The engine's part of a call: arrays that share XLA's memory in, results written in place.
+
+Arrays may have batch axes of `jax.vmap` in front, of extent 1 where an operand is the same for all
+examples. Each example is then a call of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstmcore import functional as F
+from lstmcore._typing import Array
+from lstmcore.config import LSTMConfig
+from lstmcore.functional import LSTMTape, PackedWeights
+from lstmcore.jax import tapes
+from lstmcore.jax.call import WEIGHTS, Call
+from lstmcore.jax.weights import Packer
+
+_RANK = 3  # of x without batch axes
+
+
+class _Example(NamedTuple):
+    """One example of a call.
+
+    Attributes
+    ----------
+    call : Call
+    inputs : dict of str to ndarray
+        The operands by name.
+    others : list of ndarray
+        What follows them: in a backward the tape's number and the gradients of y, h and c.
+    results : list of ndarray
+        To be written.
+    packer : Packer
+        Shared by the examples of a call.
+    """
+
+    call: Call
+    inputs: dict[str, Array]
+    others: list[Array]
+    results: list[Array]
+    packer: Packer
+
+
+def infer(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
+    """Write y, h and c."""
+    for example in _examples(call, operands, results, remember=True):
+        _write(example, *_forward(example, training=False))
+
+
+def record(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
+    """Write y, h, c and the number of a tape."""
+    for example in _examples(call, operands, results):
+        y, state, tape = _forward(example, training=True)
+        _write(example, y, state)
+        example.results[3].view(np.uint64)[0] = tapes.put(tape)
+
+
+def backward(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
+    """Write the gradients with respect to the operands that `call` wants, in their order."""
+    for example in _examples(call, operands, results):
+        _backward(example)
+
+
+def _examples(
+    call: Call, operands: Sequence[Array], results: Sequence[Array], remember: bool = False
+) -> Iterator[_Example]:
+    axes = operands[0].ndim - _RANK
+    packer = Packer(remember)
+    for index in np.ndindex(results[0].shape[:axes]):
+        chosen = [_chosen(array, index) for array in operands]
+        count = len(call.operands)
+        inputs = dict(zip(call.operands, chosen[:count], strict=True))
+        outputs = [_chosen(array, index) for array in results]
+        yield _Example(call, inputs, chosen[count:], outputs, packer)
+
+
+def _chosen(array: Array, index: tuple[int, ...]) -> Array:
+    """Return the example of `array` at `index`; an axis of extent 1 serves all examples."""
+    if not index:
+        return array
+    places = (min(place, extent - 1) for place, extent in zip(index, array.shape, strict=False))
+    chosen: Array = array[tuple(places)]
+    return chosen
+
+
+@functools.lru_cache(maxsize=1024)
+def _config(input_size: int, hidden_size: int, bias: bool, reverse: bool) -> LSTMConfig:
+    return LSTMConfig(input_size, hidden_size, bias=bias, go_backwards=reverse)
+
+
+def _packed(example: _Example) -> PackedWeights:
+    weights = {WEIGHTS[name]: example.inputs[name] for name in WEIGHTS if name in example.inputs}
+    features, units = example.inputs["w_ih"].shape[1], example.inputs["w_hh"].shape[1]
+    config = _config(features, units, "b" in example.inputs, example.call.reverse)
+    return example.packer.packed(weights, config)
+
+
+def _batch_first(example: _Example, array: Array | None) -> Array | None:
+    """Exchange the first two axes of an array that is time-major."""
+    return array.swapaxes(0, 1) if example.call.time_major and array is not None else array
+
+
+def _forward(example: _Example, training: bool) -> Any:
+    inputs = example.inputs
+    h, c = inputs.get("h0"), inputs.get("c0")
+    run: Any = F.lstm  # whose result depends on `training`
+    return run(
+        _batch_first(example, inputs["x"]),
+        _packed(example),
+        state=(None if h is None else h[None], None if c is None else c[None]),
+        mask=_batch_first(example, inputs.get("mask")),
+        lengths=inputs.get("lengths"),
+        training=training,
+    )
+
+
+def _write(example: _Example, y: Array, state: F.LSTMState) -> None:
+    results = example.results
+    results[0][...] = y.swapaxes(0, 1) if example.call.time_major else y
+    results[1][...], results[2][...] = state.h[0], state.c[0]
+
+
+def _tape(example: _Example) -> LSTMTape:
+    """Return the tape of the forward, which runs once more if the tape was used or released."""
+    tape = tapes.take(int(example.others[0].view(np.uint64)[0]))
+    if tape is None:
+        tape = _forward(example, training=True)[2]
+    return tape
+
+
+def _backward(example: _Example) -> None:
+    wanted = dict(zip(example.call.wanted, example.results, strict=True))
+    _, dy, dh, dc = example.others
+    out = {WEIGHTS[name]: wanted.get(name) for name in WEIGHTS if name in example.inputs}
+    need_weights = any(array is not None for array in out.values())
+    gradients = F.lstm_backward(
+        _tape(example),
+        _batch_first(example, dy),
+        (dh[None], dc[None]),
+        need_x="x" in wanted,
+        need_state="h0" in wanted or "c0" in wanted,
+        need_weights=need_weights,
+        out=out if need_weights else None,
+    )
+    if gradients.x is not None:
+        wanted["x"][...] = gradients.x.swapaxes(0, 1) if example.call.time_major else gradients.x
+    if gradients.state is not None:
+        for name, gradient in zip(("h0", "c0"), gradients.state, strict=True):
+            if name in wanted:
+                wanted[name][...] = gradient[0]
