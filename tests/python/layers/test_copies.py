@@ -14,7 +14,7 @@ LAYERS = {
     "variant": lambda: layers.LSTM(4, num_layers=2, peephole=True, layer_norm=True, proj_size=2),
     "precision": lambda: layers.LSTM(4, precision="bf16x2"),
     "Bidirectional": lambda: layers.Bidirectional(layers.LSTM(4)),
-    "RNN": lambda: layers.RNN([layers.LSTMCell(4), layers.LSTMCell(3)]),
+    "RNN": lambda: layers.RNN([layers.LSTMCell(3), layers.LSTMCell(3)]),
     "Residual": lambda: layers.Residual(layers.LSTM(5, return_sequences=True)),
     "TimeDistributed": lambda: layers.TimeDistributed(layers.Dense(4)),
     "Conv1D": lambda: layers.Conv1D(4, 3),

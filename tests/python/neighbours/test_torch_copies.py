@@ -90,7 +90,7 @@ def test_state_dicts_of_variants():
 def test_copies_of_parametrized_modules(make, grad):
     """PyTorch cannot copy an nn.LSTM that has a parametrization and was called with gradients."""
     module = make().eval()
-    name = "weight_hh" if isinstance(module, torch.nn.LSTMCell) else "weight_hh_l0"
+    name = "weight_ih" if isinstance(module, torch.nn.LSTMCell) else "weight_hh_l0"
     torch.nn.utils.parametrizations.weight_norm(module, name)
     call(module, grad)
     with lt.frozen(module):
@@ -110,7 +110,7 @@ def test_copies_with_the_hooks_of_weight_norm(make):
     module = make(5, 7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        name = "weight_hh" if make is lt.LSTMCell else "weight_hh_l0"
+        name = "weight_ih" if make is lt.LSTMCell else "weight_hh_l0"
         torch.nn.utils.weight_norm(module, name)
     call(module, grad=False)
     other = copy.deepcopy(module)
@@ -138,7 +138,7 @@ def test_what_is_cached_may_be_copied(again):
         other = again(module)
         assert_same(other, module)
         with torch.no_grad():
-            other.weight_hh.mul_(2.0)
+            other.weight_ih.mul_(2.0)
         assert not torch.equal(call(other)[0], call(module)[0])
 
 
