@@ -173,10 +173,10 @@ class LSTMCell(Recurrent, torch.nn.LSTMCell):
         self._expect_state(h, c, axes, letters, lambda: self._words(input, h, c))
         if reset is not None:
             reset = flags_of(reset, "reset", axes, "(N,)").unsqueeze(1)
-        tensors: Any = (input, h, c)
+        x: Any = input
         if not batched:
-            tensors = tuple(None if part is None else part.unsqueeze(0) for part in tensors)
-        _, h_new, c_new = self._run(*tensors, weights, seed, (None, reset, None), cell=True)
+            x, h, c = (None if part is None else part.unsqueeze(0) for part in (x, h, c))
+        _, h_new, c_new = self._run(x, h, c, weights, seed, (None, reset, None), cell=True)
         if not batched:
             h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
         return h_new, c_new

@@ -76,6 +76,7 @@ class LSTM(Recurrent, torch.nn.LSTM):
     """
 
     _of_torch = torch.nn.LSTM
+    _flat_weights: list[Any]
 
     def __init__(
         self,
@@ -156,12 +157,12 @@ class LSTM(Recurrent, torch.nn.LSTM):
             return [getattr(self, name) for name in names]
         parameters, weights = self._parameters, self._flat_weights
         if all(parameters.get(name) is weight for name, weight in zip(names, weights, strict=True)):
-            return weights  # type: ignore[no-any-return]
+            return weights
         if parametrize.is_parametrized(self):  # each access computes the weight anew
             weights = self._flat_weights = [getattr(self, name) for name in names]
             return weights
         self._update_flat_weights()
-        return self._flat_weights  # type: ignore[no-any-return]
+        return self._flat_weights
 
     def _attributes(self) -> dict[str, Any]:
         state: dict[str, Any] = torch.nn.LSTM.__getstate__(self)
