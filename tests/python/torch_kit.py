@@ -18,3 +18,10 @@ def close(actual, expected):
     tolerance = 1e-12 if expected.dtype == torch.float64 else 2e-6
     assert actual.dtype == expected.dtype
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def all_close(actual, expected):
+    """Compare the results of an LSTM: (y, (h, c))."""
+    (y, (h, c)), (expected_y, (expected_h, expected_c)) = actual, expected
+    for one, other in ((y, expected_y), (h, expected_h), (c, expected_c)):
+        close(one, other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,20 +13,30 @@ from lstmcore._typing import ArrayLike
 from lstmcore.config import LSTMConfig, StepOptions, config_parameters
 from lstmcore.torch import steps
 from lstmcore.torch.plan import STEP_OPTIONS, Plan, check_options, options_repr
-from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
-from lstmcore.torch.tensors import expect_tensor, flags_of
+from lstmcore.torch.recurrent import (
+    Recurrent,
+    collects_samples,
+    dtype_of,
+    flag_of,
+    pair_of,
+    shape_of,
+)
+from lstmcore.torch.tensors import InputError, expect_tensor, flags_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# Names of the parameters of torch.nn.LSTMCell, without biases and with them.
+_NAMES = [Plan(LSTMConfig(1, 1, bias=bias), None).step_names for bias in (False, True)]
+
 
 @shows_options(config_parameters(STEP_OPTIONS), LSTMConfig)
-class LSTMCell(Recurrent):
+class LSTMCell(Recurrent, torch.nn.LSTMCell):
     """`torch.nn.LSTMCell` on lstmcore's engine, for float32 and float64 on the CPU.
 
-    The same arguments, parameters, names in the state dict, initial values and results. An `LSTM`
-    processes a whole sequence many times as fast as a loop over a cell. If each input depends on
-    the output before it, see also `frozen`.
+    A subclass with the same arguments, parameters, names in the state dict, initial values and
+    results. An `LSTM` processes a whole sequence many times as fast as a loop over a cell. If each
+    input depends on the output before it, see also `frozen`.
 
     Parameters
     ----------
@@ -49,7 +59,9 @@ class LSTMCell(Recurrent):
         If a value is wrong or options contradict each other.
     """
 
+    _of_torch = torch.nn.LSTMCell
     _steps: steps.Packed | None = None
+    _names: tuple[str, ...] = ()  # of the parameters, if torch.nn.LSTMCell has others
 
     def __init__(
         self,
@@ -62,7 +74,6 @@ class LSTMCell(Recurrent):
         proj_size: int = 0,
         **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__()
         check_options("LSTMCell", options, STEP_OPTIONS)
         config = LSTMConfig(
             input_size,
@@ -71,28 +82,38 @@ class LSTMCell(Recurrent):
             proj_size=proj_size,
             **options,
         )
-        self.input_size = config.input_size
-        self.hidden_size = config.hidden_size
-        self.bias = config.bias
-        if config.proj_size:
-            self.proj_size = config.proj_size
-        self._make(config, None, device, dtype)
-        if not self.bias:  # as in torch.nn.LSTMCell
-            self.register_parameter("bias_ih", None)
-            self.register_parameter("bias_hh", None)
-
-    def _set_names(self, plan: Plan) -> None:
-        super()._set_names(plan)
-        self._parameter_names = tuple(name.removesuffix("_l0") for name in plan.names)
+        plan = Plan(config, None)
+        ready = plan.has_parameters_of_torch() and not config.proj_size
+        super().__init__(
+            config.input_size,
+            config.hidden_size,
+            config.bias,
+            device if ready else "meta",
+            dtype_of(dtype),
+        )
+        self._set_options(plan, None)
+        if not ready:
+            if config.proj_size:
+                self.proj_size = config.proj_size
+            self._names = plan.step_names
+            self._make_parameters(plan, plan.step_names, device, dtype_of(dtype))
+            self.reset_parameters()
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults, for ``repr``."""
-        text = f"{self.input_size}, {self.hidden_size}"
-        if not self.bias:
-            text += ", bias=False"
+        text = str(super().extra_repr())
         if self.proj_size:
             text += f", proj_size={self.proj_size}"
         return text + options_repr(self._options)
+
+    def _beyond_torch(self) -> str:
+        return (self._options + (f" proj_size {self.proj_size}" if self.proj_size else "")).strip()
+
+    def _weights(self) -> list[Any]:
+        return [getattr(self, name) for name in self._weight_names()]
+
+    def _weight_names(self) -> tuple[str, ...]:
+        return self._names or _NAMES[bool(self.bias)]
 
     def forward(
         self,
@@ -127,34 +148,35 @@ class LSTMCell(Recurrent):
         TypeError
             If a tensor has another dtype than the weights, is not on the CPU or not dense.
         ValueError
-            If a shape or a value is wrong.
+            If a shape or a value is wrong. Both are RuntimeErrors, too, as PyTorch's errors are.
         """
         if reset is None and seed is None and (stepped := steps.step(self, input, hx)) is not None:
             return stepped
         self._refuse_tracing()
         if isinstance(input, Proxy):
             return self._as_node(input, hx, {"reset": reset, "seed": seed})  # type: ignore[no-any-return]
+        weights = self._weights()
+        if not torch.compiler.is_compiling() and collects_samples(weights):
+            return self._collect_samples(input, hx, (reset, seed))
         h, c = pair_of(hx)
         expect_tensor(input, "input")
         batched = input.dim() == 2
         if input.dim() not in (1, 2) or input.size(-1) != self.input_size:
-            raise ValueError(
+            raise InputError(
                 f"input: expected (N, C={self.input_size}) or (C={self.input_size},), "
-                f"got {shape_of(input)}"
+                f"got {shape_of(input)}{self._words(input, None, None)}"
             )
-        if not batched:
-            input = input.unsqueeze(0)
-            if reset is not None:
-                raise ValueError("reset: expected None alongside an unbatched input; pass no state")
-        batch = input.size(0)
-        if batched:
-            self._expect_state(h, c, (batch,), "N, ")
-        else:
-            self._expect_state(h, c, (), "")
-            h, c = (None if part is None else part.unsqueeze(0) for part in (h, c))
+        if not batched and reset is not None:
+            raise InputError("reset: expected None alongside an unbatched input; pass no state")
+        axes = (input.size(0),) if batched else ()
+        letters = "N, " if batched else ""
+        self._expect_state(h, c, axes, letters, lambda: self._words(input, h, c))
         if reset is not None:
-            reset = flags_of(reset, "reset", (batch,), "(N,)").unsqueeze(1)
-        _, h_new, c_new = self._run(input, h, c, seed, (None, reset, None), cell=True)
+            reset = flags_of(reset, "reset", axes, "(N,)").unsqueeze(1)
+        x: Any = input
+        if not batched:
+            x, h, c = (None if part is None else part.unsqueeze(0) for part in (x, h, c))
+        _, h_new, c_new = self._run(x, h, c, weights, seed, (None, reset, None), cell=True)
         if not batched:
             h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
         return h_new, c_new

@@ -39,18 +39,23 @@ class Plan:
         The same, as the engine's type.
     names : tuple of str
         PyTorch's names of the parameters, each bias twice, in PyTorch's order.
+    step_names : tuple of str
+        The same for an LSTMCell, which has one layer and direction.
     shapes : tuple of tuple
-        Their shapes.
+        The shapes of the parameters.
     places : tuple of (str, int, int)
         The engine's name of each weight, and the indices in `names` of the two parameters whose sum
         it is, as for a bias; the second index is -1 if the weight is a single parameter.
     recompute : int
         Steps between the states that a tape stores, as the engine takes it.
+    masks : bool
+        Whether an option draws random masks, besides the dropout between layers.
     """
 
     def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
         self.config = config
         self.core = core_config(config)
+        self._recompute = recompute
         self.recompute = F.recompute_steps(recompute)
         names: list[str] = []
         shapes: list[tuple[int, ...]] = []
@@ -65,6 +70,18 @@ class Plan:
                 names.append(name)
                 shapes.append(shape)
         self.names, self.shapes, self.places = tuple(names), tuple(shapes), tuple(places)
+        self.step_names = tuple(name.removesuffix("_l0") for name in names)
+        self.masks = any(getattr(config, name) > 0 for name in MASKS)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan, (self.config, self._recompute)
+
+    def has_parameters_of_torch(self) -> bool:
+        """Return whether torch.nn makes the same parameters for these sizes."""
+        config = self.config
+        plain = LSTMConfig(**{name: getattr(config, name) for name in OF_TORCH})
+        shapes, own = plain.parameter_shapes(), config.parameter_shapes()
+        return list(own.items()) == list(shapes.items()) and config.proj_size < config.hidden_size
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,26 +1,45 @@
-"""Base of `LSTM` and `LSTMCell`: attributes, parameters, and the call of the engine."""
+"""What `LSTM` and `LSTMCell` add to PyTorch's modules: options, and the call of the engine."""
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch.nn.utils import parametrize
 
 from lstmcore.config import LSTMConfig
 from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
-from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
-from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
+from lstmcore.torch.plan import Plan, options_text, plan_of
+from lstmcore.torch.tensors import (
+    FLOAT_TYPES,
+    InputError,
+    InputTypeError,
+    complaint,
+    expect_tensor,
+    input_error,
+    pytorchs_words,
+    seed_of,
+)
 from lstmcore.torch.weights import Freezable, Remembered
+
+_CACHES = ("_frozen", "_remembered", "_steps")  # made anew in a copy
+_OWN = ("_options", "_masks", *_CACHES)  # what torch.nn's modules do not have
 
 
 class Recurrent(Freezable):
-    """A module with the attributes and parameters of torch.nn and the options of lstmcore."""
+    """The part of `LSTM` and `LSTMCell` that is ours; each is derived from torch.nn's class, too.
 
-    # As in PyTorch's modules, so that `replace_lstm` and `restore_lstm` need only change the class.
+    A module with PyTorch's options alone has PyTorch's attributes alone, so that `replace_lstm` and
+    `restore_lstm` need only change the class.
+    """
+
+    # Those of torch.nn.LSTM, for cells.
     input_size: int
     hidden_size: int
     num_layers = 1
@@ -29,10 +48,12 @@ class Recurrent(Freezable):
     bidirectional = False
     proj_size = 0
 
+    _of_torch: ClassVar[type[torch.nn.Module]]
+    """The class of torch.nn that this one is derived from."""
+
     _options = ""
     _masks = False
     _remembered: Remembered | None = None
-    _parameter_names: tuple[str, ...]
 
     def _plan(self) -> Plan:
         return plan_of(
@@ -51,22 +72,20 @@ class Recurrent(Freezable):
         """Sizes and options of the engine."""
         return self._plan().config
 
-    def _make(self, config: LSTMConfig, recompute: Any, device: Any, dtype: Any) -> None:
-        """Set the attributes that PyTorch does not have, and make the parameters."""
-        self._options = options_text(config, recompute)
-        plan = self._plan()
-        self._set_names(plan)
-        element = torch.get_default_dtype() if dtype is None else dtype
-        if element not in FLOAT_TYPES:
-            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {element}")
-        for name, shape in zip(self._parameter_names, plan.shapes, strict=True):
-            values = torch.empty(shape, device=device, dtype=element)
-            self.register_parameter(name, torch.nn.Parameter(values))
-        self.reset_parameters()
+    def _set_options(self, plan: Plan, recompute: Any) -> None:
+        if text := options_text(plan.config, recompute):
+            self._options = text
+        if plan.masks:
+            self._masks = True
 
-    def _set_names(self, plan: Plan) -> None:
-        self._parameter_names = plan.names
-        self._masks = any(getattr(plan.config, name) > 0 for name in MASKS)
+    def _make_parameters(self, plan: Plan, names: Sequence[str], device: Any, dtype: Any) -> None:
+        """Put parameters with `names` in place of those that PyTorch's constructor made."""
+        for name in list(self._parameters):
+            if self._parameters[name] is not None:
+                delattr(self, name)
+        for name, shape in zip(names, plan.shapes, strict=True):
+            values = torch.empty(shape, device=device, dtype=dtype)
+            self.register_parameter(name, torch.nn.Parameter(values))
 
     def reset_parameters(self) -> None:
         """Draw weights and biases from U(-1/sqrt(H), 1/sqrt(H)), in the order torch.nn.LSTM does.
@@ -87,6 +106,7 @@ class Recurrent(Freezable):
         x: Any,
         h: Any,
         c: Any,
+        weights: Sequence[Any],
         seed: Any,
         steps: tuple[Any, Any, Any],
         *,
@@ -95,33 +115,65 @@ class Recurrent(Freezable):
         sequences: bool = False,
     ) -> tuple[Any, Any, Any]:
         """Call the engine; `steps` are lengths, reset and mask, tensors in the engine's layout."""
-        weights = [getattr(self, name) for name in self._parameter_names]
+        how = (time_major, cell, sequences)
+        if torch.compiler.is_compiling():
+            return self._run_compiled(x, h, c, weights, seed, steps, how)
+        try:
+            return self._run_now(x, h, c, weights, seed, steps, how)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise input_error(error) from error
+
+    def _seed(self, seed: Any) -> tuple[Any, bool]:
+        """Return the seed of the masks, None if none are drawn, and whether they are."""
         random = self.training and (self._masks or (self.dropout > 0 and self.num_layers > 1))
         if random:
-            seed = seed_of(seed)
-        elif seed is not None:
+            return seed_of(seed), True
+        if seed is not None:
             seed_of(seed)
-            seed = None
-        if torch.compiler.is_compiling():
-            if torch._C._are_functorch_transforms_active():
-                # The operator has no rules for them, and jvp would treat its result as a constant.
-                # Without fullgraph=True PyTorch then runs the function uncompiled.
-                raise RuntimeError(
-                    "torch.compile: expected no transform of torch.func around lstmcore's modules "
-                    "inside compiled functions, got one: apply it outside torch.compile"
-                )
-            tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
-            keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
-            how = (
-                sizes,
-                bool(self.bias),
-                self.dropout,
-                bool(self.bidirectional),
-                self._options,
+        return None, False
+
+    def _run_compiled(
+        self,
+        x: Any,
+        h: Any,
+        c: Any,
+        weights: Sequence[Any],
+        seed: Any,
+        steps: tuple[Any, Any, Any],
+        how: tuple[bool, bool, bool],
+    ) -> tuple[Any, Any, Any]:
+        """Put the engine's operator into the graph."""
+        seed, random = self._seed(seed)
+        if torch._C._are_functorch_transforms_active():
+            # The operator has no rules for them, and jvp would treat its result as a constant.
+            # Without fullgraph=True PyTorch then runs the function uncompiled.
+            raise RuntimeError(
+                "torch.compile: expected no transform of torch.func around lstmcore's modules "
+                "inside compiled functions, got one: apply it outside torch.compile"
             )
-            description = (*steps, seed, *how, time_major, cell, sequences, random)
-            return compiled.lstm(x, h, c, weights, description, keep)
+        tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
+        what = (sizes, bool(self.bias), self.dropout, bool(self.bidirectional), self._options)
+        description = (*steps, seed, *what, *how, random)
+        return compiled.lstm(x, h, c, weights, description, keep)
+
+    def _run_now(
+        self,
+        x: Any,
+        h: Any,
+        c: Any,
+        weights: Sequence[Any],
+        seed: Any,
+        steps: tuple[Any, Any, Any],
+        how: tuple[bool, bool, bool],
+    ) -> tuple[Any, Any, Any]:
+        kind = getattr(weights[0], "dtype", None)
+        if x.dtype is not kind and kind in FLOAT_TYPES:
+            raise InputTypeError(complaint(x, "input", weights[0]) + self._words_of_dtype(x))
+        seed, random = self._seed(seed)
         plan = self._plan()
         packed = None
         if torch._C._are_functorch_transforms_active():
@@ -132,19 +184,19 @@ class Recurrent(Freezable):
             blocks = self._frozen  # read once, since another thread may end its block
             packed = (blocks[-1] if blocks else self._remembered).packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
-        call = Call(
-            plan,
-            time_major,
-            cell,
-            sequences,
-            lengths,
-            reset,
-            mask,
-            0 if seed is None else int(seed),
-            random,
-            packed,
-        )
+        number = 0 if seed is None else int(seed)
+        call = Call(plan, *how, lengths, reset, mask, number, random, packed)
         return autograd.lstm(call, x, h, c, weights)
+
+    def _words_of_dtype(self, x: Any) -> str:
+        return ""
+
+    def _words(self, input: Any, h: Any, c: Any) -> str:
+        """Return PyTorch's message for an input and a state that are refused here."""
+        if self._beyond_torch():
+            return ""
+        hx = None if h is None and c is None else (h, c)
+        return pytorchs_words(self._of_torch.forward, self, input, hx)
 
     def _expect_state(
         self,
@@ -152,11 +204,13 @@ class Recurrent(Freezable):
         c: Any,
         axes: tuple[int, ...],
         letters: str,
+        words: Callable[[], str],
         hint: Callable[[tuple[int, ...]], str] = lambda shape: "",
     ) -> None:
         """Raise unless h and c are None or tensors with `axes` before their features.
 
-        In errors `letters` names the axes, and `hint` adds advice for a wrong shape.
+        In errors `letters` names the axes, `hint` adds advice for a wrong shape, and `words` what
+        PyTorch says.
         """
         parts = (
             (h, "hx[0]", "P" if self.proj_size else "H", self.proj_size or self.hidden_size),
@@ -168,10 +222,82 @@ class Recurrent(Freezable):
             expect_tensor(part, name)
             shape = shape_of(part)
             if shape != (*axes, width):
-                raise ValueError(
+                raise InputError(
                     f"{name}: expected ({letters}{letter}) = {(*axes, width)}, got "
-                    f"{shape}{hint(shape)}"
+                    f"{shape}{hint(shape)}{words()}"
                 )
+
+    def _collect_samples(self, input: Any, hx: Any, options: Sequence[Any]) -> tuple[Any, Any]:
+        """Return the result of PyTorch's forward, for weights that collect gradients by sample.
+
+        Such weights (`call_for_per_sample_grads`) implement PyTorch's functions one by one; where
+        one is missing, as that of the cell, PyTorch raises RuntimeError.
+        """
+        if self._beyond_torch() or any(option is not None for option in options):
+            raise InputTypeError(
+                "call_for_per_sample_grads: expected a module and a call with torch.nn's options "
+                "alone, got lstmcore's: use torch.func.vmap over torch.func.grad, which supports "
+                "all of them"
+            )
+        output, state = self._of_torch.forward(self, input, hx)
+        return output, state
+
+    # ---- quantization by PyTorch -----------------------------------------------------------------
+
+    @property
+    def qconfig(self) -> Any:
+        """How ``torch.ao.quantization`` quantizes this module.
+
+        It finds modules by their exact classes. So one that gets a ``QConfig`` becomes torch.nn's,
+        as by `restore_lstm`, and is then quantized.
+        """
+        try:
+            return self.__dict__["qconfig"]
+        except KeyError:
+            raise AttributeError("qconfig") from None
+
+    @qconfig.setter
+    def qconfig(self, value: Any) -> None:
+        self.__dict__["qconfig"] = value
+        name = self._of_torch.__name__
+        if value is None:
+            warnings.warn(
+                f"torch.ao.quantization passes over lstmcore.torch.{name}, even where torch.nn."
+                f"{name} is to be quantized: to have it quantized, pass lstmcore.torch.{name} too, "
+                "or call restore_lstm(model) first",
+                stacklevel=2,
+            )
+        elif self._of_torch not in type(self).__bases__:
+            warnings.warn(
+                f"torch.ao.quantization leaves a module of class {type(self).__name__} as it "
+                "is: it is derived from lstmcore.torch's and may compute something else",
+                stacklevel=2,
+            )
+        elif foreign := self._beyond_torch():
+            del self.__dict__["qconfig"]
+            raise ValueError(
+                "qconfig: expected a module with torch.nn's options alone, which PyTorch can "
+                f"quantize, got {name} with {foreign}: leave it out of what is quantized"
+            )
+        else:
+            self._become_torchs()
+
+    @qconfig.deleter
+    def qconfig(self) -> None:
+        if self.__dict__.pop("qconfig", self) is self:
+            raise AttributeError("qconfig")
+
+    def _beyond_torch(self) -> str:
+        """Return which options of this module torch.nn's class does not have, "" if it has all."""
+        raise NotImplementedError
+
+    def _become_torchs(self) -> None:
+        """Change the class to torch.nn's, which has all options of this module."""
+        for name in _OWN:
+            self.__dict__.pop(name, None)
+        self.__class__ = self._of_torch
+
+    # ---- tracing and copies ----------------------------------------------------------------------
 
     def _slow_forward(self, *arguments: Any, **options: Any) -> Any:
         """Raise while PyTorch traces, which calls this method instead of `forward`."""
@@ -204,11 +330,32 @@ class Recurrent(Freezable):
                 "or torch.export, or trace after restore_lstm(model)"
             )
 
+    def _attributes(self) -> dict[str, Any]:
+        """Return the attributes that PyTorch copies."""
+        return self.__dict__.copy()
+
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        for name in ("_frozen", "_remembered", "_steps"):
+        state = self._attributes()
+        for name in _CACHES:
             state.pop(name, None)
         return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # PyTorch derives the class of a parametrized module, whose `__getstate__` refuses pickling,
+        # and would copy the caches, too.
+        parametrized = parametrize.is_parametrized(self)
+        state = Recurrent.__getstate__(self) if parametrized else self.__getstate__()
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        other.__setstate__(copy.deepcopy(state, memo))
+        return other
+
+
+def collects_samples(weights: Sequence[Any]) -> bool:
+    """Return whether weights are those of ``torch.nn.utils``' `call_for_per_sample_grads`."""
+    # By name, since importing the class imports all of PyTorch's decompositions.
+    kinds = {type(weight) for weight in weights}
+    return any(kind.__name__ == "ExpandedWeight" for kind in kinds)
 
 
 def _refuse_batched(*tensors: Any) -> None:
@@ -231,14 +378,24 @@ def flag_of(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def dtype_of(value: Any) -> Any:
+    """Return the dtype of a new module's parameters; None: PyTorch's default."""
+    dtype = torch.get_default_dtype() if value is None else value
+    if dtype not in FLOAT_TYPES:
+        raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+    return dtype
+
+
 def pair_of(hx: Any) -> tuple[Any, Any]:
     """Return h and c of a state; None stands for zeros."""
     if hx is None:
         return None, None
     if isinstance(hx, torch.Tensor):
-        raise TypeError(f"hx: expected a pair (h_0, c_0), got a tensor of shape {shape_of(hx)}")
+        raise InputTypeError(
+            f"hx: expected a pair (h_0, c_0), got a tensor of shape {shape_of(hx)}"
+        )
     if not isinstance(hx, Sequence) or len(hx) != 2:
-        raise TypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {repr(hx)[:60]}")
+        raise InputTypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {repr(hx)[:60]}")
     return hx[0], hx[1]
 
 

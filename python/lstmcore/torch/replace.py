@@ -9,11 +9,11 @@ import torch
 
 from lstmcore.torch.cell import LSTMCell
 from lstmcore.torch.module import LSTM
-from lstmcore.torch.plan import Plan, plan_of
+from lstmcore.torch.plan import plan_of
 from lstmcore.torch.recurrent import Recurrent
 
-# Attributes in which torch.nn.LSTM stores lists of its parameters.
-_OF_RNN_BASE = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights")
+# What each class of torch.nn becomes.
+_KINDS: dict[type, type[Recurrent]] = {kind._of_torch: kind for kind in (LSTM, LSTMCell)}
 
 _SCRIPTED = ("LSTM", "LSTMCell")  # `original_name` of modules that torch.jit compiled
 
@@ -21,9 +21,10 @@ _SCRIPTED = ("LSTM", "LSTMCell")  # `original_name` of modules that torch.jit co
 def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
     """Turn every ``torch.nn.LSTM`` and ``LSTMCell`` of a model into lstmcore's, in place.
 
-    The modules remain the same objects and become `LSTM` and `LSTMCell`. Parameters, names, hooks,
-    and references that an optimizer or another part of the model holds remain valid. Results are
-    the same except for rounding.
+    The modules remain the same objects and become `LSTM` and `LSTMCell`, which are subclasses, so
+    that ``isinstance(module, torch.nn.LSTM)`` stays true. Parameters, names, hooks, and references
+    that an optimizer or another part of the model holds remain valid. Results are the same except
+    for rounding.
 
     Parameters
     ----------
@@ -46,12 +47,12 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
         For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, such as a
         parametrized one, and for one compiled by ``torch.jit``. These are not replaced.
     """
-    found: list[tuple[str, Any, type[Recurrent]]] = []
+    found: list[tuple[str, Any]] = []
     for name, part in module.named_modules():
-        if type(part) is torch.nn.LSTM:
-            found.append((name, part, LSTM))
-        elif type(part) is torch.nn.LSTMCell:
-            found.append((name, part, LSTMCell))
+        if type(part) in _KINDS:
+            found.append((name, part))
+        elif isinstance(part, Recurrent):
+            continue
         elif getattr(part, "original_name", "") in _SCRIPTED and _is_script(part):
             warnings.warn(
                 f"replace_lstm leaves {name or 'the module'} as it is: it is a compiled "
@@ -61,12 +62,10 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
             )
         elif isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell)):
             _warn_of_derived("replace_lstm", name, part, "torch.nn's")
-    plans = [_plan(name, part) for name, part, _ in found]
-    for (_, part, kind), plan in zip(found, plans, strict=True):
-        for name in _OF_RNN_BASE:
-            part.__dict__.pop(name, None)
-        part.__class__ = kind
-        part._set_names(plan)
+    for name, part in found:
+        _check(name, part)
+    for _, part in found:
+        part.__class__ = _KINDS[type(part)]
     return module
 
 
@@ -99,38 +98,19 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     found: list[Any] = []
     derived: list[tuple[str, Any]] = []
     for name, part in module.named_modules():
-        if type(part) in (LSTM, LSTMCell):
-            foreign = part._options
-            widest = 0 if isinstance(part, LSTMCell) else part.hidden_size - 1
-            if part.proj_size > widest:
-                foreign += f" proj_size {part.proj_size}"
-            if foreign:
+        if type(part) in _KINDS.values():
+            if foreign := part._beyond_torch():
                 raise ValueError(
                     "restore_lstm: expected modules with torch.nn's options alone, got "
-                    f"{name or 'a module'} ({type(part).__name__}) with {foreign.strip()}"
+                    f"{name or 'a module'} ({type(part).__name__}) with {foreign}"
                 )
             found.append(part)
-        elif isinstance(part, (LSTM, LSTMCell)):
+        elif isinstance(part, Recurrent):
             derived.append((name, part))
     for name, part in derived:
         _warn_of_derived("restore_lstm", name, part, "lstmcore.torch's")
     for part in found:
-        for name in ("_masks", "_options", "_frozen", "_remembered", "_steps"):
-            part.__dict__.pop(name, None)
-        names = part.__dict__.pop("_parameter_names")
-        if isinstance(part, LSTMCell):
-            part.__class__ = torch.nn.LSTMCell
-            continue
-        part.__class__ = torch.nn.LSTM
-        part.mode = "LSTM"
-        part._flat_weights = []
-        part._flat_weight_refs = []
-        part._flat_weights_names = list(names)
-        cells: dict[str, list[str]] = {}
-        for name in names:
-            cells.setdefault(name[name.rindex("_l") :], []).append(name)
-        part._all_weights = list(cells.values())
-        part._init_flat_weights()
+        part._become_torchs()
     return module
 
 
@@ -142,10 +122,10 @@ def _warn_of_derived(function: str, name: str, part: Any, whose: str) -> None:
     )
 
 
-def _plan(name: str, part: Any) -> Plan:
-    """Return the plan of a module of torch.nn; a cell is an LSTM of one layer and direction."""
+def _check(name: str, part: Any) -> None:
+    """Raise ValueError or TypeError if the engine does not support a module of torch.nn."""
     try:
-        return plan_of(
+        plan_of(  # a cell is an LSTM of one layer and direction
             part.input_size,
             part.hidden_size,
             getattr(part, "num_layers", 1),

@@ -116,6 +116,9 @@ class Packed:
         self.gradient_width = self.cell.gradient_width
         self._sums: weakref.ref[Sums] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _nothing, ()  # a copy of a module packs its own weights
+
     def serves(self, module: Any) -> bool:
         """Return whether a module's weights are unchanged, as far as PyTorch records changes."""
         if self.block is not _block(module):
@@ -177,6 +180,10 @@ class Packed:
         return sums
 
 
+def _nothing() -> None:
+    """Return what a copy of packed weights is."""
+
+
 def _is_plain(tensor: Any, dtype: torch.dtype) -> bool:
     """Return whether a tensor is dense, on the CPU and of this dtype."""
     return (
@@ -204,7 +211,8 @@ def _block(module: Any) -> Frozen | None:
 
 def _pack(module: Any) -> Packed | None:
     """Pack a module's weights for the steps to come; None if these steps do not support them."""
-    weights = [module._parameters.get(name) for name in module._parameter_names]
+    names = module._weight_names()
+    weights = [module._parameters.get(name) for name in names]
     block = _block(module)
     if any(type(weight) is not torch.nn.Parameter for weight in weights):
         return None
@@ -215,7 +223,7 @@ def _pack(module: Any) -> Packed | None:
         return None
     if block is None and sum(weight.nbytes for weight in weights) > Remembered.MOST_BYTES:
         return None
-    packed = Packed(plan, module._parameter_names, weights, block)
+    packed = Packed(plan, names, weights, block)
     module._steps = packed
     return packed
 

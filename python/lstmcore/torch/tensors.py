@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,28 +14,58 @@ from lstmcore._typing import Array
 FLOAT_TYPES = (torch.float32, torch.float64)
 
 
+class InputError(ValueError, RuntimeError):
+    """An argument of a call is wrong; programs for PyTorch's modules catch RuntimeError."""
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument of a call is of the wrong type: not a tensor, or one of another dtype or kind."""
+
+
+def input_error(error: Exception) -> InputError:
+    """Return the error of a call for one that knows nothing of PyTorch."""
+    return (InputTypeError if isinstance(error, TypeError) else InputError)(str(error))
+
+
+def pytorchs_words(check: Callable[..., Any], *arguments: Any) -> str:
+    """Return the message of PyTorch's own check, as the end of a message about the same mistake.
+
+    Programs look for such words. "" if PyTorch has none for it.
+    """
+    if torch.compiler.is_compiling():
+        return ""
+    try:
+        with torch.no_grad():
+            check(*arguments)
+    except (RuntimeError, ValueError) as error:
+        return f" (PyTorch: {str(error).splitlines()[0]})"
+    except Exception:  # an argument that PyTorch does not expect at all
+        return ""
+    return ""
+
+
 def array_of(tensor: Any, name: str, like: Any = None) -> Array:
     """Return an array that shares the memory of a tensor (for a lazily negated one, a copy).
 
-    Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, with the dtype of
-    `like` if that is not None.
+    Raises InputTypeError unless it is a dense tensor of float32 or float64 on the CPU, with the
+    dtype of `like` if that is not None.
     """
     try:
         array: Array = (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
         if array.dtype.char in "fd" and (like is None or tensor.dtype is like.dtype):
             return array
     except (AttributeError, RuntimeError, TypeError, NotImplementedError) as error:
-        raise TypeError(_complaint(tensor, name, like, error)) from error
-    raise TypeError(_complaint(tensor, name, like, None))
+        raise InputTypeError(complaint(tensor, name, like, error)) from error
+    raise InputTypeError(complaint(tensor, name, like))
 
 
 def expect_tensor(value: Any, name: str) -> None:
-    """Raise TypeError unless `value` is a tensor with a shape; the call checks the rest."""
+    """Raise InputTypeError unless `value` is a tensor with a shape; the call checks the rest."""
     if not isinstance(value, torch.Tensor) or value.is_nested:
-        raise TypeError(_complaint(value, name, None, None))
+        raise InputTypeError(complaint(value, name, None))
 
 
-def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> str:
+def complaint(tensor: Any, name: str, like: Any, error: Exception | None = None) -> str:
     """Return the message of an error: what is wrong with `tensor`, and what to do."""
     served = "torch.float32 or torch.float64"
     wanted = f"{like.dtype} like the weights" if isinstance(like, torch.Tensor) else served
@@ -82,9 +113,11 @@ def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any
     """Return bools of `shape` as a tensor; in errors `letters` names the shape."""
     flags = _small(value, name, "bools")
     if flags.dtype is not torch.bool or flags.device.type != "cpu":
-        raise TypeError(f"{name}: expected bools on the CPU, got {flags.dtype} on {flags.device}")
+        raise InputTypeError(
+            f"{name}: expected bools on the CPU, got {flags.dtype} on {flags.device}"
+        )
     if tuple(flags.shape) != shape:
-        raise ValueError(f"{name}: expected shape {letters} = {shape}, got {tuple(flags.shape)}")
+        raise InputError(f"{name}: expected shape {letters} = {shape}, got {tuple(flags.shape)}")
     return flags
 
 
@@ -99,21 +132,21 @@ def _small(value: Any, name: str, what: str) -> Any:
             value = np.array(value)
         return torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}: expected {what}, got {repr(value)[:60]}") from error
+        raise InputTypeError(f"{name}: expected {what}, got {repr(value)[:60]}") from error
 
 
 def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
     """Return lengths as a tensor of int64 with shape (N,); the engine checks their values."""
     value = _small(value, "lengths", "integers")
     if value.dtype is torch.bool or value.dtype.is_floating_point or value.dtype.is_complex:
-        raise TypeError(f"lengths: expected integers, got {value.dtype}")
+        raise InputTypeError(f"lengths: expected integers, got {value.dtype}")
     if value.device.type != "cpu":
-        raise TypeError(f"lengths: expected a tensor on the CPU, got one on {value.device}")
+        raise InputTypeError(f"lengths: expected a tensor on the CPU, got one on {value.device}")
     if tuple(value.shape) != (batch,):
         hint = ""
         if tuple(value.shape) == (steps,):
             hint = f"; with batch_first={batch_first} the input has {batch} sequences of {steps}"
-        raise ValueError(
+        raise InputError(
             f"lengths: expected shape (N,) = ({batch},), got {tuple(value.shape)}{hint}"
         )
     return value.to(torch.int64)
@@ -128,5 +161,5 @@ def seed_of(value: Any) -> Any:
     else:
         number = _checks.integer(value, "seed", 0)
     if number >= 2**63:
-        raise ValueError(f"seed: expected an integer below 2**63, got {number}")
+        raise InputError(f"seed: expected an integer below 2**63, got {number}")
     return torch.tensor([number], dtype=torch.int64, device="cpu")

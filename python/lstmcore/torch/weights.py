@@ -59,6 +59,9 @@ class Remembered:
             None,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remembered, ()  # a copy of a module packs its own weights
+
     def packed(self, plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
         """Return the packed weights."""
         if any(type(tensor) not in _PLAIN or tensor.is_neg() for tensor in tensors):

@@ -38,12 +38,16 @@ def test_replace_keeps_parameters_hooks_and_optimizer():
     ours.first.register_forward_hook(lambda *_: calls.append("hook"))
     parameters = dict(ours.named_parameters())
     modules = {name: id(module) for name, module in ours.named_modules()}
+    attributes = {name: set(vars(module)) for name, module in ours.named_modules()}
     optimizers = [torch.optim.Adam(model.parameters(), 0.01) for model in (theirs, ours)]
     assert lt.replace_lstm(ours) is ours
     assert type(ours.first) is type(ours.shared) is lt.LSTM
     assert type(ours.cell) is lt.LSTMCell
     assert ours.layers[0] is ours.layers[2] is ours.shared
     assert {name: id(module) for name, module in ours.named_modules()} == modules
+    assert {name: set(vars(module)) for name, module in ours.named_modules()} == attributes
+    assert isinstance(ours.first, torch.nn.LSTM)
+    assert isinstance(ours.cell, torch.nn.LSTMCell)
     for name, parameter in ours.named_parameters():
         assert parameter is parameters[name]
     assert list(ours.state_dict()) == list(theirs.state_dict())
