@@ -46,12 +46,15 @@ class Plan:
         it is, as for a bias; the second index is -1 if the weight is a single parameter.
     recompute : int
         Steps between the states that a tape stores, as the engine takes it.
+    plain : bool
+        Whether torch.nn.LSTM computes the same.
     """
 
     def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
         self.config = config
         self.core = core_config(config)
         self.recompute = F.recompute_steps(recompute)
+        self.plain = not options_text(config, None)
         names: list[str] = []
         shapes: list[tuple[int, ...]] = []
         places: list[tuple[str, int, int]] = []
