@@ -25,3 +25,26 @@ def all_close(actual, expected):
     (y, (h, c)), (expected_y, (expected_h, expected_c)) = actual, expected
     for one, other in ((y, expected_y), (h, expected_h), (c, expected_c)):
         close(one, other)
+
+
+def on_both(run, *operators, seed=0):
+    """Return what `run` returns with lstmcore under PyTorch's `operators`, and without.
+
+    All calls must have run on lstmcore.
+    """
+    torch.manual_seed(seed)
+    expected = run()
+    torch.manual_seed(seed)
+    with lt.accelerate():
+        actual = run()
+    calls = lt.accelerated_calls()
+    assert calls.pytorch == {}
+    assert set(calls.engine) == set(operators)
+    return actual, expected
+
+
+def assert_same(actual, expected):
+    """Compare values and gradients to the accuracy that is promised for them."""
+    for mine, other in zip(actual, expected, strict=True):
+        tolerance = 1e-10 if other.dtype == torch.float64 else 1e-5
+        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance)

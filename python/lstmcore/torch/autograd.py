@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from lstmcore.torch import engine
+from lstmcore.torch import aten, engine, third
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import Plan
 
@@ -59,7 +59,7 @@ class _Forward(torch.autograd.Function):
         needs = needs_of(call.plan, ctx.needs_input_grad[1:])
         outputs = grads[:3]
         transformed = torch._C._are_functorch_transforms_active() or _any_batched(outputs)
-        if torch.is_grad_enabled() or transformed:
+        if torch.is_grad_enabled() or transformed or _forward_mode():
             results = _apply(_Backward, call, needs, tape, *outputs, x, h, c, *weights)
         else:
             results = engine.gradients(call, needs, tape, outputs, x, h, c, weights)
@@ -135,10 +135,9 @@ class _Backward(torch.autograd.Function):
         call: Call = ctx.call
         tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[3:]
-
         needs = needs_of(call.plan, needed[3:])
         if torch.is_grad_enabled():
-            tensors = _apply(_Guard, *tensors)
+            tensors = _apply(_Guard, _has_third(call), *tensors)
         results = _apply(_Double, call, needs, len(tensors), *tensors, *directions)
         by_outputs = [
             value if wanted else None for value, wanted in zip(results[:3], needed[:3], strict=True)
@@ -170,7 +169,8 @@ class _Double(torch.autograd.Function):
     The directions belong to the engine's inputs; `count` tensors precede them. The results, J t for
     dy and H t for the inputs, are linear in the directions t. Gradients with respect to the
     directions, which ``torch.autograd.functional.hvp`` needs, are the transpose, J^T u + H s.
-    Gradients with respect to the tensors would be third derivatives; see `_Guard`.
+    Those with respect to the tensors are third derivatives, which PyTorch's own kernel computes if
+    its backward pass goes on to the tensors, which `_Guard` marks, or if there may be a next one.
     """
 
     @staticmethod
@@ -184,14 +184,24 @@ class _Double(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        ctx.call, _, ctx.count, *given = inputs
+        ctx.call, ctx.needs, ctx.count, *given = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*given[: ctx.count])
+        ctx.save_for_backward(*given)
+        nodes = [tensor.grad_fn for tensor in given[: ctx.count] if tensor is not None]
+        ctx.guard = next((node for node in nodes if getattr(node, "passes", False)), None)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         call: Call = ctx.call
-        tensors = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        wanted = _goes_on_to(ctx.guard)
+        if wanted or torch.is_grad_enabled():
+            if _has_third(call):
+                results = third.gradients(call, ctx.needs, ctx.count, saved, grads)
+                return (None, None, None, *results)
+            if wanted:
+                raise RuntimeError(_ONE_MORE)
+        tensors = saved[: ctx.count]
         needs = ctx.needs_input_grad[3 + ctx.count :]
 
         def transposed(*given: Any) -> Any:
@@ -214,24 +224,41 @@ _ONE_MORE = (
 )
 
 
+def _has_third(call: Call) -> bool:
+    """Return whether PyTorch's own kernel can take over for third derivatives."""
+    transformed = torch._C._are_functorch_transforms_active() or _forward_mode()
+    return not transformed and aten.computes(call)
+
+
+def _goes_on_to(node: Any) -> bool:
+    """Return whether the backward pass that is running goes on to a node."""
+    return node is not None and torch._C._will_engine_execute_node(node)
+
+
 class _Guard(torch.autograd.Function):
-    """The identity; a gradient with respect to its tensors raises."""
+    """Maps (passes, *tensors) to the tensors.
+
+    A gradient with respect to the tensors raises unless `passes`.
+    """
 
     @staticmethod
-    def forward(*tensors: Any) -> Any:
+    def forward(passes: bool, *tensors: Any) -> Any:
         return tuple(None if tensor is None else tensor.view_as(tensor) for tensor in tensors)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.passes = inputs[0]
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(_ONE_MORE)
+        if not ctx.passes:
+            raise RuntimeError(_ONE_MORE)
+        return (None, *grads)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return _Guard.apply(*arguments), in_dims
+        return _Guard.apply(*arguments), in_dims[1:]
 
 
 class _Last(torch.autograd.Function):

@@ -50,6 +50,8 @@ class Plan:
         Steps between the states that a tape stores, as the engine takes it.
     masks : bool
         Whether an option draws random masks, besides the dropout between layers.
+    plain : bool
+        Whether torch.nn.LSTM computes the same.
     """
 
     def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
@@ -57,6 +59,7 @@ class Plan:
         self.core = core_config(config)
         self._recompute = recompute
         self.recompute = F.recompute_steps(recompute)
+        self.plain = not options_text(config, None)
         names: list[str] = []
         shapes: list[tuple[int, ...]] = []
         places: list[tuple[str, int, int]] = []

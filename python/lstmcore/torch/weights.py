@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+import weakref
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 
 from lstmcore import _core
 from lstmcore._typing import Array
 from lstmcore.torch.plan import Plan
 from lstmcore.torch.tensors import array_of
+
+T = TypeVar("T")
 
 
 def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
@@ -44,7 +48,8 @@ class Remembered:
     Every change is noticed, even one through ``.data`` or ``.numpy()``: the tensors must have the
     same addresses, and their bytes the fingerprint of those that were packed, which takes less time
     than packing. Weights are packed for later calls when a second call in a row finds the same
-    tensors with the same versions, so that training on whole sequences does not pay for it.
+    tensors with the same versions, so that training on whole sequences does not pay for it. The
+    tensors' memory is not held.
     """
 
     MOST_BYTES = 1 << 24
@@ -76,7 +81,10 @@ class Remembered:
         return self._keep(plan, tensors, marks)
 
     def _keep(self, plan: Plan, tensors: Sequence[Any], marks: list[Any]) -> _core.Lstm:
-        views = [array_of(tensor, name) for tensor, name in zip(tensors, plan.names, strict=True)]
+        views = [
+            _unowned(array_of(tensor, name))
+            for tensor, name in zip(tensors, plan.names, strict=True)
+        ]
         if sum(view.nbytes for view in views) > self.MOST_BYTES:
             return pack(plan, tensors)
         # Of copies, since another thread may change the tensors meanwhile.
@@ -84,6 +92,18 @@ class Remembered:
         lstm = pack(plan, [torch.from_numpy(copy) for copy in copies])
         self._state = marks, views, _core.Fingerprints(copies), lstm
         return lstm
+
+
+class _Memory:
+    """The description of an array's memory, which it does not hold."""
+
+    def __init__(self, array: Array) -> None:
+        self.__array_interface__ = array.__array_interface__
+
+
+def _unowned(array: Array) -> Array:
+    """Return an array with the same memory, to be read only while something else holds that."""
+    return np.asarray(_Memory(array))
 
 
 def _marks(plan: Plan, tensors: Sequence[Any]) -> list[Any]:
@@ -99,6 +119,52 @@ def _marks(plan: Plan, tensors: Sequence[Any]) -> list[Any]:
         ]
     marks.append(plan)
     return marks
+
+
+class ByTensors(Generic[T]):
+    """Values that belong to tensors, such as their packed form, and that hold no tensor.
+
+    A value is dropped when its tensor is freed, or when `MOST` newer ones have been added. No lock
+    is needed, since each change is a single operation on a dict, and since a tensor may be freed
+    while any other line runs.
+    """
+
+    MOST = 64
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, tuple[T, weakref.ref[Any]]] = {}
+
+    def get(self, key: Hashable) -> T | None:
+        """Return the value stored with `key`."""
+        found = self._values.get(key)
+        return None if found is None else found[0]
+
+    def put(self, key: Hashable, value: T, tensor: Any) -> None:
+        """Store a value until `tensor` is freed."""
+        values = self._values
+        values[key] = value, weakref.ref(tensor, lambda _: values.pop(key, None))
+        if len(values) > self.MOST:
+            for old in list(values)[: -self.MOST]:
+                values.pop(old, None)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class RememberedByTensors:
+    """`Remembered` for calls that get weights as tensors and know of no module."""
+
+    def __init__(self) -> None:
+        self._found: ByTensors[Remembered] = ByTensors()
+
+    def packed(self, plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
+        """Return the packed weights."""
+        key = plan, tensors[0].data_ptr()
+        remembered = self._found.get(key)
+        if remembered is None:
+            remembered = Remembered()
+            self._found.put(key, remembered, tensors[0])
+        return remembered.packed(plan, tensors)
 
 
 class Frozen:
