@@ -24,14 +24,14 @@ MOST_PLACES = 256
 
 
 class _Seen(NamedTuple):
-    """Weights of an earlier call: copies of them, and their packed form; or neither."""
+    """Weights of an earlier call: their fingerprints and their packed form; or neither."""
 
-    copies: list[Array]
+    fingerprints: _core.Fingerprints
     packed: PackedWeights | None
     size: int
 
 
-_NOTHING = _Seen([], None, 0)
+_NOTHING = _Seen(_core.Fingerprints([]), None, 0)
 
 _seen: OrderedDict[Hashable, _Seen] = OrderedDict()
 _held = 0
@@ -45,8 +45,8 @@ class Packer:
     ----------
     remember : bool
         Whether weights may be the same at the next call, as they are in inference. Weights that are
-        found in the same place twice are copied; from then on they are packed again only if their
-        bytes differ from the copy, so that every change is noticed.
+        found in the same place twice stay packed; from then on they are packed again only if their
+        bytes have another fingerprint, so that every change is noticed.
     """
 
     def __init__(self, remember: bool) -> None:
@@ -70,11 +70,10 @@ def _remembered(place: Hashable, weights: dict[str, Array], config: LSTMConfig) 
     seen = _seen.get(place)
     now = _NOTHING
     if seen is _NOTHING:  # found for the second time
-        # Packs the copies, so that the two are of the same bytes.
-        copies = {name: array.copy() for name, array in weights.items()}
-        size = sum(copy.nbytes for copy in copies.values())
-        now = _Seen(list(copies.values()), F.pack(copies, config), size)
-    elif seen is not None and _core.same_bytes(list(weights.values()), seen.copies):
+        arrays = list(weights.values())
+        size = sum(array.nbytes for array in arrays)
+        now = _Seen(_core.Fingerprints(arrays), F.pack(weights, config), size)
+    elif seen is not None and seen.fingerprints.match(list(weights.values())):
         now = seen
     _remember(place, now)
     return F.pack(weights, config) if now.packed is None else now.packed
