@@ -8,7 +8,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import callbacks, layers, metrics
-from lstmcore.layers import base
+from lstmcore.layers import switches
 from lstmcore.models import trained
 
 N, T, V, E = 4, 5, 11, 3
@@ -128,8 +128,8 @@ def slope(y_true, y_pred):
 def asked(monkeypatch):
     """Record how often layers were asked which weights are frozen."""
     times = []
-    inner = base.frozen_weights
-    monkeypatch.setattr(base, "frozen_weights", lambda own: times.append(1) or inner(own))
+    inner = switches.frozen_weights
+    monkeypatch.setattr(switches, "frozen_weights", lambda own: times.append(1) or inner(own))
     return times
 
 
