@@ -26,6 +26,7 @@ ROOMS = (
     # other frameworks
     ("convert",),
     ("onnx", "sklearn", "torch"),
+    ("keras",),  # with PyTorch as its backend
     # what users see
     ("",),
     ("cli",),
