@@ -11,7 +11,7 @@ if not keras.__version__.startswith("3."):
     pytest.skip("Keras 3 is not installed", allow_module_level=True)
 
 import lstmcore.keras as lk  # noqa: E402
-from keras_kit import (  # noqa: E402
+from keras_engine_kit import (  # noqa: E402
     BACKEND,
     FILTERS,
     MASKS,

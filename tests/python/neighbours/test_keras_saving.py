@@ -18,7 +18,7 @@ if not keras.__version__.startswith("3."):
     pytest.skip("Keras 3 is not installed", allow_module_level=True)
 
 import lstmcore.keras as lk  # noqa: E402
-from keras_kit import BACKEND, FILTERS, Counted, H, close, randomize  # noqa: E402
+from keras_engine_kit import BACKEND, FILTERS, Counted, H, close, randomize  # noqa: E402
 from lstmcore.convert import from_keras  # noqa: E402
 
 K = keras.layers
