@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-keras-backends test-keras-jax test-keras-tensorflow bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -31,6 +31,8 @@ help:
 	@echo "make test         C++ and Python tests"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
+	@echo "make test-keras-backends"
+	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -111,6 +113,18 @@ test-neighbours:
 	for example in $(NEIGHBOURLY_EXAMPLES); do \
 	  echo "--- $$example" && (cd build/neighbours && bin/python ../../examples/python/$$example.py) || exit; \
 	done
+
+# Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported.
+test-keras-backends: test-keras-jax test-keras-tensorflow
+
+test-keras-jax: BACKEND := jax
+test-keras-tensorflow: BACKEND := tensorflow-cpu
+test-keras-jax test-keras-tensorflow: test-keras-%:
+	$(PYTHON) -m venv --clear build/neighbours-$*
+	build/neighbours-$*/bin/python -m pip --disable-pip-version-check --quiet install $(BACKEND) keras h5py '$(WHEEL)[test]'
+	KERAS_BACKEND=$* NEIGHBOURS=all build/neighbours-$*/bin/python -m pytest -p no:cacheprovider \
+	  -W ignore::DeprecationWarning -W ignore::FutureWarning tests/python/neighbours/test_keras_layer.py \
+	  tests/python/neighbours/test_keras_accelerate.py tests/python/neighbours/test_keras_saving.py
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         schedules,
     )
     from lstmcore import jax as jax
+    from lstmcore import keras as keras
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
     from lstmcore import sktime as sktime
@@ -86,8 +87,8 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # other frameworks; the modules aeon, jax, onnx, sklearn, sktime and torch exist too, but import
-    # packages that `from lstmcore import *` should not require
+    # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
+    # import packages that `from lstmcore import *` should not require
     "convert",
 ]
 
@@ -101,6 +102,7 @@ _MODULES = {
     "datasets",
     "functional",
     "jax",
+    "keras",
     "layers",
     "losses",
     "metrics",

@@ -27,6 +27,7 @@ ROOMS = (
     ("convert",),
     ("jax", "onnx", "sklearn", "torch"),
     ("aeon", "sktime"),
+    ("keras",),  # with PyTorch as its backend
     # what users see
     ("",),
     ("cli",),
