@@ -151,7 +151,16 @@ def test_a_function_that_takes_any_keyword_is_left_alone():
 
 
 def test_dir_lists_the_public_names():
-    assert set(dir(lc)) == {*lc.__all__, "aeon", "jax", "keras", "onnx", "sklearn", "sktime", "torch"}
+    assert set(dir(lc)) == {
+        *lc.__all__,
+        "aeon",
+        "jax",
+        "keras",
+        "onnx",
+        "sklearn",
+        "sktime",
+        "torch",
+    }
     for module in (lc.layers, lc.callbacks, lc.losses, lc.metrics, lc.optimizers, lc.functional):
         assert dir(module) == sorted(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
