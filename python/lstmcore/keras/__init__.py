@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
     raise ImportError(
         f"lstmcore.keras needs Keras, which is not installed: {how_to_install('keras')}"
     ) from None
-if not _keras.__version__.startswith("3."):
+if str(_keras.__version__).partition(".")[0] in ("0", "1", "2"):
     raise ImportError(
         f"lstmcore.keras: expected Keras 3, got {_keras.__version__}: pip install --upgrade keras"
     )
