@@ -107,17 +107,20 @@ class ByAddress:
             slot.spot.address + place.address: place for slot in slots for place in slot.named()
         }
         other = tuple(spot.address for spot in left_out)
-        # Files also hold the optimizer and metrics, and some layers count: random numbers, or,
-        # as an integer without axes, of samples.
+        # Files also hold the optimizer and metrics.
         found = {
             address: tensor
             for address, tensor in self.tensors.items()
             if address.startswith(LAYERS)
             and not address.startswith(other)
-            and "seed_generator" not in address.split("/")
-            and not _counts(tensor)
+            and is_weight(address, tensor)
         }
         return wanted, found
+
+
+def is_weight(address: str, tensor: Tensor) -> bool:
+    """Whether a variable is no counter of random numbers or of samples, as some layers have."""
+    return "seed_generator" not in address.split("/") and not _counts(tensor)
 
 
 def _counts(tensor: Tensor) -> bool:

@@ -33,6 +33,7 @@ from lstmcore.convert._keras_weights import (
     Spot,
     Wanted,
     Weights,
+    is_weight,
 )
 from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer, Residual
@@ -392,6 +393,7 @@ def _slots(layer: Layer, entry: Entry, prefix: str) -> Iterator[Slot]:
 
 def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: bool) -> Layer:
     layer, kinds = layer_of(document, training)
+    found = {address: tensor for address, tensor in found.items() if is_weight(address, tensor)}
     shape = built_for(document)
     if not shape:
         if found or not _needs_no_weights(layer):

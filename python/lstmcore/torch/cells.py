@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -35,7 +34,9 @@ class Cell(Packed):
             or sums.flags != flags
             or any(mine is not weight for mine, weight in zip(sums.weights, weights, strict=True))
         ):
-            holder = copy.copy(self)
+            # Not copy.copy: copies of what modules remember are empty.
+            holder = object.__new__(type(self))
+            vars(holder).update(vars(self))
             holder.weights = tuple(weights)
             sums = Sums(holder, flags)
             self._sums = weakref.ref(sums)
