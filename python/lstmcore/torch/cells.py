@@ -17,7 +17,7 @@ from lstmcore.torch.weights import ByTensors, Remembered
 class Cell(Packed):
     """The packed weights of a cell, for steps that find the same memory unchanged.
 
-    Each step compares the bytes at the weights' addresses, so that it suffices if a caller has
+    Each step reads the bytes at the weights' addresses, so that it suffices if a caller has
     tensors with these addresses. No tensor is held.
     """
 
