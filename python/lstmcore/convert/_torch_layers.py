@@ -126,7 +126,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
         (nn.BatchNorm1d, _batch_normalization),
     ]
     for kind, make in makers:
-        if isinstance(module, kind) and type(module).forward is kind.forward:
+        if computes_as(module, kind):
             if training and kind is nn.Embedding:
                 _refuse_gradients(module)
             layer, shape = make(module)
@@ -135,11 +135,25 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
             return layer
     for name, make_plain in _WITHOUT_WEIGHTS.items():
         kind = getattr(nn, name)
-        if isinstance(module, kind) and type(module).forward is kind.forward:
+        if computes_as(module, kind):
             return make_plain(module)
     names = [*(kind.__name__ for kind, _ in makers), *_WITHOUT_WEIGHTS]
     expected = ", ".join(f"nn.{name}" for name in names)
     raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")
+
+
+def computes_as(module: Any, kind: Any) -> bool:
+    """Whether a module computes what PyTorch's class `kind` computes.
+
+    So do `lstmcore.torch`'s classes with PyTorch's options alone, but not a class with a forward of
+    its own.
+    """
+    if not isinstance(module, kind):
+        return False
+    own = type(module)
+    if own.__module__.startswith("lstmcore.torch."):
+        return not module._beyond_torch()
+    return bool(own.forward is kind.forward)
 
 
 def _is_trained(module: Any, training: bool) -> bool:

@@ -16,7 +16,7 @@ from lstmcore._typing import Array, ArrayLike
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
 from lstmcore.convert._torch_files import import_torch, read_state
-from lstmcore.convert._torch_layers import build, places_of
+from lstmcore.convert._torch_layers import build, computes_as, places_of
 from lstmcore.layers import Layer
 from lstmcore.models import Sequential
 
@@ -345,7 +345,7 @@ def _lstm_kind(module: Any) -> str:
     """Return whether a module is an LSTM or an LSTMCell; refuse others."""
     nn = sys.modules["torch"].nn
     for kind in (nn.LSTM, nn.LSTMCell):
-        if isinstance(module, kind) and type(module).forward is kind.forward:
+        if computes_as(module, kind):
             return str(kind.__name__)
     inner = [name for name, part in module.named_modules() if name and isinstance(part, nn.LSTM)]
     hint = f"; prefix may be {' or '.join(map(repr, inner))}" if inner else ""

@@ -449,3 +449,19 @@ def test_models_that_cannot_be_written_are_refused(tmp_path):
     with pytest.raises(ValueError, match="PyTorch's LSTM has no peephole_l0"):
         save_torch(peephole, tmp_path / "model.pt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "LSTMCell"])
+def test_our_own_modules_are_read_as_torchs(kind):
+    bridge = pytest.importorskip("lstmcore.torch")
+    theirs = getattr(torch.nn, kind)(4, 6)
+    ours = getattr(bridge, kind)(4, 6)
+    ours.load_state_dict(theirs.state_dict())
+    (weights, config), (expected, same) = from_torch(ours), from_torch(theirs)
+    assert config == same
+    for name, value in expected.items():
+        np.testing.assert_array_equal(weights[name], value)
+    if kind == "LSTM":
+        assert isinstance(layer_from_torch(ours), lc.layers.LSTM)
+    with pytest.raises(ValueError, match=f"expected an nn.LSTM or nn.LSTMCell, got {kind}"):
+        from_torch(getattr(bridge, kind)(4, 6, peephole=True))
