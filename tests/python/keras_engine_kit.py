@@ -219,7 +219,7 @@ class Counted:
     """Counts the calls inside a block: of the engine, and left to Keras, by the reason."""
 
     def __enter__(self):
-        calls.begin()
+        calls.record.begin()
         return self
 
     def __exit__(self, *_):

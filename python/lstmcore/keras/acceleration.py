@@ -37,7 +37,7 @@ class Acceleration:
             _switch.change(1)
             self._uses += 1
         if self._verbose:
-            calls.begin_log()
+            calls.record.begin_log()
 
     def _end(self) -> None:
         with _switch.lock:
@@ -46,7 +46,7 @@ class Acceleration:
             self._uses -= 1
             _switch.change(-1)
         if self._verbose:
-            calls.end_log()
+            calls.record.end_log()
 
     def undo(self) -> None:
         """End it; Keras' own loops run again unless another `accelerate` is in effect.
@@ -167,7 +167,7 @@ class _Switch:
         if before:
             self._restore()
         else:
-            calls.begin()
+            calls.record.begin()
             self._replace()
         _compile_anew()
 

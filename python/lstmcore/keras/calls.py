@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from typing import NamedTuple
 
-_logger = logging.getLogger("lstmcore.keras")
+from lstmcore._call_record import CallRecord
 
 
 class AcceleratedCalls(NamedTuple):
@@ -27,46 +24,13 @@ class AcceleratedCalls(NamedTuple):
     keras: dict[str, dict[str, int]]
 
 
-class _Record:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.counts: dict[tuple[str, str], int] = {}
-        self.seen: set[str] = set()  # lines of the log
-        self.verbose = 0  # blocks that asked for the log
-        self.handler: logging.Handler | None = None
-        self.level = logging.NOTSET
-
-
-_record = _Record()
-
-
-def _renew_lock() -> None:
-    _record.lock = threading.Lock()  # another thread may have held it when the process was forked
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-
-
-def begin() -> None:
-    """Forget all counts."""
-    with _record.lock:
-        _record.counts.clear()
-        _record.seen.clear()
+record = CallRecord("lstmcore.keras")
 
 
 def add(layer: str, reason: str = "") -> None:
     """Count a call of a layer; `reason` says why Keras computes it, "" if the engine does."""
-    with _record.lock:
-        key = (layer, reason)
-        _record.counts[key] = _record.counts.get(key, 0) + 1
-        if not _record.verbose:
-            return
-        line = f"{layer}: Keras' own loop ({reason})" if reason else f"{layer}: lstmcore"
-        if line in _record.seen:
-            return
-        _record.seen.add(line)
-    _logger.info(line)
+    where = f"Keras' own loop ({reason})" if reason else "lstmcore"
+    record.add(layer, reason, f"{layer}: {where}" if record.verbose else "")
 
 
 def accelerated_calls() -> AcceleratedCalls:
@@ -80,39 +44,4 @@ def accelerated_calls() -> AcceleratedCalls:
     AcceleratedCalls
         Copies of the counts.
     """
-    with _record.lock:
-        counts = dict(_record.counts)
-    result = AcceleratedCalls({}, {})
-    for (layer, reason), count in counts.items():
-        if reason:
-            result.keras.setdefault(layer, {})[reason] = count
-        else:
-            result.engine[layer] = count
-    return result
-
-
-def begin_log() -> None:
-    """Log from now on, to the standard error unless the program has handlers of its own."""
-    with _record.lock:
-        _record.verbose += 1
-        if _record.verbose > 1:
-            return
-        _record.seen.clear()
-        _record.level = _logger.level
-        if not _logger.isEnabledFor(logging.INFO):
-            _logger.setLevel(logging.INFO)
-        if not _logger.hasHandlers():
-            _record.handler = logging.StreamHandler()
-            _logger.addHandler(_record.handler)
-
-
-def end_log() -> None:
-    """Undo one `begin_log`."""
-    with _record.lock:
-        _record.verbose -= 1
-        if _record.verbose:
-            return
-        _logger.setLevel(_record.level)
-        if _record.handler is not None:
-            _logger.removeHandler(_record.handler)
-            _record.handler = None
+    return AcceleratedCalls(*record.counts())

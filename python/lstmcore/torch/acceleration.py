@@ -35,16 +35,16 @@ class _Switch:
     def enter(self, verbose: bool) -> None:
         with self.lock:
             if self._count == 0:
-                calls.begin()
+                calls.record.begin()
                 self._threads = _core.get_num_threads()
                 self._register()
             self._count += 1
         if verbose:
-            calls.begin_log()
+            calls.record.begin_log()
 
     def leave(self, verbose: bool) -> None:
         if verbose:
-            calls.end_log()
+            calls.record.end_log()
         with self.lock:
             self._count -= 1
             if self._count == 0:
