@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import keras
@@ -46,6 +47,9 @@ class LSTM(keras.layers.LSTM):
     the last h and c. Formula: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al.
     2000.
     """
+
+    # Some versions of Python would show that of Keras' `__new__`.
+    __signature__ = inspect.signature(keras.layers.LSTM)
 
     @property
     def supports_jit(self) -> bool:
