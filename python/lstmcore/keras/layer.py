@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 import keras
@@ -48,8 +47,8 @@ class LSTM(keras.layers.LSTM):
     2000.
     """
 
-    # Some versions of Python would show that of Keras' `__new__`.
-    __signature__ = inspect.signature(keras.layers.LSTM)
+    # Of its own, since some versions of Python would show the signature of Keras' `__new__`.
+    __init__ = keras.layers.LSTM.__init__
 
     @property
     def supports_jit(self) -> bool:
