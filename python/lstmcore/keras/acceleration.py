@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import keras
 
+from lstmcore._acceleration import Use, decorated
 from lstmcore.keras import calls, inner
 from lstmcore.keras.layer import LSTM
 
@@ -19,83 +19,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Acceleration:
+class Acceleration(Use):
     """A use of `accelerate`: what to undo, a context manager, and a decorator.
 
     Made by `accelerate`, and in effect from then on. As a context manager it ends with the block.
     As a decorator it is in effect only during calls of the function.
     """
 
-    def __init__(self, verbose: bool = False) -> None:
-        self._verbose = verbose
-        self._uses = 0
-        self._begin()
-        self._new = True  # until a block or a function takes it over
-
-    def _begin(self) -> None:
+    def _enter(self) -> None:
         with _switch.lock:
             _switch.change(1)
-            self._uses += 1
         if self._verbose:
             calls.record.begin_log()
 
-    def _end(self) -> None:
+    def _leave(self) -> None:
         with _switch.lock:
-            if not self._uses:
-                return
-            self._uses -= 1
             _switch.change(-1)
         if self._verbose:
             calls.record.end_log()
-
-    def undo(self) -> None:
-        """End it; Keras' own loops run again unless another `accelerate` is in effect.
-
-        A second `undo` does nothing.
-        """
-        self._new = False
-        while self._uses:
-            self._end()
-
-    def __enter__(self) -> Acceleration:
-        if self._new:
-            self._new = False
-        else:
-            self._begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return `function` with `accelerate` in effect during its calls."""
-        if self._new:
-            self.undo()
-        return _decorated(function, self._verbose)
-
-    def __repr__(self) -> str:
-        return f"<Acceleration: {'in effect' if self._uses else 'ended'}>"
-
-
-def _decorated(function: Callable[P, R], verbose: bool) -> Callable[P, R]:
-    if inspect.isclass(function) or not callable(function):
-        raise TypeError(f"accelerate: expected a function to decorate, got {function!r}")
-    if (
-        inspect.isgeneratorfunction(function)
-        or inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
-        raise TypeError(
-            "accelerate: expected a function that runs when it is called, got the generator or "
-            f"coroutine {function.__name__}: write `with accelerate():` inside it"
-        )
-
-    @functools.wraps(function)
-    def accelerated(*args: P.args, **kwargs: P.kwargs) -> R:
-        with Acceleration(verbose):
-            return function(*args, **kwargs)
-
-    return accelerated
 
 
 @overload
@@ -144,7 +85,7 @@ def accelerate(
         raise TypeError(f"accelerate: verbose: expected True or False, got {verbose!r}")
     if function is None:
         return Acceleration(verbose)
-    return _decorated(function, verbose)
+    return decorated(Acceleration, function, verbose)
 
 
 class _Switch:

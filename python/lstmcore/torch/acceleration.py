@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, overload
 import torch
 
 from lstmcore import _core
+from lstmcore._acceleration import Use, decorated
 from lstmcore.torch import calls
 from lstmcore.torch.aten import OPERATORS
 from lstmcore.torch.operators import KERNELS, KEYS
@@ -107,79 +107,18 @@ def _hide_from_compiler(kernel: Callable[..., Any]) -> None:
         frames.set_code_exec_strategy(kernel.__code__, frames._FrameExecStrategy(skip, skip))
 
 
-class Acceleration:
+class Acceleration(Use):
     """A use of `accelerate`: what to undo, a context manager, and a decorator.
 
     Made by `accelerate`, and in effect from then on. As a context manager it ends with the block.
     As a decorator it is in effect only during calls of the function.
     """
 
-    def __init__(self, verbose: bool = False) -> None:
-        self._verbose = verbose
-        self._lock = threading.Lock()
-        self._uses = 0
-        self._begin()
-        self._new = True  # until a block or a function takes it over
+    def _enter(self) -> None:
+        _switch.enter(self._verbose)
 
-    def _begin(self) -> None:
-        with self._lock:
-            _switch.enter(self._verbose)
-            self._uses += 1
-
-    def _end(self) -> None:
-        with self._lock:
-            if self._uses:
-                self._uses -= 1
-                _switch.leave(self._verbose)
-
-    def undo(self) -> None:
-        """End it; PyTorch's own kernels run again unless another `accelerate` is in effect.
-
-        Calls that other threads have begun still end on lstmcore. A second `undo` does nothing.
-        """
-        self._new = False
-        while self._uses:
-            self._end()
-
-    def __enter__(self) -> Acceleration:
-        if self._new:
-            self._new = False
-        else:
-            self._begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def __call__(self, function: F) -> F:
-        """Return `function` with `accelerate` in effect during its calls."""
-        if self._new:
-            self.undo()
-        return _decorated(function, self._verbose)
-
-    def __repr__(self) -> str:
-        return f"<Acceleration: {'in effect' if self._uses else 'ended'}>"
-
-
-def _decorated(function: F, verbose: bool) -> F:
-    if inspect.isclass(function) or not callable(function):
-        raise TypeError(f"accelerate: expected a function to decorate, got {function!r}")
-    if (
-        inspect.isgeneratorfunction(function)
-        or inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
-        raise TypeError(
-            f"accelerate: expected a function that runs when it is called, got the generator or "
-            f"coroutine {function.__name__}: write `with accelerate():` inside it"
-        )
-
-    @functools.wraps(function)
-    def accelerated(*arguments: Any, **options: Any) -> Any:
-        with Acceleration(verbose):
-            return function(*arguments, **options)
-
-    return accelerated  # type: ignore[return-value]
+    def _leave(self) -> None:
+        _switch.leave(self._verbose)
 
 
 @overload
@@ -239,5 +178,5 @@ def accelerate(function: Any = None, /, *, verbose: bool = False) -> Any:
     if not isinstance(verbose, bool):
         raise TypeError(f"accelerate: verbose: expected True or False, got {verbose!r}")
     if function is not None:
-        return _decorated(function, verbose)
+        return decorated(Acceleration, function, verbose)
     return Acceleration(verbose)
