@@ -98,8 +98,18 @@ constexpr double attention_backward = 3;  ///< forwards of attention that its ba
 /// every step: it is better if only the core that owns their hidden units reads them than if every core does.
 constexpr double private_cache_bytes = 1.5e6;
 
-/// With fewer operations in a step, meeting after it would cost more than sharing it saves.
+/// With fewer operations in a step, meeting after it would cost more than sharing it saves, however close the cores.
 constexpr double flops_per_meeting = 4e4;
+/// The same for each nanosecond that a meeting without work takes. In a walk it takes 2.7 times as long, because h
+/// moves from core to core as well, and one thread computes about 150 operations in a nanosecond. A meeting without
+/// work takes 70 ns between cores that share a cache and 300 between others, and the host of a virtual machine moves it
+/// from one to the other: two threads took 54 or 118 microseconds where one takes 75 (100 x 1 x 32 x 64).
+constexpr double flops_per_meeting_nanosecond = 400;
+
+/// How long a measured meeting counts, and how it is measured: the fastest of some rounds, so that an interrupt does
+/// not count. All rounds take 6 to 30 microseconds.
+constexpr std::int64_t measured_meeting_nanoseconds = 20'000'000;
+constexpr int meeting_rounds = 4, meetings_per_round = 8;
 
 /// With few rows, a step is bound by reading its weights, and takes as long as the arithmetic of this many rows.
 constexpr double rows_of_weight_traffic = 6;

@@ -83,6 +83,16 @@ class Crowd {
   std::atomic<std::int64_t> length_{0};
 };
 
+/// What a meeting takes, which calls learn from the earlier calls of the process.
+struct MeasuredMeeting {
+  std::atomic<std::int64_t> nanoseconds{0}, until{0};
+};
+
+MeasuredMeeting& measured_meeting() {
+  static MeasuredMeeting meeting;
+  return meeting;
+}
+
 }  // namespace
 
 int get_num_threads() { return thread_setting().load(std::memory_order_relaxed); }
@@ -103,6 +113,31 @@ int threads_for(double flops) {
 }
 
 // ---- barriers -------------------------------------------------------------------------------------------------------
+
+std::int64_t meeting_nanoseconds() {
+  const MeasuredMeeting& meeting = measured_meeting();
+  return nanoseconds() < meeting.until.load(std::memory_order_relaxed)
+             ? meeting.nanoseconds.load(std::memory_order_relaxed)
+             : 0;
+}
+
+void StepBarrier::measure(int threads, std::int64_t most) {
+  if (!to_measure_ || !parting_is_measured()) return;
+  for (int round = 0; round <= policy::meeting_rounds; ++round) {
+    for (int meeting = 1; round > 0 && meeting < policy::meetings_per_round; ++meeting) barrier_.wait(threads);
+    barrier_.wait(threads, [&] {
+      const std::int64_t now = nanoseconds(), took = now - round_begin_;
+      if (round == 1 || (round > 1 && took < shortest_round_)) shortest_round_ = took;
+      round_begin_ = now;
+      if (round < policy::meeting_rounds) return;
+      const std::int64_t meeting = std::max<std::int64_t>(1, shortest_round_ / policy::meetings_per_round);
+      measured_meeting().nanoseconds.store(meeting, std::memory_order_relaxed);
+      measured_meeting().until.store(now + policy::measured_meeting_nanoseconds, std::memory_order_relaxed);
+      to_measure_ = false;
+      if (meeting > most) parted_.store(true, std::memory_order_relaxed);
+    });
+  }
+}
 
 void StepBarrier::wait(int threads) {
   const std::int64_t slept = barrier_.wait(threads, [&] {

@@ -106,10 +106,16 @@ class Barrier {
   alignas(64) Signal round_;
 };
 
-/// A barrier for threads that meet at every step. Where the cores are crowded, so that they wait for each other more
-/// than they work, it advises them to part: one of them then does the rest.
+/// How long a meeting of threads takes, as last measured; 0 if that was too long ago.
+std::int64_t meeting_nanoseconds();
+
+/// A barrier for threads that meet at every step. Where a meeting takes too long, or the cores are crowded, so that
+/// they wait for each other more than they work, it advises them to part: one of them then does the rest.
 class StepBarrier {
  public:
+  /// Measures what a meeting takes, if that is not known, and advises the threads to part if it is more than `most`
+  /// nanoseconds. All threads call it, before they first wait.
+  void measure(int threads, std::int64_t most);
   void wait(int threads);
   /// Whether the threads should part. Between two meetings, all of them get the same answer.
   bool parted() const { return parted_.load(std::memory_order_relaxed); }
@@ -117,8 +123,10 @@ class StepBarrier {
  private:
   Barrier barrier_;
   const std::int64_t begin_ = nanoseconds();
-  int meetings_ = 0;                   ///< counted by the last to arrive
-  std::atomic<std::int64_t> late_{0};  ///< nanoseconds that threads slept here
+  bool to_measure_ = meeting_nanoseconds() == 0;
+  std::int64_t round_begin_ = 0, shortest_round_ = 0;  ///< written by the last to arrive
+  int meetings_ = 0;                                   ///< counted by the last to arrive
+  std::atomic<std::int64_t> late_{0};                  ///< nanoseconds that threads slept here
   std::atomic<bool> parted_{false};
 };
 

@@ -44,6 +44,8 @@ class BackwardWalk {
   /// step after which it stopped because its threads should part, or the first step.
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return steps.begin;
+    part_.meeting.begin();
+    if (parted()) return steps.end;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
       while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
       gather(step, dgates, dr);

@@ -41,6 +41,8 @@ class ForwardWalk {
     if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
     const Index end = std::min(range.end, length(0));
+    if (end > range.begin + 1) part_.meeting.begin();
+    if (part_.meeting.parted()) return range.begin;
     for (Index first = range.begin; first < end; first += chunk_steps_) {
       const Index last = std::min(end, first + chunk_steps_);
       if (!fused_) project_input(first, last);

@@ -17,18 +17,20 @@ double weight_count(const CellShape& shape) {
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows) {
   const int share = std::max(1, threads / directions);
-  if (share == 1) return {1, false, threads};
+  if (share == 1) return {1, false, threads, 0};
   const Index units = (shape.blocks() + unit_granularity - 1) / unit_granularity;
   const double weights = weight_count(shape);
   const Index full_tile = shape.arithmetic ? std::max(tile_rows, shape.arithmetic.unit->row_multiple) : tile_rows;
   const bool rows_suffice = schedule.rows >= share * full_tile;
+  const double step = 2 * weights * static_cast<double>(schedule.rows);
+  const auto longest_meeting = static_cast<std::int64_t>(step / policy::flops_per_meeting_nanosecond);
   const bool units_suffice =
-      units >= share && 2 * weights * static_cast<double>(schedule.rows) > policy::flops_per_meeting;
+      units >= share && step > policy::flops_per_meeting && meeting_nanoseconds() <= longest_meeting;
   if (units_suffice && !crowded() &&
       (!rows_suffice || shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes)) {
-    return {share, true, threads};
+    return {share, true, threads, longest_meeting};
   }
-  return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
+  return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads, 0};
 }
 
 std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part) {

@@ -13,6 +13,11 @@ namespace lstmcore {
 struct Meeting {
   StepBarrier* barrier = nullptr;
   int parts = 1;
+  std::int64_t longest = 0;  ///< nanoseconds that a meeting may take so that sharing rows pays
+  /// Before the first step.
+  void begin() const {
+    if (barrier != nullptr) barrier->measure(parts, longest);
+  }
   void wait() const {
     if (barrier != nullptr) barrier->wait(parts);
   }
@@ -35,7 +40,8 @@ struct Part {
 struct Partition {
   int parts = 1;  ///< per direction
   bool split_units = false;
-  int threads = 1;  ///< that take the parts
+  int threads = 1;                   ///< that take the parts
+  std::int64_t longest_meeting = 0;  ///< nanoseconds, beyond which one part is better than several that meet
 };
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);

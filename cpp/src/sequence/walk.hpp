@@ -43,7 +43,9 @@ class Walks {
     for (int index = 0; index < count; ++index) {
       const auto direction = static_cast<std::size_t>(index % directions);
       Part part = make_part(shape, schedule, direction, partition, index / directions, unit_granularity);
-      if (partition.split_units) part.meeting = {&meetings_[direction], partition.parts};
+      if (partition.split_units) {
+        part.meeting = {&meetings_[direction], partition.parts, partition.longest_meeting};
+      }
       walks_.emplace_back(shape, schedule, cells[direction], std::move(part));
     }
   }

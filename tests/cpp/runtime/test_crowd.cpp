@@ -71,6 +71,38 @@ TEST("parting can be forced and forbidden") {
   lstmcore::part_after(lstmcore::measured_parting);
 }
 
+TEST("a meeting is measured once, and threads part if it takes longer than it may") {
+  const auto measure = [](lstmcore::StepBarrier& barrier, std::int64_t most) {
+    std::thread other([&] { barrier.measure(2, most); });
+    barrier.measure(2, most);
+    other.join();
+    return barrier.parted();
+  };
+  const auto forget = [] {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(lstmcore::policy::measured_meeting_nanoseconds));
+    CHECK_EQUAL(lstmcore::meeting_nanoseconds(), 0);
+  };
+  forget();
+  {
+    lstmcore::StepBarrier barrier;
+    CHECK(measure(barrier, 0));
+    CHECK(!lstmcore::crowded());
+  }
+  forget();
+  {
+    lstmcore::StepBarrier barrier;
+    lstmcore::part_after(lstmcore::never_part);
+    CHECK(!measure(barrier, 0));
+    CHECK_EQUAL(lstmcore::meeting_nanoseconds(), 0);
+    lstmcore::part_after(lstmcore::measured_parting);
+    CHECK(!measure(barrier, 1'000'000'000));
+  }
+  // Long enough ago on a very busy machine, in which case it is measured again.
+  if (lstmcore::meeting_nanoseconds() == 0) return;
+  lstmcore::StepBarrier barrier;
+  if (lstmcore::meeting_nanoseconds() > 0) CHECK(!measure(barrier, 0));
+}
+
 TEST("every task of every phase is done once, even if threads part between phases") {
   int shared = 0;
   for (int meetings : {0, 2, 100}) {
