@@ -62,10 +62,11 @@ constexpr double late_share = 0.3;
 /// How long the cores then count as crowded: calls that would meet at every step stay on one thread. The time doubles
 /// whenever the next try fails as well.
 constexpr std::int64_t first_crowded_nanoseconds = 5'000'000;
-/// The same on an OpenMP runtime, where a try in vain costs some 25 ms, because threads spin for 10 ms at the end of a
-/// team and after it. With 5 ms, two threads took 1.5 to 1.75 times as long as one beside two busy processes (1 x 2000
-/// x 128 x 128), and 2.2 to 2.4 times the processor time; with 200 ms 1.1 and 1.15.
-constexpr std::int64_t first_crowded_openmp_nanoseconds = 200'000'000;
+/// The same where teams run on other threads than the engine's own. On an OpenMP runtime a try in vain costs some 25
+/// ms, because threads spin for 10 ms at the end of a team and after it. With 5 ms, two threads took 1.5 to 1.75 times
+/// as long as one beside two busy processes (1 x 2000 x 128 x 128), and 2.2 to 2.4 times the processor time; with 200
+/// ms 1.1 and 1.15. On an executor with a queue, the processor time was 1.32 times that of one thread with 5 ms.
+constexpr std::int64_t first_crowded_elsewhere_nanoseconds = 200'000'000;
 constexpr std::int64_t longest_crowded_nanoseconds = 1'000'000'000;
 
 /// The least work of a team while the cores are crowded, about ten milliseconds: a team may wait a time slice for each

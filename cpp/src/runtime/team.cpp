@@ -66,7 +66,7 @@ std::string thread_provider() {
   return host != nullptr ? "OpenMP (" + host->path + ")" : "own pool";
 }
 
-bool teams_on_openmp() { return get_executor() == nullptr && host_openmp() != nullptr; }
+bool teams_on_own_pool() { return get_executor() == nullptr && host_openmp() == nullptr; }
 
 int team_limit(int wanted) {
   const std::shared_ptr<Executor> executor = get_executor();

@@ -11,8 +11,8 @@ namespace lstmcore {
 /// Threads that a team can have: `wanted`, or the `concurrency()` of the caller's executor if that is less.
 int team_limit(int wanted);
 
-/// Whether the program's OpenMP runtime would run a team now.
-bool teams_on_openmp();
+/// Whether the engine's own pool would run a team now.
+bool teams_on_own_pool();
 
 /// Calls function(context, index) for each index from 0 to count - 1, in the engine's floating-point mode, and returns
 /// after all calls. With `together`, all run at the same time, as far as can be known in advance; returns false,

@@ -71,7 +71,7 @@ class Crowd {
     if (now < until) return;
     const std::int64_t last = length_.load(std::memory_order_relaxed);
     const std::int64_t first =
-        teams_on_openmp() ? policy::first_crowded_openmp_nanoseconds : policy::first_crowded_nanoseconds;
+        teams_on_own_pool() ? policy::first_crowded_nanoseconds : policy::first_crowded_elsewhere_nanoseconds;
     const bool again = until != 0 && now - until < std::max(last, first);
     const std::int64_t length = again ? std::min(2 * last, policy::longest_crowded_nanoseconds) : first;
     length_.store(length, std::memory_order_relaxed);
