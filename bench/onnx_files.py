@@ -142,10 +142,9 @@ def _numbers(name: str, *shape: int) -> Feeds:
 
 
 def _speech(windows: int) -> Feeds:
-    sound = _numbers("input", *((windows, 1, 512 + 64) if windows > 1 else (1, 512 + 64)))
-    sound["input"] *= 0.1
+    sound = {"input": 0.1 * _numbers("input", windows, 512 + 64)["input"]}
     if windows > 1:
-        return {"input": sound["input"][:, 0], **_zeros("h", "c", shape=(1, 1, 128))}
+        return {**sound, **_zeros("h", "c", shape=(1, 1, 128))}
     return {**sound, **_zeros("state", shape=(2, 1, 128)), "sr": np.array(16000)}
 
 
