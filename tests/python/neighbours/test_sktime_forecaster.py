@@ -38,7 +38,25 @@ DRIVEN = WAVE + 15 * SWITCH
 BESIDE = pd.DataFrame({"on": SWITCH, "month": MONTHS.month.astype(float)}, MONTHS)
 
 
+SOME_CHECKS = [
+    "test_constructor",
+    "test_clone",
+    "test_predict_time_index",
+    "test_update_predict_single",
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_some_checks_of_sktime():
+    results = check_estimator(
+        LSTMForecaster, raise_exceptions=False, tests_to_run=SOME_CHECKS, verbose=False
+    )
+    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
+    assert {name.split("[")[0] for name in results} == set(SOME_CHECKS)
+
+
 # Takes a minute or two: over a thousand forecasters are trained.
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_of_sktime():
     results = check_estimator(LSTMForecaster, raise_exceptions=False, verbose=False)
