@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-keras-backends test-keras-jax test-keras-tensorflow bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly-neighbours test-keras-backends test-keras-jax test-keras-tensorflow bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -31,6 +31,8 @@ help:
 	@echo "make test         C++ and Python tests"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
+	@echo "make test-nightly-neighbours"
+	@echo "                  those of them that take long, in the environment that make test-neighbours left"
 	@echo "make test-keras-backends"
 	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
@@ -108,11 +110,15 @@ test-neighbours:
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install $(NEIGHBOURS) '$(WHEEL)[test]'
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install --no-deps silero-vad
 	export KERAS_BACKEND=torch NEIGHBOURS=all; \
-	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/docs/test_documentation.py \
+	$(NEIGHBOURLY) -m pytest -p no:cacheprovider -m "not nightly" tests/python/neighbours tests/python/docs/test_documentation.py \
 	  tests/python/package/test_arrays.py tests/python/convert/test_keras_files.py && \
 	for example in $(NEIGHBOURLY_EXAMPLES); do \
 	  echo "--- $$example" && (cd build/neighbours && bin/python ../../examples/python/$$example.py) || exit; \
 	done
+
+# The whole suites of checks of sktime, models that PyTorch's compiler translates, accuracies over several seeds.
+test-nightly-neighbours:
+	KERAS_BACKEND=torch NEIGHBOURS=all $(NEIGHBOURLY) -m pytest -p no:cacheprovider -m nightly tests/python/neighbours
 
 # Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported.
 test-keras-backends: test-keras-jax test-keras-tensorflow

@@ -20,6 +20,7 @@ from bench import (
     held,
     instruction_sets,
     native,
+    onnx_files,
     pair,
     report,
     results,
@@ -58,7 +59,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held.",
+        "pair BEFORE AFTER, crowded, held, onnx-files.",
     )
     add = parser.add_argument
     add(
@@ -184,6 +185,7 @@ def main() -> int:
         "micro": native.micro,
         "pair": pair.main,
         "held": held.main,
+        "onnx-files": onnx_files.main,
         "crowded": crowded.main,
         "install": install,
     }

@@ -94,6 +94,37 @@ struct EmulatedTiles {
   }
 };
 
+using Tile = PackedGroup[tile_side][tile_side];
+
+inline bool is_zero(const PackedGroup (&row)[tile_side]) {
+  PackedGroup bits = 0;
+  for (const PackedGroup group : row) bits |= group;
+  return bits == 0;
+}
+
+/// How many groups of `left`'s rows and rows of `right` have to be multiplied. Most tests have small matrices, which
+/// fill a part of a tile. Of the zeros beyond them, one group is multiplied, which turns a sum of -0 into +0; more of
+/// them would change nothing.
+Index used_depth(const Tile& left, const Tile& right) {
+  PackedGroup bits[tile_side] = {};
+  for (Index m = 0; m < tile_side; ++m) {
+    for (Index k = 0; k < tile_side; ++k) bits[k] |= left[m][k];
+  }
+  Index depth = tile_side;
+  while (depth > 0 && bits[depth - 1] == 0 && is_zero(right[depth - 1])) --depth;
+  return depth < tile_side ? depth + 1 : depth;
+}
+
+/// Whether there is neither an infinity nor a NaN among the bfloat16 numbers of the first rows.
+bool is_finite(const Tile& tile, Index rows) {
+  for (Index row = 0; row < rows; ++row) {
+    for (const PackedGroup group : tile[row]) {
+      if ((group & 0x7F80u) == 0x7F80u || (group & 0x7F800000u) == 0x7F800000u) return false;
+    }
+  }
+  return true;
+}
+
 /// TDPBF16PS: for each sum, the products of the even elements of the groups and those of the odd ones are added
 /// separately, both from zero.
 struct Bf16Tiles : EmulatedTiles {
@@ -103,17 +134,22 @@ struct Bf16Tiles : EmulatedTiles {
   static void dot() {
     Registers& own = in_use();
     products.fetch_add(1, std::memory_order_relaxed);
+    const auto& left = own.tile[a];
+    const auto& right = own.tile[b];
+    const Index depth = used_depth(left, right);
+    const bool finite = is_finite(right, depth);
     double even_b[tile_side][tile_side], odd_b[tile_side][tile_side];
-    for (Index k = 0; k < tile_side; ++k) {
+    for (Index k = 0; k < depth; ++k) {
       for (Index n = 0; n < tile_side; ++n) {
-        even_b[k][n] = bfloat16(own.tile[b][k][n] & 0xFFFFu);
-        odd_b[k][n] = bfloat16(own.tile[b][k][n] >> 16);
+        even_b[k][n] = bfloat16(right[k][n] & 0xFFFFu);
+        odd_b[k][n] = bfloat16(right[k][n] >> 16);
       }
     }
     for (Index m = 0; m < tile_side; ++m) {
       float even[tile_side] = {}, odd[tile_side] = {}, before[tile_side];
-      for (Index k = 0; k < tile_side; ++k) {
-        const double even_a = bfloat16(own.tile[a][m][k] & 0xFFFFu), odd_a = bfloat16(own.tile[a][m][k] >> 16);
+      // Zeros times finite numbers leave both sums at zero.
+      for (Index k = 0; k < depth && !(finite && is_zero(left[m])); ++k) {
+        const double even_a = bfloat16(left[m][k] & 0xFFFFu), odd_a = bfloat16(left[m][k] >> 16);
         for (Index n = 0; n < tile_side; ++n) even[n] = rounded(even_a * even_b[k][n] + even[n]);
         for (Index n = 0; n < tile_side; ++n) odd[n] = rounded(odd_a * odd_b[k][n] + odd[n]);
       }
@@ -132,17 +168,29 @@ struct Int8Tiles : EmulatedTiles {
   static void dot() {
     Registers& own = in_use();
     products.fetch_add(1, std::memory_order_relaxed);
-    for (Index m = 0; m < tile_side; ++m) {
-      for (Index n = 0; n < tile_side; ++n) {
-        std::int32_t value;
-        std::memcpy(&value, &own.tile[sum][m][n], sizeof value);
-        for (Index k = 0; k < tile_side; ++k) {
-          value = reference::dot_int8(own.tile[a][m][k], own.tile[b][k][n], value);
-        }
-        std::memcpy(&own.tile[sum][m][n], &value, sizeof value);
+    const auto& left = own.tile[a];
+    const auto& right = own.tile[b];
+    const Index depth = used_depth(left, right);
+    std::int16_t bytes_b[tile_side][4][tile_side];
+    for (Index k = 0; k < depth; ++k) {
+      for (int byte = 0; byte < 4; ++byte) {
+        for (Index n = 0; n < tile_side; ++n) bytes_b[k][byte][n] = byte_of(right[k][n], byte);
       }
     }
+    for (Index m = 0; m < tile_side; ++m) {
+      if (is_zero(left[m])) continue;
+      PackedGroup total[tile_side];  // unsigned, since sums wrap around
+      std::memcpy(total, own.tile[sum][m], sizeof total);
+      for (Index k = 0; k < depth; ++k) {
+        for (int byte = 0; byte < 4; ++byte) {
+          const std::int16_t byte_a = byte_of(left[m][k], byte);
+          for (Index n = 0; n < tile_side; ++n) total[n] += static_cast<PackedGroup>(byte_a * bytes_b[k][byte][n]);
+        }
+      }
+      std::memcpy(own.tile[sum][m], total, sizeof total);
+    }
   }
+  static std::int16_t byte_of(PackedGroup group, int byte) { return static_cast<std::int8_t>(group >> (8 * byte)); }
 };
 
 constexpr kernels::ProductUnit bf16 = matrix_unit<Bf16Tiles>("emulated");

@@ -1,4 +1,4 @@
-"""LSTMs as estimators of aeon: a classifier and a regressor of collections of time series.
+"""LSTMs as estimators of aeon: a classifier and a regressor of collections, and a forecaster.
 
 Requires aeon: ``pip install aeon``.
 """
@@ -16,9 +16,10 @@ except ImportError as error:
 
 from lstmcore._suggest import public
 from lstmcore.aeon.classifier import LSTMClassifier
+from lstmcore.aeon.forecaster import LSTMForecaster
 from lstmcore.aeon.regressor import LSTMRegressor
 
-__all__ = ["LSTMClassifier", "LSTMRegressor"]
+__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]
 
 if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)

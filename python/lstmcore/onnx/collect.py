@@ -21,7 +21,7 @@ from lstmcore.onnx.graph import (
     schema_of,
     wanted_names,
 )
-from lstmcore.onnx.operators import OPERATORS, kind_of
+from lstmcore.onnx.operators import is_recurrent, kind_of
 from lstmcore.onnx.partition import needed
 from lstmcore.onnx.parts import runtime
 from lstmcore.onnx.scope import Scope, check_unused, name_outputs
@@ -31,8 +31,6 @@ __all__ = ["Collected", "collect"]
 
 RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
 """Domains of operators that ONNX Runtime itself has, besides the standard's."""
-
-RECURRENT = frozenset(label for label, entry in OPERATORS.items() if entry.kind == "recurrent")
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def _opened(node: Node, scope: Scope) -> Node:
 def _is_recurrent(graph: Any) -> bool:
     """Return whether a graph, or a graph in it, has a recurrent node."""
     return any(
-        label_of(proto) in RECURRENT or any(map(_is_recurrent, graphs_of(proto)))
+        is_recurrent(label_of(proto)) or any(map(_is_recurrent, graphs_of(proto)))
         for proto in graph.node
     )
 

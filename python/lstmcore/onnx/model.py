@@ -12,7 +12,9 @@ from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.onnx.collect import RUNTIME_DOMAINS, collect
 from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of, read_model
-from lstmcore.onnx.operators.lstm import clipping_output
+from lstmcore.onnx.operators import leaving
+from lstmcore.onnx.operators.lstm import better_left, clipping_output
+from lstmcore.onnx.parts import runtime
 from lstmcore.onnx.program import Program, compiled
 from lstmcore.onnx.scope import Origin, Scope
 from lstmcore.onnx.types import annotated
@@ -201,7 +203,9 @@ def load(
         Whether every LSTM runs on the engine, so that its results have the same bits however a
         batch or a series is divided into calls. By default, ONNX Runtime runs calls whose LSTMs
         have so little to do that leaving it would take longer, such as a single step of a small
-        model: those where an LSTM's call has fewer than 8 million multiplications, on average.
+        model: those where an LSTM's call has fewer than 8 million multiplications, on average. It
+        also runs LSTMs with 8-bit weights, ``DynamicQuantizeLSTM``, on processors that have no
+        instructions for products of bytes.
 
     Returns
     -------
@@ -240,7 +244,8 @@ def load(
     }
     origin = Origin(opset, {**versions, "": opset})
     outputs = tuple(map(argument_of, proto.graph.output))
-    with clipping_output(clip_output):
+    left = better_left() if runtime() is not None and not same_bits else ()
+    with clipping_output(clip_output), leaving(left):
         graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
         if origin.problems:
             raise ValueError(_listed(origin))

@@ -56,6 +56,8 @@ class Part:
         Names of the values to return.
     scope : Scope
         Where the names belong. Types of the outputs are entered as ONNX Runtime infers them.
+    alone : bool
+        Whether the engine runs nothing of the model, so that idle threads may wait actively.
 
     Attributes
     ----------
@@ -74,7 +76,9 @@ class Part:
         If neither can run the nodes.
     """
 
-    def __init__(self, nodes: Sequence[Node], outputs: Sequence[str], scope: Scope) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], outputs: Sequence[str], scope: Scope, alone: bool = False
+    ) -> None:
         self.outputs = tuple(outputs)
         model, names = _extracted(nodes, self.outputs, scope)
         self.inputs = tuple(names)
@@ -83,7 +87,7 @@ class Part:
             kind if count == 1 else f"{count} {kind}" for kind, count in counted.items()
         )
         self.label = _label(model.graph.node)
-        self._evaluate, self.runner = self._started(model, scope)
+        self._evaluate, self.runner = self._started(model, scope, alone)
 
     @property
     def owns_results(self) -> bool:
@@ -103,7 +107,9 @@ class Part:
         except Exception as error:  # the classes are the runtime's
             raise ValueError(self._explained(str(error))) from error
 
-    def _started(self, model: Any, scope: Scope) -> tuple[Callable[..., Sequence[Any]], str]:
+    def _started(
+        self, model: Any, scope: Scope, alone: bool
+    ) -> tuple[Callable[..., Sequence[Any]], str]:
         """Return the function that runs the model, and who runs it."""
         package = runtime()
         if package is None:
@@ -114,7 +120,7 @@ class Part:
                 f"got {model.ByteSize() / (1 << 30):.1f} GiB"
             )
         try:
-            session = opened_session(package, model.SerializeToString())
+            session = opened_session(package, model.SerializeToString(), alone)
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
                 raise ValueError(f"{self.label}: ONNX Runtime refuses: {error}") from error

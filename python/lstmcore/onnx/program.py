@@ -132,8 +132,9 @@ def compiled(graph: Collected) -> Program:
     ValueError
         If nodes cannot be run; the error names them.
     """
-    planned = _Plan(graph)
     divided = stages(graph.nodes, graph.scope)
+    alone = graph.scope.parent is None and not any(stage.heavy for stage in divided)
+    planned = _Plan(graph, alone)
     for number, stage in enumerate(divided):
         later = {name for other in divided[number + 1 :] for name in _reads(other)}
         planned.add(stage, later)
@@ -148,8 +149,9 @@ def _reads(stage: Stage) -> set[str]:
 class _Plan:
     """Makes the units of a graph in the order in which they run, then binds them to slots."""
 
-    def __init__(self, graph: Collected) -> None:
+    def __init__(self, graph: Collected, alone: bool) -> None:
         self.graph, self.scope = graph, graph.scope
+        self.alone = alone  # nothing runs on the engine
         self.units: list[Unit] = []
         self.nested: dict[int, tuple[str, ...]] = {}  # descriptions by the number of a unit
         self.template: Values = [None]  # the first slot stands for omitted values
@@ -215,7 +217,7 @@ class _Plan:
 
     def _add_part(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
         """Append nodes that run together."""
-        part = Part(nodes, outputs, self.scope)
+        part = Part(nodes, outputs, self.scope, self.alone)
         self.units.append(
             Unit(
                 part.label,

@@ -490,12 +490,12 @@ class LSTMForecaster(WindowEstimator):
             )
         return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
 
-    def _rolling(self, y: Any, X: Any) -> tuple[Array, Array]:
-        """Return the true values and the forecasts after each window: both (M, h, K)."""
+    def _rolling(self, y: Any, X: Any, horizon: int | None = None) -> tuple[Array, Array]:
+        """Return the true values and the forecasts after each window: both (M, horizon, K)."""
         check_is_fitted(self, "model_")
         self._check_unchanged(LOOKED_AT)
         true, forecasts = [], []
-        needed, steps = self.window + self.difference_, _checks.integer(self.horizon, "horizon", 1)
+        needed, steps = self.window + self.difference_, self._steps_ahead(horizon)
         for one in read_series(self, y, X, reset=False):
             if len(one.y) < needed + steps:
                 raise ValueError(

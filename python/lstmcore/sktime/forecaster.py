@@ -25,8 +25,8 @@ class LSTMForecaster(BaseForecaster):
     """Forecast time series by an LSTM that reads a window of the past, as an estimator of sktime.
 
     It contains a `lstmcore.sklearn.LSTMForecaster`, trained for as many steps as the farthest of
-    `fh`, which therefore `fit` needs. The other hyper-parameters are the same, except for `target`
-    and `warm_start`.
+    `fh`, which therefore `fit` needs; with ``strategy="recursive"``, `fh` may come at `predict`.
+    The other hyper-parameters are the same, except for `target` and `warm_start`.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class LSTMForecaster(BaseForecaster):
         Share of the series' steps, at its end, on which `fit` measures errors for intervals and
         quantiles; 0.2 by default, and at least as many steps as the farthest of `fh`. A second
         model, trained on the steps before, forecasts them, which takes as long again. None: the
-        forecaster has no intervals.
+        forecaster has no intervals. If `fit` is not given `fh`, errors are measured up to `window`
+        steps ahead, or half of the steps held out, if these are fewer.
     **options
         See `lstmcore.sklearn.LSTMForecaster`.
 
@@ -58,8 +59,9 @@ class LSTMForecaster(BaseForecaster):
     `update` appends the steps that it has not seen yet, and trains for one epoch on the windows
     that lead to them if `update_params` is true. The measured errors remain.
 
-    Times are those of `y`, which must be evenly spaced. There are no forecasts of the steps that
-    were trained on.
+    Times are those of `y`, which must be evenly spaced. Forecasts of steps that were trained on or
+    appended (``fh <= 0``) are each one step ahead of the true values before, and NaN for the first
+    ``window + difference`` steps, which have too few before them. There are no intervals of these.
 
     Examples
     --------
@@ -83,7 +85,7 @@ class LSTMForecaster(BaseForecaster):
         "capability:multivariate": True,
         "capability:exogenous": True,
         "capability:non_contiguous_X": False,
-        "capability:insample": False,
+        "capability:insample": True,
         "capability:pred_int": True,
         "capability:pred_int:insample": False,
         "capability:missing_values": False,
@@ -91,8 +93,8 @@ class LSTMForecaster(BaseForecaster):
         "requires-fh-in-fit": True,
         "X-y-must-have-same-index": True,
     }
-    # The contained estimator stores the steps that it needs. Whoever turns this on later finds
-    # nothing remembered yet, which sktime itself sees to only if it is on from the beginning.
+    # The series is stored here. Whoever turns this on later finds nothing remembered yet, which
+    # sktime itself sees to only if it is on from the beginning.
     _config = {"remember_data": False}  # noqa: RUF012
     _y = _X = None
 
@@ -104,12 +106,17 @@ class LSTMForecaster(BaseForecaster):
         super().__dynamic_tags__()
         if self.calibration is None:
             self.set_tags(**{"capability:pred_int": False})
+        if self.strategy == "recursive":
+            self.set_tags(**{"requires-fh-in-fit": False})
 
     def _fit(self, y: Any, X: Any, fh: Any) -> "LSTMForecaster":
         self._columns = y.columns
         self._known = None if X is None else list(X.columns)
-        estimator = Contained(horizon=int(self._steps(fh).max()), **self.get_params(deep=False))
-        self.estimator_ = estimator.fit(y.to_numpy(), self._beside(X, y.index))
+        ahead = self._reach(len(y)) if fh is None else max(int(self._steps(fh).max()), 1)
+        estimator = Contained(horizon=ahead, **self.get_params(deep=False))
+        beside = self._beside(X, y.index)
+        self.estimator_ = estimator.fit(y.to_numpy(), beside)
+        self._seen, self._seen_beside = y.to_numpy(), beside
         self._last_seen = y.index[-1]
         return self
 
@@ -125,14 +132,30 @@ class LSTMForecaster(BaseForecaster):
                 self.estimator_.errors_ = errors
         else:
             self.estimator_.update(values, beside)
+        self._seen = np.concatenate([self._seen, values])
+        if beside is not None:
+            self._seen_beside = np.concatenate([self._seen_beside, beside])
         self._last_seen = fresh.index[-1]
         return self
 
     def _predict(self, fh: Any, X: Any) -> Any:
-        return self._frame(fh, self._forecasts(fh, X), self._columns)
+        steps = self._steps(fh)
+        values = np.empty((len(steps), len(self._columns)))
+        late = steps > 0
+        if late.any():
+            values[late] = self._forecasts(steps[late], X)
+        if not late.all():
+            values[~late] = self._one_step_ahead(steps[~late])
+        return self._frame(fh, values, self._columns)
 
     def _predict_interval(self, fh: Any, X: Any, coverage: Sequence[float]) -> Any:
-        forecasts, steps = self._forecasts(fh, X), self._steps(fh)
+        steps, longest = self._steps(fh), self.estimator_.errors_.shape[1]
+        if steps.max() > longest:
+            raise ValueError(
+                f"fh: expected at most {longest} steps ahead, for which fit measured errors, got "
+                f"{steps.max()}; pass fh to fit"
+            )
+        forecasts = self._forecasts(steps, X)
         bounds = []
         for share in coverage:
             off = half_widths(self.estimator_.errors_, share, extrapolate=True)[steps - 1]
@@ -146,9 +169,24 @@ class LSTMForecaster(BaseForecaster):
         """Return the steps of a horizon, counted from the end of the series: 1 is the next."""
         return np.asarray(fh.to_indexer(self.cutoff)) + 1
 
-    def _forecasts(self, fh: Any, X: Any) -> Array:
-        """Return forecasts (steps of the horizon, K)."""
-        steps = self._steps(fh)
+    def _reach(self, length: int) -> int:
+        """Return for how many steps ahead errors are measured if `fit` is not given `fh`."""
+        held = (0.2 if self.calibration is None else float(self.calibration)) * length
+        return max(min(int(self.window), int(held / 2)), 1)
+
+    def _one_step_ahead(self, steps: Array) -> Array:
+        """Return forecasts (len(steps), K) of steps up to now, 0, from the true values before."""
+        places = steps - 1 + len(self._seen)
+        before = int(self.estimator_.window + self.estimator_.difference_)
+        found = np.full((len(places), len(self._columns)), np.nan)
+        late = places >= before
+        if late.any():
+            forecasts = self.estimator_._rolling(self._seen, self._seen_beside, 1)[1][:, 0]
+            found[late] = forecasts[places[late] - before]
+        return found
+
+    def _forecasts(self, steps: Array, X: Any) -> Array:
+        """Return forecasts (len(steps), K) of steps from 1 on."""
         count = int(steps.max())
         ahead = None
         if self.exogenous == "known":

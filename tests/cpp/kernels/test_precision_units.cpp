@@ -262,7 +262,7 @@ template <class Sum>
 void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
   const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.terms) + " terms");
   const Index V = lanes();
-  const std::vector<Index> depths = {1, 2, 31, 32, 33, 100, 7, 1100};
+  const std::vector<Index> depths = {1, 2, 31, 32, 33, 100, 7, 260, 3, 2, 64, 32, 1, 34, 5, 1100};
   int turn = 0;
   for (Index rows = 1; rows <= 40; ++rows) {
     for (const Index columns : {Index{1}, V - 1, 15 + rows % 3, 2 * V + 1, 4 * V, 8 * V + 3, 17 * V + 2}) {

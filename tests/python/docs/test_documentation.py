@@ -112,6 +112,7 @@ TRAINING_DOCSTRINGS = [
     "sklearn.classifier",
     "sklearn.forecaster",
     "aeon.classifier",
+    "aeon.forecaster",
     "aeon.regressor",
     "sktime.classifier",
     "sktime.regressor",

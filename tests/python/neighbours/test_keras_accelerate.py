@@ -247,6 +247,7 @@ def test_models_that_were_compiled_before():
         close(one, other, tolerance=1e-4)
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.compile, about gradients
 def test_compiled_by_keras():
     """With ``jit_compile=True`` JAX calls the engine; TensorFlow's XLA and torch.compile differ."""

@@ -10,7 +10,7 @@ pytest.importorskip("onnx", reason="ONNX is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 from lstmcore.onnx import export
-from test_onnx_export import OPSETS, batch, build, check, in_importer, ready, run
+from onnx_export_kit import OPSETS, batch, build, check, in_importer, ready, run
 
 LSTM = layers.LSTM
 ACTIVATIONS = [name for name in choices(LayerActivation) if name != "exponential"]

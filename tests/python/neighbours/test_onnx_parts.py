@@ -9,6 +9,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import TensorProto, helper  # noqa: E402
 
+from lstmcore.onnx.parts import opened_session  # noqa: E402
 from onnx_kit import (  # noqa: E402
     BOOL,
     INT64,
@@ -424,3 +425,21 @@ def test_types_that_do_not_fit():
     )
     with pytest.raises(ValueError, match=r"node 'sum' \(Add\): ONNX Runtime refuses: .*Type"):
         load(model)
+
+
+def test_idle_threads_sleep_only_beside_the_engine(monkeypatch):
+    """A file of which ONNX Runtime runs everything waits as ONNX Runtime itself does."""
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    alone = []
+
+    def opened(package, model, by_itself=False):
+        alone.append(by_itself)
+        return opened_session(package, model, by_itself)
+
+    monkeypatch.setattr("lstmcore.onnx.parts.opened_session", opened)
+    load(make_model([op("Exp", ["x"], "y")], [SERIES], ["y"]))
+    assert alone == [True]
+    alone.clear()
+    load(recurrent_model())
+    assert alone
+    assert not any(alone)

@@ -1,10 +1,14 @@
 """`lstmcore.onnx` on files with 8-bit weights, as ONNX Runtime's dynamic quantization makes."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from onnx import helper, numpy_helper  # noqa: E402
 from onnxruntime.quantization import quantize_dynamic  # noqa: E402
@@ -78,7 +82,7 @@ def test_the_quantized_node(case, per_channel, tmp_path):
     node, weights, inputs = lstm_case(*CASES[case])
     original = lstm_model(node, weights, inputs)
     model = quantized(original, tmp_path, per_channel=per_channel)
-    loaded = lc_onnx.load(model)
+    loaded = lc_onnx.load(model, same_bits=True)
     assert [step.split(" '")[0] for step in loaded.steps] == [f"lstmcore: {QUANTIZED}"]
     found = loaded.run(inputs)
     lc.set_precision("int8")
@@ -134,7 +138,7 @@ def test_unsigned_weights_and_zero_points(kind, zero):
         domains=["com.microsoft"],
     )
     x = np.random.default_rng(0).normal(0, 1, (6, 4, C)).astype(np.float32)
-    found, theirs = lc_onnx.load(model).run({"X": x}), runtime(model, {"X": x})
+    found, theirs = lc_onnx.load(model, same_bits=True).run({"X": x}), runtime(model, {"X": x})
     for name, array in found.items():
         assert array.shape == theirs[name].shape
         np.testing.assert_allclose(array, theirs[name], atol=0.1)
@@ -154,7 +158,7 @@ def test_wrong_weights(change, message):
     constants = [change.get(entry.name, entry) for entry in constants]
     model = make_model([node], ["X"], ["Y"], constants, domains=["com.microsoft"])
     with pytest.raises(ValueError, match=message):
-        lc_onnx.load(model)
+        lc_onnx.load(model, same_bits=True)
 
 
 def test_missing_scales():
@@ -164,7 +168,62 @@ def test_missing_scales():
     with pytest.raises(
         ValueError, match=r"expected X, W, R and the scales .* at \[10\] are missing"
     ):
-        lc_onnx.load(model)
+        lc_onnx.load(model, same_bits=True)
+
+
+# ---- who runs it ---------------------------------------------------------------------------------
+
+WITH_BYTES = ("amx", "avx512_vnni", "avx_vnni")
+
+
+def test_the_processor_decides(tmp_path):
+    """Where it has no products of bytes, ONNX Runtime runs the nodes, with its own bits."""
+    node, weights, inputs = lstm_case(*CASES["plain"])
+    model = quantized(lstm_model(node, weights, inputs), tmp_path)
+    loaded = lc_onnx.load(model)
+    here = lc.cpu_info().product_units["int8"] in WITH_BYTES
+    assert loaded.steps[0].startswith("lstmcore: " if here else "ONNX Runtime: ")
+    onnx.save(model, tmp_path / "model.onnx")
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    program = (
+        "import sys, numpy as np, lstmcore.onnx\n"
+        "folder = sys.argv[1]\n"
+        "model = lstmcore.onnx.load(folder + '/model.onnx')\n"
+        "assert model.steps == ('ONNX Runtime: DynamicQuantizeLSTM',), model.steps\n"
+        "same = lstmcore.onnx.load(folder + '/model.onnx', same_bits=True)\n"
+        "assert same.steps[0].startswith('lstmcore: '), same.steps\n"
+        "np.savez(folder + '/found.npz', **model.run(dict(np.load(folder + '/inputs.npz'))))\n"
+    )
+    poorest = {**os.environ, "LSTMCORE_ISA": lc.cpu_info().supported_isas[0]}
+    poorest["OMP_NUM_THREADS"] = "1"  # ONNX Runtime has a scale for the rows of each thread
+    subprocess.run([sys.executable, "-c", program, tmp_path], env=poorest, check=True)
+    found = np.load(tmp_path / "found.npz")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    for name, array in zip(found, session.run(list(found), inputs), strict=True):
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_left_node_beside_a_float_one(monkeypatch, tmp_path):
+    """A file of both kinds is cut at the float node only."""
+    monkeypatch.setattr("lstmcore.onnx.model.better_left", lambda: {f"com.microsoft.{QUANTIZED}"})
+    node, weights, inputs = lstm_case(*CASES["plain"])
+    model = quantized(lstm_model(node, weights, inputs), tmp_path)
+    second = helper.make_node("LSTM", ["X", "w", "r"], ["again"], hidden_size=H)
+    random = np.random.default_rng(2)
+    model.graph.node.append(second)
+    model.graph.initializer.append(tensor("w", random.normal(0, 0.5, (1, 4 * H, C))))
+    model.graph.initializer.append(tensor("r", random.normal(0, 0.5, (1, 4 * H, H))))
+    model.graph.output.append(value("again"))
+    loaded = lc_onnx.load(model)
+    assert [step.split(":")[0] for step in loaded.steps] == ["ONNX Runtime", "lstmcore"]
+    found = loaded.run(inputs)
+    for name, array in runtime(model, inputs).items():
+        # Of the quantized node, ONNX Runtime's results depend on its number of threads.
+        np.testing.assert_allclose(found[name], array, atol=1e-6 if name == "again" else 0.01)
 
 
 # ---- whole files ---------------------------------------------------------------------------------
@@ -184,7 +243,7 @@ def test_a_whole_file(whole, sequences):
     """Convolutions and matrix products between the recurrent nodes are quantized too."""
     kinds = {node.op_type for node in whole.graph.node}
     assert kinds >= {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", QUANTIZED}
-    model = lc_onnx.load(whole)
+    model = lc_onnx.load(whole, same_bits=True)
     assert "ConvInteger" in model.steps[0]
     assert sum(step.startswith("lstmcore: ") for step in model.steps) == 2
     found, theirs = model.run({"x": sequences}), runtime(whole, {"x": sequences})

@@ -555,6 +555,7 @@ def test_example_says_what_it_needs(monkeypatch):
         japanese_vowels()["utterances"]("train")
 
 
+@pytest.mark.nightly
 def test_japanese_vowels():
     pytest.importorskip("aeon", reason="aeon is not installed")
     example = japanese_vowels()

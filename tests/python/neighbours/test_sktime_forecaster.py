@@ -38,7 +38,25 @@ DRIVEN = WAVE + 15 * SWITCH
 BESIDE = pd.DataFrame({"on": SWITCH, "month": MONTHS.month.astype(float)}, MONTHS)
 
 
+SOME_CHECKS = [
+    "test_constructor",
+    "test_clone",
+    "test_predict_time_index",
+    "test_update_predict_single",
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_some_checks_of_sktime():
+    results = check_estimator(
+        LSTMForecaster, raise_exceptions=False, tests_to_run=SOME_CHECKS, verbose=False
+    )
+    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
+    assert {name.split("[")[0] for name in results} == set(SOME_CHECKS)
+
+
 # Takes a minute or two: over a thousand forecasters are trained.
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_of_sktime():
     results = check_estimator(LSTMForecaster, raise_exceptions=False, verbose=False)
@@ -109,11 +127,67 @@ def test_panels_have_a_model_for_each_series():
     np.testing.assert_array_equal(forecast.loc["b"], alone)
 
 
-def test_only_the_future_is_forecast():
-    with pytest.raises(NotImplementedError, match="in-sample"):
-        LSTMForecaster(**QUICK).fit(WAVE, fh=[-1, 1]).predict()
+def test_the_direct_strategy_needs_the_horizon_in_fit():
     with pytest.raises(ValueError, match="fh"):
         LSTMForecaster(**QUICK).fit(WAVE)
+
+
+def test_the_recursive_strategy_takes_any_horizon_later():
+    model = LSTMForecaster(strategy="recursive", **QUICK)
+    assert not model.get_tag("requires-fh-in-fit")
+    assert LSTMForecaster().get_tag("requires-fh-in-fit")
+    model.fit(WAVE[:200])
+    early = LSTMForecaster(strategy="recursive", **QUICK).fit(WAVE[:200], fh=[1, 3])
+    pd.testing.assert_series_equal(model.predict(fh=[1, 3]), early.predict())
+    assert model.predict(fh=[40]).index.equals(pd.period_range("2020-12", periods=1, freq="M"))
+    # 40 steps were held out, and the window is 8.
+    assert model.estimator_.errors_.shape == (33, 8, 1)
+    assert model.predict_interval(fh=[2, 8]).shape == (2, 2)
+    with pytest.raises(ValueError, match="fh: expected at most 8 steps ahead, .* got 9; pass fh"):
+        model.predict_interval(fh=[2, 9])
+
+
+# ---- steps of the past ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"strategy": "recursive"}, {"difference": 2}], ids=str)
+def test_steps_of_the_past_are_forecast_one_step_ahead(options):
+    """Each as the contained estimator forecasts it from the true steps before."""
+    settings = {**QUICK, **options}
+    model = LSTMForecaster(**settings).fit(DRIVEN[:100], X=BESIDE[:100], fh=[-99, -60, 0, 2])
+    assert model.get_tag("capability:insample")
+    forecast = model.predict(X=BESIDE[100:])
+    assert forecast.index.equals(MONTHS[[0, 39, 99, 101]])
+    assert np.isnan(forecast.iloc[0])  # without a window before it
+    values, beside = DRIVEN.to_numpy()[:, None], BESIDE.to_numpy()
+    for place, at in ((1, 39), (2, 99)):
+        expected = model.estimator_.predict(
+            1, beside[at : at + 1], y=values[:at], past_X=beside[:at]
+        )
+        np.testing.assert_allclose(forecast.iloc[place], expected[0, 0], rtol=1e-5)
+    expected = LSTMForecaster(**settings).fit(DRIVEN[:100], X=BESIDE[:100], fh=[2])
+    assert forecast.iloc[3] == expected.predict(X=BESIDE[100:]).iloc[0]
+    with pytest.raises(NotImplementedError, match="in-sample"):
+        model.predict_interval(X=BESIDE[100:])
+
+
+def test_the_first_steps_have_no_forecast():
+    model = LSTMForecaster(**{**QUICK, "difference": 1}).fit(WAVE[:60], fh=-np.arange(60))
+    forecast = model.predict()
+    assert forecast.isna().sum() == 8 + 1  # the window, and the lag of the differences
+    assert forecast[-51:].notna().all()
+    assert np.corrcoef(forecast[-51:], WAVE[9:60])[0, 1] > 0.9
+
+
+def test_steps_of_the_past_include_those_of_updates():
+    model = LSTMForecaster(exogenous="past", **QUICK)
+    model.fit(DRIVEN[:100], X=BESIDE[:100], fh=[0, 1])
+    model.update(DRIVEN[90:120], X=BESIDE[90:120], update_params=False)
+    forecast = model.predict()
+    assert forecast.index.equals(MONTHS[[119, 120]])
+    past = {"y": DRIVEN.to_numpy()[:119, None], "past_X": BESIDE.to_numpy()[:119]}
+    expected = model.estimator_.predict(1, **past)
+    np.testing.assert_allclose(forecast.iloc[0], expected[0, 0], rtol=1e-5)
 
 
 # ---- intervals -----------------------------------------------------------------------------------

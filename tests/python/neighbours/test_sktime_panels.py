@@ -34,6 +34,20 @@ PAIRS = [
 ]
 
 
+SOME_CHECKS = ["test_constructor", "test_clone", "test_classifier_output", "test_regressor_output"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in PAIRS])
+def test_some_checks_of_sktime(kind):
+    results = check_estimator(kind, raise_exceptions=False, tests_to_run=SOME_CHECKS, verbose=False)
+    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
+    assert {name.split("[")[0] for name in results} == set(SOME_CHECKS[:2]) | {
+        f"test_{kind.__name__.removeprefix('LSTM').lower()}_output"
+    }
+
+
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", [kind for kind, _, _ in PAIRS])
 def test_the_checks_of_sktime(kind):

@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+import lstmcore as lc  # noqa: E402
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "python" / "catchment.py"
 
 pytestmark = pytest.mark.skipif(
@@ -92,3 +94,25 @@ def test_the_model_of_a_catchment_computes_what_the_module_does(
     found = model.predict(weather[None], verbose=0)[0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)  # float32, of the size of 2
     assert model.weights["lstm.weight_ih_l0"].shape[1] == (dynamic or [WEATHER])[-1]
+
+
+def test_the_names_of_cudalstm_need_no_change():
+    """The parts of its state dict are found by prefixes."""
+    torch.manual_seed(0)
+    module = CudaLSTM([], [], torch.nn.Tanh()).eval()
+    state = module.state_dict()
+    assert {"lstm.weight_ih_l0", "head.net.0.weight"} <= set(state)
+    weights, config = lc.convert.from_torch(state, prefix="lstm")
+    assert (config.input_size, config.hidden_size) == (WEATHER + ATTRIBUTES, 8)
+    inputs = torch.randn(40, WEATHER + ATTRIBUTES)
+    with torch.no_grad():
+        hidden = module.lstm(inputs)[0]
+        expected = module.head.net(hidden)
+    y, _ = lc.functional.lstm(inputs.numpy()[None], weights, config)
+    np.testing.assert_allclose(y[0], hidden, atol=1e-6)
+    lstm = lc.layers.LSTM(8, return_sequences=True, name="lstm")
+    head = lc.layers.Dense(1, name="head")
+    model = lc.Sequential([lc.layers.Input((None, WEATHER + ATTRIBUTES)), lstm, head])
+    lc.convert.load_torch(model, state, {"lstm": "lstm", "head": "head.net.0"})
+    found = model.predict(inputs.numpy()[None], verbose=0)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -1,7 +1,16 @@
 """The operators that run outside ONNX Runtime, grouped by theme."""
 
 from lstmcore.onnx.operators import control, light, lstm
-from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Kind, bound, kind_of
+from lstmcore.onnx.operators.registry import (
+    OPERATORS,
+    Bound,
+    Function,
+    Kind,
+    bound,
+    is_recurrent,
+    kind_of,
+    leaving,
+)
 
 __all__ = [
     "OPERATORS",
@@ -10,7 +19,9 @@ __all__ = [
     "Kind",
     "bound",
     "control",
+    "is_recurrent",
     "kind_of",
+    "leaving",
     "light",
     "lstm",
 ]

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import _core
 from lstmcore import functional as F
 from lstmcore._typing import Array, Precision
 from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
-__all__ = ["QUANTIZED", "WORK"]
+__all__ = ["QUANTIZED", "WORK", "better_left"]
 
 QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
 """The label of ONNX Runtime's operator with 8-bit weights."""
@@ -43,6 +44,16 @@ def clipping_output(value: bool) -> Iterator[None]:
         _clip_output.reset(token)
 
 
+def better_left() -> frozenset[str]:
+    """Return the labels of the operators that are slower here than in ONNX Runtime.
+
+    On processors without instructions for products of bytes (VNNI, AMX), the engine multiplies
+    8-bit numbers no faster than floats; ONNX Runtime does.
+    """
+    unit = _core.product_unit("int8").split()[0]
+    return frozenset([QUANTIZED] if unit == _core.isa() else [])
+
+
 @operator("LSTM", since=1, several=True, kind="recurrent")
 def _lstm(node: Node) -> Function | Bound:
     """Build LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P to Y, Y_h, Y_c."""
@@ -53,9 +64,8 @@ def _lstm(node: Node) -> Function | Bound:
 def _quantized(node: Node) -> Function | Bound:
     """Build the same with W_scale, W_zero_point, R_scale, R_zero_point as further inputs.
 
-    The weights that the bytes stand for are packed with the precision "int8": where the processor
-    has a unit for it, x and h are quantized row by row, as the operator means it, and elsewhere
-    products are of float32.
+    The weights that the bytes stand for are packed with the precision "int8", so that x and h are
+    quantized row by row, as the operator means it. See also `better_left`.
     """
     missing = [place for place in (0, 1, 2, 8, 9, 10, 11) if not node.has_input(place)]
     if missing:

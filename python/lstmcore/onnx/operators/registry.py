@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from lstmcore.onnx.graph import Node
 
-__all__ = ["OPERATORS", "Bound", "Function", "Kind", "Operator", "bound", "kind_of", "operator"]
+__all__ = [
+    "OPERATORS",
+    "Bound",
+    "Function",
+    "Kind",
+    "Operator",
+    "bound",
+    "is_recurrent",
+    "kind_of",
+    "leaving",
+    "operator",
+]
 
 Function: TypeAlias = Callable[..., Any]
 """Maps a node's inputs, None where one is omitted, to its output or to a tuple of outputs."""
@@ -56,10 +69,32 @@ OPERATORS: dict[str, Operator] = {}
 """By `Node.label`."""
 
 
+_left: ContextVar[Collection[str]] = ContextVar("_left", default=())
+"""Labels of operators that ONNX Runtime shall run although the engine could."""
+
+
+@contextmanager
+def leaving(labels: Collection[str]) -> Iterator[None]:
+    """Divide graphs within as if operators with these labels could only run in ONNX Runtime."""
+    token = _left.set(labels)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
 def kind_of(node: Node) -> Kind | None:
-    """Return how a node can run outside ONNX Runtime, or None if it cannot."""
+    """Return how a node can run outside ONNX Runtime, or None if it cannot or shall not."""
     known = OPERATORS.get(node.label)
-    return None if known is None or (not node.domain and node.opset < known.since) else known.kind
+    if known is None or node.label in _left.get() or (not node.domain and node.opset < known.since):
+        return None
+    return known.kind
+
+
+def is_recurrent(label: str) -> bool:
+    """Return whether the engine runs the operator with this label."""
+    known = OPERATORS.get(label)
+    return known is not None and known.kind == "recurrent" and label not in _left.get()
 
 
 def bound(node: Node) -> Bound:
