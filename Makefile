@@ -117,7 +117,7 @@ test-neighbours:
 # Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported.
 test-keras-backends: test-keras-jax test-keras-tensorflow
 
-test-keras-jax: BACKEND := jax
+test-keras-jax: BACKEND := jax flatbuffers
 test-keras-tensorflow: BACKEND := tensorflow-cpu
 test-keras-jax test-keras-tensorflow: test-keras-%:
 	$(PYTHON) -m venv --clear build/neighbours-$*
