@@ -59,10 +59,10 @@ def lstm(call: Call, *operands: Any) -> tuple[Any, ...]:
         y = jnp.where(valid, new_h, 0)
         return (jnp.where(valid, new_h, h), jnp.where(valid, new_c, c)), y
 
-    state, y = jax.lax.scan(step, state, (x, valid), reverse=call.reverse)
+    (h, c), y = jax.lax.scan(step, state, (x, valid), reverse=call.reverse)
     if not call.sequences:
-        return state
-    return (y if call.time_major else y.swapaxes(0, 1), *state)
+        return h, c
+    return y if call.time_major else y.swapaxes(0, 1), h, c
 
 
 def _valid(call: Call, given: dict[str, Any], steps: int, batch: int) -> Any:
