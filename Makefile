@@ -117,7 +117,7 @@ test-neighbours:
 	done
 
 # Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported. JAX compiles for
-# minutes, so that these run at night, and `test-keras-quick` with every change, JAX in the environment of test-neighbours.
+# minutes, so that these run at night. `test-keras-quick` is a few of them, with JAX in the environment of test-neighbours.
 KERAS_TESTS := $(addprefix tests/python/neighbours/test_keras_,layer.py accelerate.py models.py saving.py)
 KERAS_QUICK := tests/python/neighbours/test_keras_layer.py tests/python/neighbours/test_keras_accelerate.py \
   -k "test_same_outputs_and_gradients and backwards or test_models_that_were_compiled_before"
