@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly-neighbours test-keras-backends test-keras-jax test-keras-tensorflow bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly-neighbours test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -34,7 +34,9 @@ help:
 	@echo "make test-nightly-neighbours"
 	@echo "                  those of them that take long, in the environment that make test-neighbours left"
 	@echo "make test-keras-backends"
-	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own"
+	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own (nightly)"
+	@echo "make test-keras-quick"
+	@echo "                  a few of them, after make test-neighbours"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -120,17 +122,28 @@ test-neighbours:
 test-nightly-neighbours:
 	KERAS_BACKEND=torch NEIGHBOURS=all $(NEIGHBOURLY) -m pytest -p no:cacheprovider -m nightly tests/python/neighbours
 
-# Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported.
+# Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported. JAX compiles for
+# minutes, so that these run at night. `test-keras-quick` is a few of them, with JAX in the environment of test-neighbours.
+KERAS_TESTS := $(addprefix tests/python/neighbours/test_keras_,layer.py accelerate.py models.py saving.py)
+KERAS_QUICK := tests/python/neighbours/test_keras_layer.py tests/python/neighbours/test_keras_accelerate.py \
+  -k "test_same_outputs_and_gradients and backwards or test_models_that_were_compiled_before"
+KERAS_PYTEST := -m pytest -p no:cacheprovider -W ignore::DeprecationWarning -W ignore::FutureWarning
+
 test-keras-backends: test-keras-jax test-keras-tensorflow
 
-test-keras-jax: BACKEND := jax
-test-keras-tensorflow: BACKEND := tensorflow-cpu
-test-keras-jax test-keras-tensorflow: test-keras-%:
-	$(PYTHON) -m venv --clear build/neighbours-$*
-	build/neighbours-$*/bin/python -m pip --disable-pip-version-check --quiet install $(BACKEND) keras h5py '$(WHEEL)[test]'
-	KERAS_BACKEND=$* NEIGHBOURS=all build/neighbours-$*/bin/python -m pytest -p no:cacheprovider \
-	  -W ignore::DeprecationWarning -W ignore::FutureWarning tests/python/neighbours/test_keras_layer.py \
-	  tests/python/neighbours/test_keras_accelerate.py tests/python/neighbours/test_keras_saving.py
+test-keras-jax: BACKEND := jax flatbuffers
+test-keras-tensorflow test-keras-quick: BACKEND := tensorflow-cpu
+test-keras-jax test-keras-tensorflow: test-keras-%: build/neighbours-%
+	KERAS_BACKEND=$* NEIGHBOURS=all $</bin/python $(KERAS_PYTEST) $(KERAS_TESTS)
+
+test-keras-quick: build/neighbours-tensorflow
+	KERAS_BACKEND=tensorflow $</bin/python $(KERAS_PYTEST) $(KERAS_QUICK)
+	KERAS_BACKEND=jax $(NEIGHBOURLY) $(KERAS_PYTEST) $(KERAS_QUICK)
+
+.PHONY: build/neighbours-jax build/neighbours-tensorflow
+build/neighbours-jax build/neighbours-tensorflow:
+	$(PYTHON) -m venv --clear $@
+	$@/bin/python -m pip --disable-pip-version-check --quiet install $(BACKEND) keras h5py '$(WHEEL)[test]'
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install

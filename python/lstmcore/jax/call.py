@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from lstmcore._typing import CellActivation
+from lstmcore.config import Activation
 
 WEIGHTS = {"w_ih": "weight_ih_l0", "w_hh": "weight_hh_l0", "b": "bias_l0"}
 """The engine's names of the weights."""
@@ -24,12 +27,22 @@ class Call(NamedTuple):
         Arguments of `lstmcore.jax.lstm`.
     wanted : tuple of str
         The operands whose gradients a backward computes.
+    gate, cell : str or Activation
+        Activations: of i, f and o; of g and of the new c.
+    sequences : bool
+        Whether y is among the outputs.
+    layer : str
+        The name under which forwards are reported to `lstmcore.jax.engine.observers`, or "".
     """
 
     operands: tuple[str, ...]
     reverse: bool
     time_major: bool
     wanted: tuple[str, ...] = ()
+    gate: CellActivation | Activation = "sigmoid"
+    cell: CellActivation | Activation = "tanh"
+    sequences: bool = True
+    layer: str = ""
 
     def wanting(self, operands: tuple[str, ...]) -> Call:
         """Return the same call with gradients of those `operands` that have any."""
@@ -44,5 +57,11 @@ def text_of(call: Call) -> str:
 @functools.lru_cache(maxsize=1024)
 def call_of(text: bytes) -> Call:
     """Return the call that `text_of` has written."""
-    operands, reverse, time_major, wanted = json.loads(text)
-    return Call(tuple(operands), reverse, time_major, tuple(wanted))
+    operands, reverse, time_major, wanted, gate, cell, *others = json.loads(text)
+    functions = (_activation(gate), _activation(cell))
+    return Call(tuple(operands), reverse, time_major, tuple(wanted), *functions, *others)
+
+
+def _activation(value: Any) -> Any:
+    """Return an activation that was a name or, as a list, a name with its parameters."""
+    return value if isinstance(value, str) else Activation(*value)

@@ -7,7 +7,7 @@ examples. Each example is then a call of its own.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ from lstmcore.jax.weights import Packer
 
 _RANK = 3  # of x without batch axes
 
+observers: list[Callable[[str], None]] = []
+"""Functions that learn of every forward of a call with a layer's name."""
+
 
 class _Example(NamedTuple):
     """One example of a call.
@@ -32,7 +35,7 @@ class _Example(NamedTuple):
     inputs : dict of str to ndarray
         The operands by name.
     others : list of ndarray
-        What follows them: in a backward the tape's number and the gradients of y, h and c.
+        What follows them: in a backward the tape's number and the gradients of the outputs.
     results : list of ndarray
         To be written.
     packer : Packer
@@ -47,23 +50,31 @@ class _Example(NamedTuple):
 
 
 def infer(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
-    """Write y, h and c."""
+    """Write the outputs: y, if ``call.sequences``, h and c."""
+    _report(call)
     for example in _examples(call, operands, results, remember=True):
         _write(example, *_forward(example, training=False))
 
 
 def record(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
-    """Write y, h, c and the number of a tape."""
+    """Write the outputs and the number of a tape."""
+    _report(call)
     for example in _examples(call, operands, results):
         y, state, tape = _forward(example, training=True)
         _write(example, y, state)
-        example.results[3].view(np.uint64)[0] = tapes.put(tape)
+        example.results[-1].view(np.uint64)[0] = tapes.put(tape)
 
 
 def backward(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
     """Write the gradients with respect to the operands that `call` wants, in their order."""
     for example in _examples(call, operands, results):
         _backward(example)
+
+
+def _report(call: Call) -> None:
+    if call.layer:
+        for observer in observers:
+            observer(call.layer)
 
 
 def _examples(
@@ -89,15 +100,22 @@ def _chosen(array: Array, index: tuple[int, ...]) -> Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _config(input_size: int, hidden_size: int, bias: bool, reverse: bool) -> LSTMConfig:
-    return LSTMConfig(input_size, hidden_size, bias=bias, go_backwards=reverse)
+def _config(input_size: int, hidden_size: int, call: Call) -> LSTMConfig:
+    return LSTMConfig(
+        input_size,
+        hidden_size,
+        bias="b" in call.operands,
+        go_backwards=call.reverse,
+        gate_activation=call.gate,
+        cell_activation=call.cell,
+        output_activation=call.cell,
+    )
 
 
 def _packed(example: _Example) -> PackedWeights:
     weights = {WEIGHTS[name]: example.inputs[name] for name in WEIGHTS if name in example.inputs}
     features, units = example.inputs["w_ih"].shape[1], example.inputs["w_hh"].shape[1]
-    config = _config(features, units, "b" in example.inputs, example.call.reverse)
-    return example.packer.packed(weights, config)
+    return example.packer.packed(weights, _config(features, units, example.call))
 
 
 def _batch_first(example: _Example, array: Array | None) -> Array | None:
@@ -115,14 +133,17 @@ def _forward(example: _Example, training: bool) -> Any:
         state=(None if h is None else h[None], None if c is None else c[None]),
         mask=_batch_first(example, inputs.get("mask")),
         lengths=inputs.get("lengths"),
+        return_sequences=example.call.sequences,
         training=training,
     )
 
 
 def _write(example: _Example, y: Array, state: F.LSTMState) -> None:
-    results = example.results
-    results[0][...] = y.swapaxes(0, 1) if example.call.time_major else y
-    results[1][...], results[2][...] = state.h[0], state.c[0]
+    call, results = example.call, iter(example.results)
+    if call.sequences:
+        next(results)[...] = y.swapaxes(0, 1) if call.time_major else y
+    next(results)[...] = state.h[0]
+    next(results)[...] = state.c[0]
 
 
 def _tape(example: _Example) -> LSTMTape:
@@ -135,12 +156,12 @@ def _tape(example: _Example) -> LSTMTape:
 
 def _backward(example: _Example) -> None:
     wanted = dict(zip(example.call.wanted, example.results, strict=True))
-    _, dy, dh, dc = example.others
+    _, *dy, dh, dc = example.others
     out = {WEIGHTS[name]: wanted.get(name) for name in WEIGHTS if name in example.inputs}
     need_weights = any(array is not None for array in out.values())
     gradients = F.lstm_backward(
         _tape(example),
-        _batch_first(example, dy),
+        _batch_first(example, dy[0] if dy else None),
         (dh[None], dc[None]),
         need_x="x" in wanted,
         need_state="h0" in wanted or "c0" in wanted,

@@ -81,9 +81,10 @@ def lstm(
     Notes
     -----
     Gradients with respect to x, the weights, h0 and c0 are those of exact backpropagation through
-    time. Forward-mode derivatives (``jax.jvp``, ``jax.hessian``) and second derivatives are
-    refused. `lstmcore.set_precision` applies to float32 arrays. docs/jax.md says what a call costs,
-    and how it behaves under ``jax.vmap``.
+    time. Gradients of gradients are exact too, but differentiate a loop in JAX's own operations,
+    which is slow. Forward-mode derivatives (``jax.jvp``, ``jax.hessian``) are refused.
+    `lstmcore.set_precision` applies to float32 arrays. docs/jax.md says what a call costs, and how
+    it behaves under ``jax.vmap``.
     """
     # At the first call, since it registers the engine with JAX, which is mocked in documentation.
     from lstmcore.jax.primitive import lstm_p

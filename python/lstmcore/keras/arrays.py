@@ -1,4 +1,4 @@
-"""The engine on arrays with Keras' layouts: what the callbacks of TensorFlow and JAX run."""
+"""The engine on arrays with Keras' layouts: what TensorFlow's callbacks run."""
 
 from __future__ import annotations
 

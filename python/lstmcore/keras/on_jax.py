@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from keras import ops
 
-from lstmcore.keras import callbacks, plain
+from lstmcore.jax import engine
+from lstmcore.jax.call import Call
+from lstmcore.jax.primitive import lstm_p
 from lstmcore.keras.arrays import Walk
+from lstmcore.keras.calls import add
 from lstmcore.keras.frames import called_by
+
+engine.observers.append(add)
 
 REPEATS_STATE = True
 """Whether Keras' output before the first valid step is the initial h; otherwise it is 0."""
@@ -47,58 +51,23 @@ def lstm(walk: Walk, mask: Any, x: Any, h: Any, c: Any, *weights: Any) -> tuple[
 
     Arguments are arrays of the shapes that `lstmcore.keras.arrays.forward` takes.
     """
-    outputs: tuple[Any, ...] = _forward(walk, mask, (x, h, c, *weights))
-    return outputs
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _forward(walk: Walk, mask: Any, inputs: Any) -> Any:
-    return callbacks.lstm(walk, mask, inputs)
-
-
-def _keep(walk: Walk, mask: Any, inputs: Any) -> Any:
-    outputs, pullback = jax.vjp(functools.partial(callbacks.lstm, walk, mask), inputs)
-    return outputs, (mask, inputs, pullback)
-
-
-def _gradients(walk: Walk, saved: Any, upstream: Any) -> Any:
-    return None, _backward(walk, *saved, upstream)
-
-
-_forward.defvjp(_keep, _gradients)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _backward(walk: Walk, mask: Any, inputs: Any, pullback: Any, upstream: Any) -> Any:
-    (gradients,) = pullback(upstream)
-    return gradients
-
-
-def _keep_all(walk: Walk, mask: Any, inputs: Any, pullback: Any, upstream: Any) -> Any:
-    return _backward(walk, mask, inputs, pullback, upstream), (mask, inputs, upstream)
-
-
-def _scan(step: Any, state: Any, inputs: Any, reverse: bool) -> Any:
-    def next_state(state: Any, inputs: Any) -> Any:
-        after = step(state, inputs)
-        return after, after
-
-    return jax.lax.scan(next_state, state, inputs, reverse=reverse)[1]
-
-
-def _second_gradients(walk: Walk, saved: Any, cotangents: Any) -> Any:
-    mask, inputs, upstream = saved
-
-    def gradients(inputs: Any, upstream: Any) -> Any:
-        _, transposed = jax.vjp(functools.partial(plain.lstm, _scan, walk, mask), *inputs)
-        return transposed(upstream)
-
-    _, transposed = jax.vjp(gradients, inputs, upstream)
-    by_inputs, by_upstream = transposed(cotangents)
-    return None, by_inputs, None, by_upstream
-
-
-_backward.defvjp(_keep_all, _second_gradients)
+    kernel, recurrent, *bias = weights
+    operands = {"x": x, "w_ih": kernel.T, "w_hh": recurrent.T}
+    if bias:
+        operands["b"] = bias[0]
+    operands |= {"h0": h, "c0": c}
+    if mask is not None:
+        operands["mask"] = mask
+    call = Call(
+        tuple(operands),
+        walk.reverse,
+        time_major=False,
+        gate=walk.gate,
+        cell=walk.cell,
+        sequences=walk.sequences,
+        layer=walk.layer,
+    )
+    return tuple(lstm_p.bind(*operands.values(), call=call))
 
 
 def hold(y: Any, mask: Any, before: Any) -> Any:

@@ -293,16 +293,6 @@ def test_forward_mode_is_refused():
         jax.jvp(lambda x: lstm(**{**arguments, "x": x}), (arguments["x"],), (arguments["x"],))
 
 
-def test_second_derivatives_are_refused():
-    arguments = draw("float32")
-
-    def slope(x):
-        return jax.grad(lambda x: weighted_sum(lstm(**{**arguments, "x": x})))(x).sum()
-
-    with pytest.raises(ValueError, match="lstmcore_lstm_.* cannot be differentiated"):
-        jax.grad(slope)(arguments["x"])
-
-
 def test_the_tangent_along_a_mask_is_zero():
     arguments = draw("float32")
     mask = random_mask()

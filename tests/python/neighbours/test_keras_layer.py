@@ -166,6 +166,11 @@ def test_cudnn_is_refused_as_keras_refuses_it():
 def test_empty_inputs_are_left_to_keras():
     theirs, ours = pair(return_sequences=True)
     x = data()[0][:0]
+    if BACKEND == "tensorflow":  # whose operations refuse biases beside no rows
+        for layer in (ours, theirs):
+            with pytest.raises(Exception, match="Biases must be 1D"):
+                layer(x)
+        return
     close([ours(x)], [theirs(x)])
 
 
@@ -256,24 +261,25 @@ def two_inputs(layer, compile_options):
 # "auto" is what a model has that was not told: JAX compiles, TensorFlow makes a graph.
 @pytest.mark.parametrize("how", [{}, {"run_eagerly": True}], ids=["auto", "eagerly"])
 def test_functional_models_train_alike(how):
+    rows, epochs = (16, 1) if how else (32, 4)  # JAX compiles Keras' loop at each eager call
     rng = np.random.default_rng(2)
-    words = rng.integers(1, 10, (32, T)) * (np.arange(T) < rng.integers(1, T + 1, (32, 1)))
-    series = rng.normal(size=(32, 9, 3)).astype("float32")
+    words = rng.integers(1, 10, (rows, T)) * (np.arange(T) < rng.integers(1, T + 1, (rows, 1)))
+    series = rng.normal(size=(rows, 9, 3)).astype("float32")
     y = series.sum(axis=(1, 2)) + (words == 3).sum(axis=1)
     theirs, ours = two_inputs(K.LSTM, how), two_inputs(lk.LSTM, how)
     losses = []
     for model in (theirs, ours):
         with Counted() as counted:
             history = model.fit(
-                [words, series], y, batch_size=8, epochs=4, shuffle=False, verbose=0
+                [words, series], y, batch_size=8, epochs=epochs, shuffle=False, verbose=0
             )
         losses.append(history.history["loss"])
         losses.append([model.evaluate([words, series], y, verbose=0)])
-    assert counted.engine >= 4 * 4 * 5  # epochs, batches, LSTMs
+    assert counted.engine >= epochs * rows // 8 * 5  # epochs, batches, LSTMs
     assert not counted.keras
     np.testing.assert_allclose(losses[2], losses[0], rtol=1e-4)
     np.testing.assert_allclose(losses[3], losses[1], rtol=1e-4)
-    assert losses[2][-1] < 0.9 * losses[2][0]
+    assert how or losses[2][-1] < 0.9 * losses[2][0]
     close(ours.get_weights(), theirs.get_weights(), tolerance=1e-3)
     predictions = [model.predict([words, series], verbose=0) for model in (ours, theirs)]
     close(predictions[:1], predictions[1:], tolerance=1e-3)
