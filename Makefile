@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-keras-backends test-keras-jax test-keras-tensorflow bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-keras-backends test-keras-jax test-keras-tensorflow test-nightly bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -33,6 +33,7 @@ help:
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
 	@echo "make test-keras-backends"
 	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own"
+	@echo "make test-nightly tests with models and training loops of other libraries, which take long to install and to run"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -125,6 +126,17 @@ test-keras-jax test-keras-tensorflow: test-keras-%:
 	KERAS_BACKEND=$* NEIGHBOURS=all build/neighbours-$*/bin/python -m pytest -p no:cacheprovider \
 	  -W ignore::DeprecationWarning -W ignore::FutureWarning tests/python/neighbours/test_keras_layer.py \
 	  tests/python/neighbours/test_keras_accelerate.py tests/python/neighbours/test_keras_saving.py
+
+# Models of other libraries under lstmcore.torch.accelerate. Resemblyzer without its dependencies, since it names a
+# package without wheels.
+NIGHTLY := torch==2.13.0 lightning sb3-contrib webrtcvad-wheels librosa
+
+test-nightly:
+	$(PYTHON) -m venv --clear build/nightly
+	build/nightly/bin/python -m pip --disable-pip-version-check --quiet install $(NIGHTLY) '$(WHEEL)[test]'
+	build/nightly/bin/python -m pip --disable-pip-version-check --quiet install --no-deps resemblyzer
+	NEIGHBOURS=nightly build/nightly/bin/python -m pytest -p no:cacheprovider \
+	  tests/python/neighbours/test_torch_models_of_others.py
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install
