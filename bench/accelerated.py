@@ -13,9 +13,11 @@ from typing import Any
 from bench import report
 
 
-def _of_others(name: str) -> Callable[[], Callable[[], Any]]:
+def _of_others(name: str, **sizes: Any) -> Callable[[], Callable[[], Any]]:
     def prepare() -> Callable[[], Any]:
-        return getattr(importlib.import_module("bench.models_of_others"), name)()  # type: ignore[no-any-return]
+        make = getattr(importlib.import_module("bench.models_of_others"), name)
+        work: Callable[[], Any] = make(**sizes)
+        return work
 
     return prepare
 
@@ -27,11 +29,11 @@ def _cells(inputs: int, hidden: int, rows: int) -> Callable[[], Callable[[], Any
         cell = torch.nn.LSTMCell(inputs, hidden)
         x = torch.randn(rows, inputs)
 
-        @torch.no_grad()
         def steps() -> Any:
             h, c = torch.zeros(2, rows, hidden)
-            for _ in range(500):
-                h, c = cell(x, (h, c))
+            with torch.no_grad():
+                for _ in range(500):
+                    h, c = cell(x, (h, c))
             return h
 
         return steps
@@ -42,7 +44,7 @@ def _cells(inputs: int, hidden: int, rows: int) -> Callable[[], Callable[[], Any
 WORKS: dict[str, Callable[[], Callable[[], Any]]] = {
     "resemblyzer": _of_others("resemblyzer"),
     "lightning": _of_others("lightning"),
-    "recurrent_ppo": _of_others("recurrent_ppo"),
+    "recurrent_ppo": _of_others("recurrent_ppo", steps=1024),
     **{
         f"cell-{rows}x{inputs}x{hidden}": _cells(inputs, hidden, rows)
         for inputs, hidden in ((16, 32), (64, 128), (256, 256))
@@ -90,7 +92,8 @@ def _turns(work: Callable[[], Any], rounds: int) -> tuple[list[float], list[floa
     """Return the seconds of each turn of PyTorch and of `accelerate`, after an untimed one."""
     from lstmcore.torch import accelerate
 
-    plain, ours = [], []
+    plain: list[float] = []
+    ours: list[float] = []
     for turn in range(rounds + 1):
         for seconds, fast in ((plain, False), (ours, True)):
             use = accelerate() if fast else None
