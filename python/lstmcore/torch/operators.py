@@ -272,17 +272,18 @@ def lstm_cell(
         calls.add(LSTM_CELL, reason or _SHAPES, x)
         return own(LSTM_CELL, x, hx, w_ih, w_hh, b_ih, b_hh)
     _begin(LSTM_CELL, x)
+    h, c = hx
     cell = cells.pack(plan, weights)
     if cell is not None:
-        stepped = cells.step(records, cell, x, *hx, weights)
+        stepped = cells.step(records, cell, x, h, c, weights)
         if stepped is not None:  # no other thread has changed the weights meanwhile
             return stepped
     packed = _remembered.packed(plan, weights)
     call = Call(plan, False, True, False, None, None, None, 0, False, packed)
-    return _call(records, call, x, *hx, weights)[1:]
+    return _call(records, call, x, h, c, weights)[1:]
 
 
-def _step_again(records: bool, x: Any, hx: Sequence[Any], weights: Sequence[Any]) -> Any:
+def _step_again(records: bool, x: Any, hx: Sequence[Any], weights: tuple[Any, ...]) -> Any:
     """Return h and c after a step of a cell that was packed before; None if there is none."""
     h, c = hx
     _follow_threads()
