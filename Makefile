@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly-neighbours test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -34,9 +34,12 @@ help:
 	@echo "make test-nightly-neighbours"
 	@echo "                  those of them that take long, in the environment that make test-neighbours left"
 	@echo "make test-keras-backends"
-	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own (nightly)"
+	@echo "                  tests of lstmcore.keras with JAX and with TensorFlow, in environments of their own"
 	@echo "make test-keras-quick"
 	@echo "                  a few of them, after make test-neighbours"
+	@echo "make test-models-of-others"
+	@echo "                  tests with models and training loops of other libraries, which take long to install and to run"
+	@echo "make test-nightly test-nightly-neighbours, test-keras-backends and test-models-of-others"
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -118,6 +121,9 @@ test-neighbours:
 	  echo "--- $$example" && (cd build/neighbours && bin/python ../../examples/python/$$example.py) || exit; \
 	done
 
+# What takes too long for each change.
+test-nightly: test-nightly-neighbours test-keras-backends test-models-of-others
+
 # The whole suites of checks of sktime, models that PyTorch's compiler translates, accuracies over several seeds.
 test-nightly-neighbours:
 	KERAS_BACKEND=torch NEIGHBOURS=all $(NEIGHBOURLY) -m pytest -p no:cacheprovider -m nightly tests/python/neighbours
@@ -144,6 +150,17 @@ test-keras-quick: build/neighbours-tensorflow
 build/neighbours-jax build/neighbours-tensorflow:
 	$(PYTHON) -m venv --clear $@
 	$@/bin/python -m pip --disable-pip-version-check --quiet install $(BACKEND) keras h5py '$(WHEEL)[test]'
+
+# Models of other libraries under lstmcore.torch.accelerate. Resemblyzer without its dependencies, since it names a
+# package without wheels.
+NIGHTLY := torch==2.13.0 lightning sb3-contrib webrtcvad-wheels librosa
+
+test-models-of-others:
+	$(PYTHON) -m venv --clear build/nightly
+	build/nightly/bin/python -m pip --disable-pip-version-check --quiet install $(NIGHTLY) '$(WHEEL)[test]'
+	build/nightly/bin/python -m pip --disable-pip-version-check --quiet install --no-deps resemblyzer
+	NEIGHBOURS=nightly build/nightly/bin/python -m pytest -p no:cacheprovider \
+	  tests/python/neighbours/test_torch_models_of_others.py
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install

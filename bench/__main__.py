@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import (
+    accelerated,
     accuracy,
     claims,
     company,
@@ -59,7 +60,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held, onnx-files.",
+        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated.",
     )
     add = parser.add_argument
     add(
@@ -180,6 +181,7 @@ def main() -> int:
     commands = {
         "report": show,
         "claims": judge,
+        "accelerated": accelerated.main,
         "accuracy": accuracy.main,
         "demo": demo.main,
         "micro": native.micro,

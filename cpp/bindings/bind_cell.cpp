@@ -1,11 +1,15 @@
 // Single steps on memory that Python holds, passed as addresses: a loop over a cell makes one call a step, and even an
 // array's construction would be a noticeable part of it.
+#include <pybind11/stl.h>
+
 #include <lstmcore/cell.hpp>
+#include <optional>
 
 #include "bind.hpp"
 #include "gil.hpp"
 #include "lstm_arguments.hpp"
 #include "packed.hpp"
+#include "tensors.hpp"
 
 namespace lstmcore::bindings {
 
@@ -28,7 +32,9 @@ T* pointer(Address address, const char* name) {
 class PyCell {
  public:
   PyCell(const PyLstm& lstm, const py::list& originals, const py::list& copies)
-      : cell_(cell_of(lstm, watched(originals, copies))) {}
+      : cell_(cell_of(lstm, watched(originals, copies))) {
+    for (const py::handle original : originals) originals_.push_back(py::cast<Address>(original));
+  }
 
   static bool serves(const LstmConfig& config) { return LstmCell<float>::serves(config); }
   std::int64_t tape_width() const {
@@ -49,6 +55,31 @@ class PyCell {
           turn_ = !turn;
           const WithoutGil released;
           return cell.forward(batch, x_in, h_in, c_in, h_out, c_out, pointer_or_null<T>(tape), turn);
+        },
+        cell_);
+  }
+
+  /// As `forward`, after a check of all tensors; None if some does not fit or is not the memory that was packed.
+  std::optional<bool> step(const TensorReader& reader, py::handle x, py::handle h, py::handle c,
+                           const py::tuple& weights, py::handle h_after, py::handle c_after, py::handle tape) {
+    return std::visit(
+        [&](const auto& cell) -> std::optional<bool> {
+          using T = typename ElementOf<decltype(cell)>::type;
+          const std::int64_t hidden = cell.config().hidden_size;
+          const std::int64_t inputs = cell.config().input_size;
+          const std::int64_t batch = reader.rows(x);
+          if (batch < 1 || !same_memory<T>(reader, weights, inputs, hidden)) return std::nullopt;
+          const T* x_in = reader.memory<T>(x, {batch, inputs});
+          const T* h_in = reader.memory<T>(h, {batch, hidden});
+          const T* c_in = reader.memory<T>(c, {batch, hidden});
+          T* h_out = reader.memory<T>(h_after, {batch, hidden});
+          T* c_out = reader.memory<T>(c_after, {batch, hidden});
+          T* kept = tape.is_none() ? nullptr : reader.memory<T>(tape, {batch * cell.tape_width()});
+          if (!x_in || !h_in || !c_in || !h_out || !c_out || (!kept && !tape.is_none())) return std::nullopt;
+          const bool turn = turn_;
+          turn_ = !turn;
+          const WithoutGil released;
+          return cell.forward(batch, x_in, h_in, c_in, h_out, c_out, kept, turn);
         },
         cell_);
   }
@@ -79,6 +110,20 @@ class PyCell {
   struct ElementOf<const Of<T>&> {
     using type = T;
   };
+
+  /// Whether `weights` are w_ih, w_hh and perhaps two biases in the memory that was packed.
+  template <class T>
+  bool same_memory(const TensorReader& reader, const py::tuple& weights, std::int64_t inputs,
+                   std::int64_t hidden) const {
+    if (weights.size() != originals_.size()) return false;
+    for (std::size_t index = 0; index < weights.size(); ++index) {
+      const py::handle weight = weights[index];
+      const T* memory = index >= 2 ? reader.memory<T>(weight, {4 * hidden})
+                                   : reader.memory<T>(weight, {4 * hidden, index == 0 ? inputs : hidden});
+      if (memory == nullptr || reinterpret_cast<Address>(memory) != originals_[index]) return false;
+    }
+    return true;
+  }
 
   static std::vector<WatchedMemory> watched(const py::list& originals, const py::list& copies) {
     if (originals.size() != copies.size()) fail_value("copies: expected as many arrays as in originals");
@@ -115,12 +160,15 @@ class PyCell {
   }
 
   Variant cell_;
+  std::vector<Address> originals_;
   bool turn_ = false;  ///< changed while the GIL is held
 };
 
 }  // namespace
 
 void bind_cell(py::module_& module) {
+  py::class_<TensorReader>(module, "TensorReader", "Reads tensors of another library through DLPack's C functions.")
+      .def(py::init<const py::capsule&, const py::tuple&>(), py::arg("functions"), py::arg("kinds"));
   py::class_<PyCell>(module, "LstmCell", "Single steps on memory given by its address.")
       .def(py::init<const PyLstm&, const py::list&, const py::list&>(), py::arg("lstm"), py::arg("originals"),
            py::arg("copies"))
@@ -130,6 +178,9 @@ void bind_cell(py::module_& module) {
       .def_property_readonly("gradient_width", &PyCell::gradient_width, "Elements of dgates for each row.")
       .def("forward", &PyCell::forward, py::arg("batch"), py::arg("x"), py::arg("h"), py::arg("c"), py::arg("h_after"),
            py::arg("c_after"), py::arg("tape"), "Take a step, unless the weights have changed: then return False.")
+      .def("step", &PyCell::step, py::arg("reader"), py::arg("x"), py::arg("h"), py::arg("c"), py::arg("weights"),
+           py::arg("h_after"), py::arg("c_after"), py::arg("tape"),
+           "Take a step with tensors; None if they do not fit, False if the weights have changed.")
       .def("backward", &PyCell::backward, py::arg("batch"), py::arg("tape"), py::arg("dh"), py::arg("dc"),
            py::arg("dgates"), py::arg("dx"), py::arg("dh_before"), py::arg("dc_before"),
            "Write the gradients of a step; addresses of 0 stand for what is absent.")

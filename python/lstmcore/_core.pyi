@@ -109,6 +109,15 @@ class Lstm:
     ) -> LstmTape:
         """Return a tape without steps, for `LstmTape.step`."""
 
+class TensorReader:
+    """Reads tensors of another library through DLPack's C functions.
+
+    `functions` is ``__dlpack_c_exchange_api__`` of their class; `kinds` are the exact classes that
+    are read.
+    """
+
+    def __init__(self, functions: object, kinds: tuple[type, ...]) -> None: ...
+
 class LstmCell:
     """Single steps on memory given by its address; nothing about the addresses is checked.
 
@@ -130,6 +139,22 @@ class LstmCell:
         """Take a step; False if the weights have changed, and the results are undefined.
 
         x (batch, C), h and c (batch, H), in and out; `tape`, 0 or (batch, tape_width) elements.
+        """
+    def step(
+        self,
+        reader: TensorReader,
+        x: object,
+        h: object,
+        c: object,
+        weights: tuple[Any, ...],
+        h_after: object,
+        c_after: object,
+        tape: object,
+    ) -> bool | None:
+        """Take a step with contiguous tensors, as `forward` does.
+
+        None, if a tensor has another shape, dtype or class, is not contiguous or not on the CPU, or
+        if the weights are not in the memory that was packed; nothing has been written then.
         """
     def backward(
         self,

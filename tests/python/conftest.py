@@ -18,14 +18,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lstmcore"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With NEIGHBOURS=all, fail if a test was skipped because a framework is missing."""
-    if os.environ.get("NEIGHBOURS") != "all":
+    """With NEIGHBOURS=all, fail if a test was skipped because a framework is missing.
+
+    With NEIGHBOURS=nightly no test may be skipped.
+    """
+    wanted = os.environ.get("NEIGHBOURS")
+    if wanted not in ("all", "nightly"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
-    absent = sorted(reason for reason in reasons if "installed" in reason or "import" in reason)
+    absent = sorted(
+        reason
+        for reason in reasons
+        if wanted == "nightly" or "installed" in reason or "import" in reason
+    )
     if absent:
-        reporter.write_line(f"NEIGHBOURS=all: {'; '.join(absent)}", red=True)
+        reporter.write_line(f"NEIGHBOURS={wanted}: {'; '.join(absent)}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -31,16 +31,8 @@ _remembered = RememberedByTensors()
 
 def _unusual(tensors: Sequence[Any]) -> str:
     """Return why PyTorch computes every call with such tensors at this moment; "": it need not."""
-    if torch._C._are_functorch_transforms_active():
-        return "a transform of torch.func"
-    if torch._C._len_torch_dispatch_stack():
-        return "torch.compile, torch.export or another dispatch mode"
-    if forward_ad._current_level >= 0:
-        return "forward-mode derivatives"
-    if torch._C._get_tracing_state() is not None:  # hidden while a recorded operator runs
-        return "torch.jit.trace, which does not record this operator"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast"
+    if mode := _mode():
+        return mode
     dtype = tensors[0].dtype
     if dtype not in FLOAT_TYPES:
         return f"dtype {dtype}"
@@ -54,9 +46,28 @@ def _unusual(tensors: Sequence[Any]) -> str:
     return ""
 
 
+def _mode() -> str:
+    """Return why PyTorch computes every call at this moment; "": it need not."""
+    if torch._C._are_functorch_transforms_active():
+        return "a transform of torch.func"
+    if torch._C._len_torch_dispatch_stack():
+        return "torch.compile, torch.export or another dispatch mode"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives"
+    if torch._C._get_tracing_state() is not None:  # hidden while a recorded operator runs
+        return "torch.jit.trace, which does not record this operator"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast"
+    return ""
+
+
 def _begin(operator: str, x: Any) -> None:
     """Count a call of the engine, which takes as many threads as PyTorch would."""
     calls.add(operator, "", x)
+    _follow_threads()
+
+
+def _follow_threads() -> None:
     threads = torch.get_num_threads()
     if threads != _core.get_num_threads():
         _core.set_num_threads(threads)
@@ -248,26 +259,46 @@ def lstm_cell(
     """Run aten::lstm_cell: one step of a batch, x (N, C)."""
     bias = b_ih is not None and b_hh is not None
     weights = (w_ih, w_hh, b_ih, b_hh) if bias else (w_ih, w_hh)
+    whole = len(hx) == 2 and bias is (b_ih is not None or b_hh is not None)
+    if whole and not _mode():
+        stepped = _step_again(records, x, hx, weights)
+        if stepped is not None:
+            return stepped
     reason = _unusual((x, *hx, *weights))
     plan = None
-    if not reason and bias is (b_ih is not None or b_hh is not None):
+    if whole and not reason:
         plan = _plan_of_cell(x, hx, weights, bias)
     if plan is None:
         calls.add(LSTM_CELL, reason or _SHAPES, x)
         return own(LSTM_CELL, x, hx, w_ih, w_hh, b_ih, b_hh)
     _begin(LSTM_CELL, x)
     h, c = hx
-    stepped = cells.step(records, plan, x, h, c, weights)
-    if stepped is not None:
-        return stepped
+    cell = cells.pack(plan, weights)
+    if cell is not None:
+        stepped = cells.step(records, cell, x, h, c, weights)
+        if stepped is not None:  # no other thread has changed the weights meanwhile
+            return stepped
     packed = _remembered.packed(plan, weights)
     call = Call(plan, False, True, False, None, None, None, 0, False, packed)
     return _call(records, call, x, h, c, weights)[1:]
 
 
+def _step_again(records: bool, x: Any, hx: Sequence[Any], weights: tuple[Any, ...]) -> Any:
+    """Return h and c after a step of a cell that was packed before; None if there is none."""
+    h, c = hx
+    _follow_threads()
+    stepped = cells.quick_step(records, x, h, c, weights)
+    if stepped is None:
+        cell = cells.known(x, h, c, weights)
+        stepped = None if cell is None else cells.step(records, cell, x, h, c, weights)
+    if stepped is not None:
+        calls.add(LSTM_CELL, "", x)
+    return stepped
+
+
 def _plan_of_cell(x: Any, hx: Sequence[Any], weights: Sequence[Any], bias: bool) -> Plan | None:
     """Return the plan of a cell; None if some shape does not fit."""
-    if x.dim() != 2 or not x.numel() or len(hx) != 2 or hx[0].dim() != 2:
+    if x.dim() != 2 or not x.numel() or hx[0].dim() != 2:
         return None
     hidden = hx[0].size(1)
     if hidden == 0 or any(part.shape != (x.size(0), hidden) for part in hx):

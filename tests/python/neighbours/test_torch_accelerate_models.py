@@ -3,10 +3,7 @@
 import copy
 import io
 import pickle
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -304,61 +301,3 @@ def test_workers_of_a_loader():
         torch.testing.assert_close(rows[0], expected[0])
         loader = torch.utils.data.DataLoader(rows, 4, num_workers=2)
         torch.testing.assert_close(torch.cat(list(loader)), expected)
-
-
-WORKER = """
-import sys
-
-import torch
-import torch.distributed as dist
-
-from lstmcore.torch import accelerate, accelerated_calls
-
-rank, store = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-torch.manual_seed(0)
-model = torch.nn.LSTM(3, 5, 2, batch_first=True, bidirectional=True)
-inputs = torch.randn(4, 6, 3)
-model(inputs)[0].square().mean().backward()
-expected = [parameter.grad.clone() for parameter in model.parameters()]
-model.zero_grad()
-accelerate()
-parallel = torch.nn.parallel.DistributedDataParallel(model)
-for _ in range(2):
-    parallel.zero_grad()
-    parallel(inputs[2 * rank : 2 * rank + 2])[0].square().mean().backward()
-for parameter, gradient in zip(model.parameters(), expected, strict=True):
-    torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-6)
-assert accelerated_calls() == ({"lstm.input": 2}, {})
-dist.destroy_process_group()
-print("same gradients")
-"""
-
-
-@pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="PyTorch is built without gloo",
-)
-def test_two_processes_over_gloo(tmp_path):
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path.cwd(),
-        )
-        for rank in range(2)
-    ]
-    try:
-        for worker in workers:
-            out, err = worker.communicate(timeout=120)
-            assert worker.returncode == 0, err
-            assert "same gradients" in out
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
