@@ -102,12 +102,15 @@ bool Gathering::complete(int threads) {
     if (verdict != open) return verdict == begun;
     spin_pause();
   }
-  const std::int64_t end = nanoseconds() + (parting_is_measured() ? policy::longest_gathering_nanoseconds
-                                                                  : policy::longest_forced_gathering_nanoseconds);
-  for (std::int64_t now = nanoseconds(); now < end; now = nanoseconds()) {
+  const std::int64_t begin = nanoseconds();
+  const std::int64_t end = begin + (parting_is_measured() ? policy::longest_gathering_nanoseconds
+                                                          : policy::longest_forced_gathering_nanoseconds);
+  for (std::int64_t now = begin; now < end; now = nanoseconds()) {
     sleep_while_equal(verdict_, open, end - now);
     const std::uint32_t verdict = verdict_.load(std::memory_order_acquire);
-    if (verdict != open) return verdict == begun;
+    if (verdict == open) continue;
+    if (nanoseconds() - begin > policy::late_gathering_nanoseconds) count_as_crowded();
+    return verdict == begun;
   }
   const bool complete = decide(given_up);
   if (!complete) count_as_crowded();
