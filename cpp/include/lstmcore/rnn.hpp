@@ -13,14 +13,14 @@
 namespace lstmcore {
 
 struct RnnConfig {
-  std::int64_t input_size = 0;                    ///< C
-  std::int64_t hidden_size = 0;                   ///< H
-  std::int64_t num_layers = 1;                    ///< L
-  bool bidirectional = false;                     ///< D = 2, as in LstmConfig
-  bool go_backwards = false;                      ///< as in LstmConfig
-  bool bias = true;                               ///< whether there is a bias b
-  LstmFunction activation = LstmFunction::tanh;   ///< f: tanh or relu
-  double dropout = 0.0;                           ///< these three as in LstmConfig
+  std::int64_t input_size = 0;                   ///< C
+  std::int64_t hidden_size = 0;                  ///< H
+  std::int64_t num_layers = 1;                   ///< L
+  bool bidirectional = false;                    ///< D = 2, as in LstmConfig
+  bool go_backwards = false;                     ///< as in LstmConfig
+  bool bias = true;                              ///< whether there is a bias b
+  LstmFunction activation = LstmFunction::tanh;  ///< f: tanh or relu
+  double dropout = 0.0;                          ///< these three as in LstmConfig
   double recurrent_dropout = 0.0;
   double input_dropout = 0.0;
 
@@ -50,9 +50,9 @@ struct RnnOutputGradients {
 /// computed.
 template <class T>
 struct RnnInputGradients {
-  View<T, 3> x;                                 ///< (N, T, C); zero past a row's length
-  View<T, 3> h;                                 ///< (L * D, N, H), with respect to the initial state
-  std::vector<RnnCellWeights<T>> weights;       ///< empty, or one entry per layer and direction
+  View<T, 3> x;                            ///< (N, T, C); zero past a row's length
+  View<T, 3> h;                            ///< (L * D, N, H), with respect to the initial state
+  std::vector<RnnCellWeights<T>> weights;  ///< empty, or one entry per layer and direction
 };
 
 /// A simple RNN with its weights packed for the instruction set in use. Immutable, so any number of threads may call it

@@ -65,8 +65,8 @@ void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& ma
   }
 }
 
-/// A packed factor with depth 4 Hp and `columns` columns, from one with 4 Hp columns and the depth `columns`; Hp instead
-/// of 4 Hp in a simple RNN.
+/// A packed factor with depth 4 Hp and `columns` columns, from one with 4 Hp columns and the depth `columns`; Hp
+/// instead of 4 Hp in a simple RNN.
 template <class T>
 void transpose_panels(const CellShape& shape, Range blocks, Index columns, const T* forward, T* packed) {
   const Index strip = shape.strip;

@@ -23,8 +23,8 @@ struct CellShape {
   Index lanes = 0;   ///< V
   Index strip = 0;   ///< columns of a strip of a packed factor
   bool projected = false;
-  bool normed = false;      ///< layer norms
-  Arithmetic arithmetic{};  ///< of the products
+  bool normed = false;       ///< layer norms
+  Arithmetic arithmetic{};   ///< of the products
   Index gates = gate_count;  ///< 4, or 1 in a simple RNN
 
   bool simple() const { return gates == 1; }

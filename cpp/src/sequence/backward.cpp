@@ -184,8 +184,8 @@ void layer_backward(const CellShape& shape, const Schedule& schedule, const std:
   int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Index granularity = kernels::panel_vectors * shape.lanes / shape.block_units();
-  const Partition partition = choose_partition(shape, schedule, directions, threads_for(work.walk), granularity,
-                                               active_kernels<T>().tile_rows);
+  const Partition partition =
+      choose_partition(shape, schedule, directions, threads_for(work.walk), granularity, active_kernels<T>().tile_rows);
   // One walk, which others would follow with the products, phase by phase.
   if (crowded() && partition.parts * directions < threads) threads = 1;
   using Backward = LayerBackward<T, BackwardPart>;

@@ -193,8 +193,8 @@ class RnnBackwardWalk {
 
   /// dh of the previous step = dsums R, for this part's units.
   void pass_on(Index step) {
-    kernels_.product(product_of<T>(active_, dsums_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
-                                   part_.blocks));
+    kernels_.product(
+        product_of<T>(active_, dsums_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_, part_.blocks));
     const Index first = units_.begin, count = units_.size();
     for (Index i = 0; cell_.h_factor && i < active_; ++i) {
       kernels_.multiply(cell_.h_factor.at(0, row(i)) + first, dh_[i] + first, count);

@@ -107,7 +107,8 @@ enum class StepUse {
   stream,      ///< the next step, one call for each
 };
 
-/// The buffers of a forward. With `StepUse::next_step` c lies in the memory of c0. A simple RNN has neither c nor gates.
+/// The buffers of a forward. With `StepUse::next_step` c lies in the memory of c0. A simple RNN has neither c nor
+/// gates.
 inline StepFields<BufferShape> step_buffers(const CellShape& shape, StepUse use, bool recurrent_dropout) {
   const bool every_step = use == StepUse::every_step, stream = use == StepUse::stream;
   const Places own = every_step ? Places::steps : Places::single;

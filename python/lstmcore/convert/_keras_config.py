@@ -38,7 +38,7 @@ from lstmcore.layers import (
 from lstmcore.layers.functions import ACTIVATIONS
 
 INSTEAD = {
-    "GRU": "only LSTM and SimpleRNN are supported",
+    "GRU": "only LSTMs and SimpleRNNs are supported",
     "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
 }
 

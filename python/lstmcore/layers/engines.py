@@ -30,7 +30,19 @@ class Engine(NamedTuple):
     state: str
 
 
-LSTM_ENGINE = Engine(LSTMConfig, F.pack, F.lstm, F.lstm_backward, "hc")
+# Functions are looked up when they are called, so that whoever wraps those of `functional` sees
+# the calls of layers, too.
+
+
+def _run_lstm(*given: Any, **options: Any) -> Any:
+    return F.lstm(*given, **options)
+
+
+def _lstm_backward(*given: Any, **options: Any) -> F.LSTMGradients:
+    return F.lstm_backward(*given, **options)
+
+
+LSTM_ENGINE = Engine(LSTMConfig, F.pack, _run_lstm, _lstm_backward, "hc")
 
 
 def without_c(h: Array) -> Array:
