@@ -24,6 +24,7 @@ from bench import (
     report,
     results,
     shapes,
+    simple_rnn,
 )
 from bench.settings import Settings
 
@@ -58,7 +59,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held.",
+        "pair BEFORE AFTER, crowded, held, simple-rnn.",
     )
     add = parser.add_argument
     add(
@@ -185,6 +186,7 @@ def main() -> int:
         "pair": pair.main,
         "held": held.main,
         "crowded": crowded.main,
+        "simple-rnn": simple_rnn.main,
         "install": install,
     }
     arguments = sys.argv[1:]

@@ -381,7 +381,10 @@ def _config(found: Mapping[str, _strict.Tensor], prefix: str, dropout: float) ->
     width = recurrent.shape[1]
     hidden = projection.shape[-1] if projection is not None and projection.shape else width
     if hidden == 0 or first[0] != 4 * hidden:
-        gates = {hidden: " (an nn.RNN has 1)", 3 * hidden: " (an nn.GRU has 3)"}.get(first[0], "")
+        gates = {
+            hidden: " (an nn.RNN has 1; see layer_from_torch)",
+            3 * hidden: " (an nn.GRU has 3)",
+        }.get(first[0], "")
         raise ValueError(
             f"source: expected weight_ih_l0 with the rows of 4 gates of {hidden} units, got "
             f"{first[0]} rows{gates}"
