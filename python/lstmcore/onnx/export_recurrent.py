@@ -30,10 +30,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
     config = layer.config
     assert config is not None
     if not isinstance(config, LSTMConfig):
-        raise ValueError(
-            f"layer {layer.name!r}: expected LSTMs within it, got a SimpleRNN, which the exporter "
-            "does not write"
-        )
+        raise ValueError("expected LSTMs, got a SimpleRNN, which the exporter does not write")
     check_activations(config)
     own = layer.weights
     weights = {name: own[layer._stored_name(name)] for name in config.parameter_shapes()}
