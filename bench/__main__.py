@@ -26,6 +26,7 @@ from bench import (
     report,
     results,
     shapes,
+    simple_rnn,
 )
 from bench.settings import Settings
 
@@ -60,7 +61,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated.",
+        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, simple-rnn.",
     )
     add = parser.add_argument
     add(
@@ -189,6 +190,7 @@ def main() -> int:
         "held": held.main,
         "onnx-files": onnx_files.main,
         "crowded": crowded.main,
+        "simple-rnn": simple_rnn.main,
         "install": install,
     }
     arguments = sys.argv[1:]

@@ -21,6 +21,7 @@ void bind_tape(pybind11::module_& module);
 void bind_stream(pybind11::module_& module);
 void bind_cell(pybind11::module_& module);
 void bind_tangent(pybind11::module_& module);
+void bind_rnn(pybind11::module_& module);
 
 // The operations around it.
 void bind_embedding(pybind11::module_& module);

@@ -6,21 +6,6 @@
 
 namespace lstmcore::bindings {
 
-namespace {
-
-template <class T>
-py::dict gradients_of(const Lstm<T>& lstm) {
-  py::dict gradients;
-  for (const LstmParameter& parameter : lstm.parameters()) {
-    const auto& shape = parameter.shape;
-    gradients[py::str(parameter.name)] =
-        shape.size() == 1 ? allocate<T, 1>({shape[0]}).owner : allocate<T, 2>({shape[0], shape[1]}).owner;
-  }
-  return gradients;
-}
-
-}  // namespace
-
 bool PyTape::ready() {
   const Claim claim(taken_, "tape");
   return std::visit([](const auto& pending) { return pending.tape.ready(); }, pending_);
@@ -43,7 +28,10 @@ py::list PyTape::parameters() const {
 }
 
 py::dict PyTape::new_gradients() const {
-  return std::visit([](const auto& pending) { return gradients_of(pending.lstm); }, pending_);
+  return dispatch(pending_.index() == 0 ? Element::f32 : Element::f64, [&](auto zero) {
+    using T = decltype(zero);
+    return allocate_gradients<T>(std::get<PendingBackward<T>>(pending_).lstm.parameters());
+  });
 }
 
 // ---- one step at a time ---------------------------------------------------------------------------------------------

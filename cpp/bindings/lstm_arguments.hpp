@@ -98,7 +98,8 @@ struct HeldCells {
   static Axes<Rank> axes_of(const LstmParameter& parameter) {
     Axes<Rank> axes;
     const bool of_units = parameter.tensor == LstmTensor::gain_c || parameter.tensor == LstmTensor::bias_c;
-    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : of_units ? "H" : "4H", parameter.shape[0]};
+    const char* const rows = of_units || parameter.gates == 1 ? "H" : "4H";
+    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : rows, parameter.shape[0]};
     if constexpr (Rank == 2) {
       axes[1] = {parameter.tensor == LstmTensor::weight_ih ? "C" : "H", parameter.shape[1]};
       if (parameter.tensor == LstmTensor::weight_hr) axes[0].letter = "P";
@@ -123,6 +124,18 @@ HeldCells<const T> read_weights(py::handle weights, const std::vector<LstmParame
     });
   }
   return held;
+}
+
+/// New arrays for the gradients of all weights, by name.
+template <class T>
+py::dict allocate_gradients(const std::vector<LstmParameter>& parameters) {
+  py::dict gradients;
+  for (const LstmParameter& parameter : parameters) {
+    const auto& shape = parameter.shape;
+    gradients[py::str(parameter.name)] =
+        shape.size() == 1 ? allocate<T, 1>({shape[0]}).owner : allocate<T, 2>({shape[0], shape[1]}).owner;
+  }
+  return gradients;
 }
 
 /// The arrays of the mapping `gradients`, to write into; absent for weights that it does not name.

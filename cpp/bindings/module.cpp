@@ -21,6 +21,7 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   bind_stream(module);
   bind_cell(module);
   bind_tangent(module);
+  bind_rnn(module);
   bind_embedding(module);
   bind_dense(module);
   bind_windows(module);

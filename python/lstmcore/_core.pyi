@@ -183,6 +183,74 @@ class Fingerprints:
     def match(self, arrays: list[FloatArray]) -> bool:
         """Tell whether these arrays hold the same bytes; False if one is not contiguous."""
 
+class RnnConfig:
+    """Sizes and options of a simple RNN."""
+
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        go_backwards: bool = False,
+        bias: bool = True,
+        activation: str = "tanh",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+    ) -> None: ...
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+
+class RnnTape:
+    """What a training forward of a simple RNN stores for its one backward."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def return_sequences(self) -> bool: ...
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(N, T, D*H), with or without ``return_sequences``."""
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """(layers*D, N, H)."""
+    def new_gradients(self) -> dict[str, FloatArray]:
+        """Return new arrays, not initialized, for the gradients of all weights, by name."""
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+    def backward(
+        self,
+        dy: FloatArray | None,
+        dh: FloatArray | None,
+        need_x: bool = True,
+        need_state: bool = True,
+        weights: Mapping[str, FloatArray] | None = None,
+    ) -> tuple[FloatArray | None, FloatArray | None]:
+        """Return dx and dh; write the gradients of the weights into the arrays of `weights`."""
+
+class Rnn:
+    """Packed weights of a simple RNN; immutable."""
+
+    def __init__(self, config: RnnConfig, weights: Mapping[str, FloatArray]) -> None: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def forward(
+        self,
+        x: FloatInput,
+        h: FloatArray | None = None,
+        lengths: IntArray | None = None,
+        reset: BoolArray | None = None,
+        mask: BoolArray | None = None,
+        return_sequences: bool = True,
+        training: bool = False,
+        seed: int = 0,
+        recompute: int = 0,
+    ) -> tuple[FloatArray | None, FloatArray, RnnTape | None]: ...
+
 class LstmTape:
     """What a training forward stores for its one backward.
 

@@ -84,6 +84,7 @@ CellActivation: TypeAlias = Literal[
     "fast_tanh",
     "linear",
 ]
+RNNActivation: TypeAlias = Literal["tanh", "relu"]
 InitializerName: TypeAlias = Literal[
     "glorot_normal",
     "glorot_uniform",

@@ -42,6 +42,8 @@ OPTIONS = (
 # Later options, each in ten runs of its own, so that the digests of the first 200 runs stay valid.
 LATER = ({"output_clip": 0.4},)
 COUNT = 200 + 10 * len(LATER)
+RNN_COUNT = 40
+"""Runs of the simple RNN."""
 
 
 class Run:
@@ -126,6 +128,60 @@ class Run:
         yield "stream", [stream.step(self.x[:, t]).copy() for t in range(self.steps)]
 
 
+class RnnRun:
+    """One configuration of a simple RNN and the arguments of its calls."""
+
+    def __init__(self, number):
+        random = np.random.RandomState(10_000 + number)
+        self.dtype = np.float32 if random.rand() < 0.6 else np.float64
+        hidden, width = random.randint(1, 90), random.randint(1, 20)
+        self.batch, self.steps = random.randint(1, 14), random.randint(1, 12)
+        if random.rand() < 0.2:
+            self.batch, self.steps = 40, 30
+        direction = {0: {"bidirectional": True}, 1: {"go_backwards": True}}
+        self.config = config = F.RNNConfig(
+            width,
+            hidden,
+            random.randint(1, 4),
+            **direction.get(random.randint(4), {}),
+            dropout=0.25 * random.randint(2),
+            bias=random.rand() < 0.8,
+            activation="relu" if random.rand() < 0.4 else "tanh",
+            recurrent_dropout=0.3 * (random.rand() < 0.2),
+            input_dropout=0.3 * (random.rand() < 0.2),
+        )
+
+        def numbers(*shape):
+            return random.uniform(-1, 1, shape).astype(self.dtype)
+
+        scale = self.dtype(1.5 / np.sqrt(hidden))
+        self.weights = {n: scale * numbers(*s) for n, s in config.parameter_shapes().items()}
+        self.x = numbers(self.batch, self.steps, width)
+        self.dy = numbers(self.batch, self.steps, config.output_size)
+        cells = config.num_layers * config.num_directions
+        self.state, self.dstate = (numbers(cells, self.batch, hidden) for _ in range(2))
+        self.call = {"state": self.state} if random.rand() < 0.7 else {}
+        kind = random.randint(4)
+        if kind == 1:
+            self.call["lengths"] = random.randint(0, self.steps + 1, self.batch)
+        if kind == 2:
+            self.call["mask"] = random.rand(self.batch, self.steps) < 0.7
+        if random.rand() < 0.25:
+            self.call["reset"] = random.rand(self.batch, self.steps) < 0.2
+        self.training = {"seed": number, "recompute": random.randint(1, 5)}
+        if random.rand() < 0.8:
+            del self.training["recompute"]
+
+    def results(self):
+        """Yield the name and the arrays of each call."""
+        yield "inference", F.rnn(self.x, self.weights, self.config, **self.call)
+        y, state, tape = F.rnn(
+            self.x, self.weights, self.config, training=True, **self.call, **self.training
+        )
+        gradients = F.rnn_backward(tape, self.dy, self.dstate)
+        yield "training", [y, state, gradients.x, gradients.state, *gradients.weights.values()]
+
+
 def of(gradients):
     """Return all arrays of gradients, in the order of the weights."""
     return [gradients.x, *gradients.state, *gradients.weights.values()]
@@ -141,10 +197,12 @@ def digest(arrays):
 
 def digests():
     """Compute the digests of every run, with its number and the call as keys."""
+    runs = {str(number): Run(number) for number in range(COUNT)}
+    runs |= {f"rnn {number}": RnnRun(number) for number in range(RNN_COUNT)}
     return {
-        f"{number} {name}": digest(arrays)
-        for number in range(COUNT)
-        for name, arrays in Run(number).results()
+        f"{key} {name}": digest(arrays)
+        for key, run in runs.items()
+        for name, arrays in run.results()
     }
 
 

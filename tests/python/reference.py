@@ -1,4 +1,4 @@
-"""A reference LSTM: its equations in float64 and plain loops, and finite differences.
+"""A reference LSTM and a simple RNN, in float64 and plain loops, and finite differences.
 
 It shares no code with the package, so that agreement is evidence.
 """
@@ -154,6 +154,39 @@ def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=Non
         if between is not None and layer + 1 < config.num_layers:
             inputs = inputs * between[layer]
     return inputs, h, c
+
+
+def rnn(x, weights, config, h=None, lengths=None, reset=None, masks=None):
+    """Compute ``functional.rnn`` in float64, with the masks of training; return y, h."""
+    batch, steps, _ = x.shape
+    masks, directions = masks or {}, config.num_directions
+    shape = (config.num_layers * directions, batch, config.hidden_size)
+    h = np.zeros(shape) if h is None else np.array(h, np.float64)
+    function = np.tanh if config.activation == "tanh" else lambda a: np.maximum(a, 0)
+    inputs = x * masks["input_dropout"][:, None] if "input_dropout" in masks else np.array(x)
+    for layer in range(config.num_layers):
+        outputs = np.zeros((batch, steps, config.output_size))
+        for entry in range(layer * directions, (layer + 1) * directions):
+            backwards = entry % directions == 1 or config.go_backwards
+            suffix = f"_l{layer}" + ("_reverse" if entry % directions else "")
+            W, U = weights["weight_ih" + suffix], weights["weight_hh" + suffix]
+            b = weights["bias" + suffix] if config.bias else 0
+            for n in range(batch):
+                length = steps if lengths is None else lengths[n]
+                for t in range(length)[:: -1 if backwards else 1]:
+                    starts = reset is not None and reset[n, t]
+                    seen = h[entry, n] * (0 if starts and not backwards else 1)
+                    if "recurrent_dropout" in masks:
+                        seen = seen * masks["recurrent_dropout"][entry, n]
+                    h[entry, n] = function(W @ inputs[n, t] + U @ seen + b)
+                    part = slice(entry % directions * config.hidden_size, None)
+                    outputs[n, t, part][: config.hidden_size] = h[entry, n]
+                    if starts and backwards:
+                        h[entry, n] = 0
+        inputs = outputs
+        if "dropout" in masks and layer + 1 < config.num_layers:
+            inputs = inputs * masks["dropout"][layer]
+    return inputs, h
 
 
 def derivative(function, array, width=1e-3):

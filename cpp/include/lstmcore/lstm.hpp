@@ -24,6 +24,7 @@
 #include <lstmcore/tensor.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lstmcore {
@@ -187,6 +188,7 @@ struct LstmParameter {
   std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H), (3H), (P, H) or (H)
   std::int64_t cell = 0;            ///< entry of LstmWeights
   LstmTensor tensor = LstmTensor::weight_ih;
+  std::int64_t gates = gate_count;  ///< of a cell: 1 in a simple RNN (rnn.hpp)
 };
 std::vector<LstmParameter> lstm_parameters(const LstmConfig& config);
 
@@ -254,6 +256,8 @@ template <class T>
 class Lstm;
 template <class T>
 class LstmTangent;
+template <class T>
+class Rnn;
 
 /// What a training forward stores for its backward. The caller owns it, one for each forward whose backward is still to
 /// come. It holds copies of all that it needs, so later changes of x or of weights do not affect the backward. One
@@ -327,6 +331,8 @@ class Lstm {
   const Impl& impl() const { return *impl_; }
 
  private:
+  friend class Rnn<T>;
+  Lstm(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
   void check_open(const LstmTape<T>& tape) const;
 
   std::shared_ptr<const Impl> impl_;

@@ -8,9 +8,10 @@ namespace lstmcore {
 // ---- Lstm -----------------------------------------------------------------------------------------------------------
 
 template <class T>
-Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
+Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products, Index gates_of_a_cell)
     : config(configuration),
       precision(of_products),
+      gates(gates_of_a_cell),
       arithmetic(std::is_same_v<T, float> ? arithmetic_for(of_products, configuration.hidden_size) : Arithmetic{}),
       plain(configuration.plain_cell()) {
   options.gate = config.gate_activation.function;
@@ -81,14 +82,19 @@ Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision
     fail("precision: expected \"fp32\" or \"auto\" for weights of double, got \"", precision_name(precision), "\"");
   }
   check_representable<T>(config);
-  check_weights(config, parameters, weights);
   auto impl = std::make_shared<Impl>(config, precision);
-  impl->parameters = std::move(parameters);
-  impl->forward.reserve(weights.size());
-  for (std::size_t index = 0; index < weights.size(); ++index) {
-    impl->forward.emplace_back(impl->shape(static_cast<Index>(index) / config.directions()), weights[index]);
-  }
+  impl->pack(std::move(parameters), weights);
   impl_ = std::move(impl);
+}
+
+template <class T>
+void Lstm<T>::Impl::pack(std::vector<LstmParameter> named, const LstmWeights<T>& weights) {
+  check_weights(config, named, weights);
+  parameters = std::move(named);
+  forward.reserve(weights.size());
+  for (std::size_t index = 0; index < weights.size(); ++index) {
+    forward.emplace_back(shape(static_cast<Index>(index) / config.directions()), weights[index]);
+  }
 }
 
 template <class T>

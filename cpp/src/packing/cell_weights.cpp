@@ -22,6 +22,24 @@ void pack_in_parallel(const CellShape& shape, Pack&& pack) {
   parallel(threads, [&](int index) { pack(split(shape.blocks(), threads, index)); });
 }
 
+/// Plain panels of a simple RNN's units, from a matrix (H, depth).
+template <class T>
+void pack_units(const CellShape& shape, Range blocks, const View<const T, 2>& matrix, T* panels) {
+  const Index depth = matrix.shape[1];
+  const Range columns = shape.columns_of(blocks);
+  for (Index first = columns.begin; first < columns.end; first += shape.strip) {
+    const Index width = shape.layout().width(first, shape.hidden), real = std::min(width, shape.hidden - first);
+    const T* const from = matrix.data + first * matrix.stride[0];
+    T* const to = panels + first * depth;
+    if (matrix.stride[1] != 1) {
+      pack_panels(from, matrix.stride[1], matrix.stride[0], depth, real, shape.layout(), to);
+      continue;
+    }
+    if (real < width) std::fill(to, to + depth * width, T(0));
+    active_kernels<T>().transpose(from, matrix.stride[0], real, depth, to, width);
+  }
+}
+
 /// For each block a panel with the columns [4][V], from a matrix (4H, depth).
 template <class T>
 void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& matrix, T* panels) {
@@ -47,16 +65,19 @@ void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& ma
   }
 }
 
-/// A packed factor with depth 4 Hp and `columns` columns, from one with 4 Hp columns and the depth `columns`.
+/// A packed factor with depth 4 Hp and `columns` columns, from one with 4 Hp columns and the depth `columns`; Hp
+/// instead of 4 Hp in a simple RNN.
 template <class T>
 void transpose_panels(const CellShape& shape, Range blocks, Index columns, const T* forward, T* packed) {
-  const Index width = shape.block_width(), strip = shape.strip;
+  const Index strip = shape.strip;
+  const Range gates = shape.columns_of(blocks);
   for (Index first = 0; first < columns; first += strip) {
     const Index padded = shape.layout().width(first, columns), real = std::min(padded, columns - first);
-    for (Index gate = blocks.begin * width; gate < blocks.end * width; gate += strip) {
+    for (Index gate = gates.begin; gate < gates.end; gate += strip) {
+      const Index own = shape.layout().width(gate, shape.gates_width());
       T* const to = packed + shape.gates_width() * first + gate * padded;
-      if (real < padded) std::fill(to, to + strip * padded, T(0));
-      active_kernels<T>().transpose(forward + gate * columns + first * strip, strip, real, strip, to, padded);
+      if (real < padded) std::fill(to, to + own * padded, T(0));
+      active_kernels<T>().transpose(forward + gate * columns + first * own, own, real, own, to, padded);
     }
   }
 }
@@ -66,13 +87,10 @@ template <class T>
 void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index gates, T* packed) {
   std::fill(packed, packed + gates * shape.padded(), T(0));
   for (Index block = 0; vector && block < shape.blocks(); ++block) {
-    T* const to = packed + block * gates * shape.lanes;
-    visit_gates(
-        shape, block,
-        [&](Index column, Index gate_row, Index units) {
-          for (Index unit = 0; unit < units; ++unit) to[column + unit] = vector(gate_row + unit);
-        },
-        gates);
+    T* const to = packed + block * gates * shape.block_units();
+    visit_gates(shape, block, gates, [&](Index column, Index gate_row, Index units) {
+      for (Index unit = 0; unit < units; ++unit) to[column + unit] = vector(gate_row + unit);
+    });
   }
 }
 
@@ -121,11 +139,12 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     : x(static_cast<std::size_t>(shape.gates_width() * shape.input)),
       h(static_cast<std::size_t>(shape.gates_width() * shape.state)),
       bias(static_cast<std::size_t>(shape.gates_width())) {
+  const auto pack = shape.simple() ? &pack_units<T> : &pack_gates<T>;
   pack_in_parallel(shape, [&](Range blocks) {
-    pack_gates(shape, blocks, weights.weight_ih, x.data());
-    pack_gates(shape, blocks, weights.weight_hh, h.data());
+    pack(shape, blocks, weights.weight_ih, x.data());
+    pack(shape, blocks, weights.weight_hh, h.data());
   });
-  pack_vector(shape, weights.bias, gate_count, bias.data());
+  pack_vector(shape, weights.bias, shape.gates, bias.data());
   if (weights.peephole) {
     peephole.resize(static_cast<std::size_t>(peephole_gates * shape.padded()));
     pack_vector(shape, weights.peephole, peephole_gates, peephole.data());
@@ -234,13 +253,10 @@ void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, 
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient, Index gates) {
   for (Index block = blocks.begin; block < blocks.end; ++block) {
-    const T* const from = row + block * gates * shape.lanes;
-    visit_gates(
-        shape, block,
-        [&](Index column, Index gate_row, Index units) {
-          for (Index unit = 0; unit < units; ++unit) gradient(gate_row + unit) = from[column + unit];
-        },
-        gates);
+    const T* const from = row + block * gates * shape.block_units();
+    visit_gates(shape, block, gates, [&](Index column, Index gate_row, Index units) {
+      for (Index unit = 0; unit < units; ++unit) gradient(gate_row + unit) = from[column + unit];
+    });
   }
 }
 

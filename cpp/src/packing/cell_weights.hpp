@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <lstmcore/lstm.hpp>
+#include <utility>
 
 #include "../kernels/kernel_table.hpp"
 #include "../runtime/buffer.hpp"
@@ -13,7 +14,8 @@ namespace lstmcore {
 
 using Index = std::int64_t;
 
-/// Sizes of a cell in the kernels' layout.
+/// Sizes of a cell in the kernels' layout. A block of hidden units fills one panel: V units of four gates, or 4 V units
+/// of the single sum of a simple RNN (`rnn.hpp`), which has no c.
 struct CellShape {
   Index input = 0;   ///< features of x
   Index hidden = 0;  ///< H
@@ -21,15 +23,24 @@ struct CellShape {
   Index lanes = 0;   ///< V
   Index strip = 0;   ///< columns of a strip of a packed factor
   bool projected = false;
-  bool normed = false;      ///< layer norms
-  Arithmetic arithmetic{};  ///< of the products
+  bool normed = false;       ///< layer norms
+  Arithmetic arithmetic{};   ///< of the products
+  Index gates = gate_count;  ///< 4, or 1 in a simple RNN
 
+  bool simple() const { return gates == 1; }
   kernels::PanelLayout layout() const { return {lanes, strip}; }
-  Index blocks() const { return (hidden + lanes - 1) / lanes; }
-  Index padded() const { return blocks() * lanes; }  ///< Hp
+  Index block_units() const { return kernels::panel_vectors * lanes / gates; }
+  Index blocks() const { return (hidden + block_units() - 1) / block_units(); }
+  Index padded() const { return (hidden + lanes - 1) / lanes * lanes; }  ///< Hp
   Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
   Index block_width() const { return kernels::panel_vectors * lanes; }
-  Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
+  Index gates_width() const { return gates * padded(); }  ///< 4 Hp, or Hp in a simple RNN
+  /// Columns of some blocks in a row of gates. Only the last block of a simple RNN may have fewer than a panel.
+  Range columns_of(Range some) const {
+    return {some.begin * block_width(), std::min(some.end * block_width(), gates_width())};
+  }
+  /// Hidden units of some blocks, without padding.
+  Range units_of(Range some) const { return {some.begin * block_units(), std::min(some.end * block_units(), hidden)}; }
   /// Elements of the packed weights, without biases and peepholes.
   Index weight_elements() const {
     return gates_width() * (input + state) + (projected ? layout().elements(hidden, state) : 0);
@@ -41,17 +52,24 @@ struct CellShape {
   Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
 };
 
-/// Calls visit(column, gate row, units) for each gate of a block: its first column among the block's 4 V columns, its
-/// first row in a (4H, ...) matrix, and how many of the block's V hidden units are real. Peephole weights have three
+/// Calls visit(column, gate row, units) for some gates of a block: the first column among the block's 4 V columns, the
+/// first row in a (4H, ...) matrix, and how many of the block's hidden units are real. Peephole weights have three
 /// gates.
 template <class Visit>
-void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates = gate_count) {
-  const Index first = block * shape.lanes;
-  const Index units = std::min(shape.lanes, shape.hidden - first);
-  for (Index gate = 0; gate < gates; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
+void visit_gates(const CellShape& shape, Index block, Index gates, Visit&& visit) {
+  const Range units = shape.units_of({block, block + 1});
+  for (Index gate = 0; gate < gates; ++gate) {
+    visit(gate * shape.lanes, gate * shape.hidden + units.begin, units.size());
+  }
+}
+/// The same for all gates.
+template <class Visit>
+void visit_gates(const CellShape& shape, Index block, Visit&& visit) {
+  visit_gates(shape, block, shape.gates, std::forward<Visit>(visit));
 }
 
-/// For the forward: panels over hidden units, the four gates of a block of V units side by side.
+/// For the forward: panels over hidden units, the four gates of a block of V units side by side. In a simple RNN, plain
+/// panels of 4 V units, of which the last may have fewer vectors.
 template <class T>
 struct ForwardPanels {
   Buffer<T> x;           ///< [block][input][4][V]

@@ -1,5 +1,6 @@
 // The backward of a layer: who walks which rows, and who computes which products after that.
 #include "layer_products.hpp"
+#include "rnn_walk.hpp"
 
 namespace lstmcore {
 namespace {
@@ -9,12 +10,14 @@ namespace {
 /// If every thread walks rows of its own, it also computes dx and the sums for dW and db of these rows: cores share
 /// nothing but the sums, which are added up at the end. Otherwise the work is cut into phases: one phase walks a range
 /// of steps, the next computes dx, dW and db of its rows, in tasks cut by blocks and columns. If the walk has fewer
-/// parts than threads, the next range is walked at the same time.
-template <class T>
+/// parts than threads, the next range is walked at the same time. `BackwardPart` is the walk of a part, and
+/// `unit_granularity` the blocks of hidden units that one part must own together.
+template <class T, class BackwardPart>
 class LayerBackward {
  public:
   LayerBackward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
-                const RowMap<T>& dx, WeightSums<T>& sums, Range steps, Partition partition, int threads)
+                const RowMap<T>& dx, WeightSums<T>& sums, Range steps, Partition partition, Index unit_granularity,
+                int threads)
       : shape_(shape),
         schedule_(schedule),
         dx_wanted_(dx),
@@ -23,8 +26,8 @@ class LayerBackward {
         directions_(static_cast<Index>(cells.size())),
         steps_(steps),
         threads_(threads),
-        walks_(shape, schedule, cells, partition, kernels::panel_vectors),
-        alone_(shape, schedule, cells, Partition{}, kernels::panel_vectors, partition.split_units && steps.size() > 1),
+        walks_(shape, schedule, cells, partition, unit_granularity),
+        alone_(shape, schedule, cells, Partition{}, unit_granularity, partition.split_units && steps.size() > 1),
         walks_meet_(partition.split_units),
         overlapped_(walks_.size() < threads) {
     own_rows_ = walks_own_rows(directions_, static_cast<Index>(sums.groups().size()), partition, threads);
@@ -123,7 +126,7 @@ class LayerBackward {
   void walk(WalkedRows<T>& set, Index range, Index task) {
     const Index direction = task % directions_;
     const GateGradients<T> dgates = set.dgates_of(shape_, range, direction), dr = set.dr_of(shape_, range, direction);
-    BackwardWalk<T>& part = walks_[task];
+    BackwardPart& part = walks_[task];
     Range steps = set.steps(range);
     if (!part.parted()) steps.end = part.run(steps, dgates, dr);
     if (part.parted() && task < directions_) alone_[task].run(steps, dgates, dr);
@@ -165,8 +168,8 @@ class LayerBackward {
   const Index directions_;
   const Range steps_;
   const int threads_;
-  Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
-  Walks<BackwardWalk<T>, BackwardCell<T>> alone_;  ///< where parts meet: walks of all rows and units
+  Walks<BackwardPart, BackwardCell<T>> walks_;
+  Walks<BackwardPart, BackwardCell<T>> alone_;  ///< where parts meet: walks of all rows and units
   const bool walks_meet_;
   const bool overlapped_;
   bool own_rows_ = false;
@@ -177,25 +180,34 @@ class LayerBackward {
   std::vector<ProductScratch<T>> scratch_;  ///< by thread
 };
 
-}  // namespace
-
-template <class T>
-void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
-                   const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
+template <class BackwardPart, class T>
+void layer_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
+                    const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
   const BackwardWork work = backward_work(shape, schedule, steps, directions);
   int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
-  const Partition partition = choose_partition(shape, schedule, directions, threads_for(work.walk),
-                                               kernels::panel_vectors, active_kernels<T>().tile_rows);
+  const Index granularity = kernels::panel_vectors * shape.lanes / shape.block_units();
+  const Partition partition =
+      choose_partition(shape, schedule, directions, threads_for(work.walk), granularity, active_kernels<T>().tile_rows);
   // One walk, which others would follow with the products, phase by phase: only if it and they take long enough. With
   // less work, two threads took 1.2 times as long as one (30 x 32 x 8 x 16).
   if (partition.parts * directions < threads) {
     threads = crowded() ? 1 : std::min(threads, threads_for(std::min(work.walk, work.products)));
   }
-  if (!LayerBackward<T>(shape, schedule, cells, dx, sums, steps, partition, threads).run()) {
-    LayerBackward<T>(shape, schedule, cells, dx, sums, steps, Partition{}, 1).run();
+  using Backward = LayerBackward<T, BackwardPart>;
+  if (!Backward(shape, schedule, cells, dx, sums, steps, partition, granularity, threads).run()) {
+    Backward(shape, schedule, cells, dx, sums, steps, Partition{}, granularity, 1).run();
   }
+}
+
+}  // namespace
+
+template <class T>
+void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
+                   const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
+  if (shape.simple()) return layer_backward<RnnBackwardWalk<T>>(shape, schedule, cells, dx, sums, steps);
+  layer_backward<BackwardWalk<T>>(shape, schedule, cells, dx, sums, steps);
 }
 
 template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<float>>&,

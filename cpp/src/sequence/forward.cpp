@@ -3,7 +3,7 @@
 
 #include "../runtime/isa.hpp"
 #include "../runtime/policy.hpp"
-#include "walk.hpp"
+#include "rnn_walk.hpp"
 
 namespace lstmcore {
 namespace {
@@ -270,17 +270,15 @@ class ForwardWalk {
       **project_out_ = nullptr;
 };
 
-}  // namespace
-
-template <class T>
-void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
-                  Range steps) {
+template <class Walk, class T>
+void walk_layer(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
+                Range steps) {
   const int directions = static_cast<int>(cells.size());
   const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.state) * directions);
   const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
   std::array<Index, 2> next{steps.begin, steps.begin};  // by direction, the step that its parts have reached
   {
-    Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
+    Walks<Walk, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
     // All parts of a direction stop at the same step, and one of them says so.
     const auto run = [&](Index task, int) {
@@ -295,16 +293,16 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
     }
   }
   if (next[0] == steps.end && (directions == 1 || next[1] == steps.end)) return;
-  Walks<ForwardWalk<T>, ForwardCell<T>> alone(shape, schedule, cells, Partition{}, 1);
+  Walks<Walk, ForwardCell<T>> alone(shape, schedule, cells, Partition{}, 1);
   for (Index direction = 0; direction < directions; ++direction) {
     alone[direction].run({next[static_cast<std::size_t>(direction)], steps.end});
   }
 }
 
-template <class T>
-void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
-                    int threads) {
-  std::vector<ForwardWalk<T>> walks;
+template <class Walk, class T>
+void walk_layers(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
+                 int threads) {
+  std::vector<Walk> walks;
   walks.reserve(layers.size());
   for (const ForwardWavefrontLayer<T>& layer : layers) {
     walks.emplace_back(layer.shape, schedule, *layer.cell, make_part(layer.shape, schedule, 0, Partition{}, 0, 1));
@@ -322,6 +320,22 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
         });
   };
   if (!run(threads)) run(1);
+}
+
+}  // namespace
+
+template <class T>
+void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
+                  Range steps) {
+  if (shape.simple()) return walk_layer<RnnForwardWalk<T>>(shape, schedule, cells, steps);
+  walk_layer<ForwardWalk<T>>(shape, schedule, cells, steps);
+}
+
+template <class T>
+void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
+                    int threads) {
+  if (layers.front().shape.simple()) return walk_layers<RnnForwardWalk<T>>(schedule, layers, steps, threads);
+  walk_layers<ForwardWalk<T>>(schedule, layers, steps, threads);
 }
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&, Range);

@@ -29,14 +29,16 @@ template <class T>
 void copy_panels(const CellShape& shape, const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset,
                  T* panels) {
   constexpr Index part = least_strip_bytes / sizeof(T);
-  const Index strip = shape.strip, columns = blocks.size() * shape.block_width();
+  const Range columns = shape.columns_of(blocks);
+  const Index strip = shape.strip, rest = columns.size() % strip, whole = columns.size() - rest;
   for (Index k = 0; k < depth; ++k) {
-    const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + blocks.begin * shape.block_width();
+    const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + columns.begin;
     T* to = panels + k * strip;
-    for (Index column = 0; column < columns; column += strip, to += depth * strip) {
+    for (Index column = 0; column < whole; column += strip, to += depth * strip) {
       // In parts of constant size, whose copies are inlined.
       for (Index at = 0; at < strip; at += part) std::memcpy(to + at, from + column + at, least_strip_bytes);
     }
+    std::copy_n(from + whole, rest, panels + whole * depth + k * rest);
   }
 }
 
@@ -55,7 +57,7 @@ void add_products(const CellShape& shape, const StepRows<T>& rows, const SumPart
   product.add = part.add;
   for (Index block = area.blocks.begin; block < area.blocks.end; block += group) {
     const Range some{block, std::min(block + group, area.blocks.end)};
-    product.columns = some.size() * width;
+    product.columns = shape.columns_of(some).size();
     product.panel_end = some.size();
     const auto add = [&](const std::vector<const T*>& left, Range columns, Buffer<T>& sums) {
       if (sums.size() == 0) return;
@@ -77,7 +79,7 @@ void add_products(const CellShape& shape, const StepRows<T>& rows, const SumPart
 template <class T>
 void add_bias(const CellShape& shape, const StepRows<T>& rows, const SumPart<T>& part, Range blocks) {
   if (part.sums.bias.size() == 0) return;
-  const Index column = blocks.begin * shape.block_width(), columns = blocks.size() * shape.block_width();
+  const Index column = shape.columns_of(blocks).begin, columns = shape.columns_of(blocks).size();
   const kernels::Kernels<T>& table = active_kernels<T>();
   T* const bias = part.sums.bias.data() + column;
   if (part.add) {
@@ -98,7 +100,7 @@ void add_bias(const CellShape& shape, const StepRows<T>& rows, const SumPart<T>&
 template <class T>
 void add_sums(const CellShape& shape, const GateSums<T>& from, GateSums<T>& to, const SumArea& area, bool copy) {
   const Index width = shape.gates_width();
-  const Index first = area.blocks.begin * shape.block_width(), count = area.blocks.size() * shape.block_width();
+  const Index first = shape.columns_of(area.blocks).begin, count = shape.columns_of(area.blocks).size();
   const auto add = [&](const Buffer<T>& values, Buffer<T>& sums, Range rows) {
     if (sums.size() == 0 || values.size() == 0) return;
     for (Index row = rows.begin; row < rows.end; ++row) {

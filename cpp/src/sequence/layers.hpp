@@ -10,17 +10,21 @@ namespace lstmcore {
 
 /// Sizes of the cells of a layer, whose weights are packed in this layout.
 inline CellShape cell_shape(const LstmConfig& config, Index layer, kernels::PanelLayout layout,
-                            const Arithmetic& arithmetic) {
+                            const Arithmetic& arithmetic, Index gates = gate_count) {
   return {config.layer_input_size(layer), config.hidden_size, config.state_size(), layout.lanes, layout.strip,
-          config.proj_size > 0,           config.layer_norm,  arithmetic};
+          config.proj_size > 0,           config.layer_norm,  arithmetic,          gates};
 }
 
 template <class T>
 struct Lstm<T>::Impl {
-  Impl(const LstmConfig& configuration, Precision of_products);
+  Impl(const LstmConfig& configuration, Precision of_products, Index gates_of_a_cell = gate_count);
+
+  /// Packs the weights; `named`: their names and shapes.
+  void pack(std::vector<LstmParameter> named, const LstmWeights<T>& weights);
 
   LstmConfig config;
   Precision precision;
+  Index gates;                            ///< of a cell: 1 in a simple RNN, whose options are those of `rnn.cpp`
   Arithmetic arithmetic;                  ///< how its products are computed on this machine
   std::vector<LstmParameter> parameters;  ///< of `config`
   bool plain;                             ///< no variant of the cell
@@ -33,7 +37,9 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
-  CellShape shape(Index layer) const { return cell_shape(config, layer, active_kernels<T>().layout(), arithmetic); }
+  CellShape shape(Index layer) const {
+    return cell_shape(config, layer, active_kernels<T>().layout(), arithmetic, gates);
+  }
   /// Tangents are computed in the precision of T, whatever that of the values.
   CellShape shape_of_tangents(Index layer) const {
     CellShape own = shape(layer);

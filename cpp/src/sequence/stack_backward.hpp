@@ -84,7 +84,9 @@ class StackBackward {
       GradientState<T>& own = state[count(direction)];
       own.resize(buffers, room_of(schedule_, segments_));
       gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, shape.state_padded(), own.dh.data());
-      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), own.dc.data());
+      if (!shape.simple()) {
+        gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), own.dc.data());
+      }
       std::fill_n(own.dm.data(), own.dm.size(), T(0));  // no product writes the padding
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
       in_lowp = in_lowp && lstm_.forward[index].x_lowp;

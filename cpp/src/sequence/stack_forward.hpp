@@ -215,14 +215,14 @@ class StackForward {
     state.bind(buffers, schedule_, cell, segment, segments_.of(segment).begin);
     if (begins(segment)) {
       gather_state(schedule_, state_.h, index, shape.state, shape.state, state.h0.data());
-      gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), state.c0.data());
+      if (!shape.simple()) gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), state.c0.data());
       if (drops) {
         const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
         recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, state.h_factor.data());
       }
     }
     if (drops) mask_initial_state(schedule_, shape, cell.h0.base, state.h_factor.data(), state.h0_masked.data());
-    if (!every_step) cell.c = c_in_place(cell.c0, shape.padded());
+    if (!every_step && !shape.simple()) cell.c = c_in_place(cell.c0, shape.padded());
   }
 
   /// c is updated in place if no step's c is needed later; with segments, in the memory of the state before the next

@@ -107,7 +107,8 @@ enum class StepUse {
   stream,      ///< the next step, one call for each
 };
 
-/// The buffers of a forward. With `StepUse::next_step` c lies in the memory of c0.
+/// The buffers of a forward. With `StepUse::next_step` c lies in the memory of c0. A simple RNN has neither c nor
+/// gates.
 inline StepFields<BufferShape> step_buffers(const CellShape& shape, StepUse use, bool recurrent_dropout) {
   const bool every_step = use == StepUse::every_step, stream = use == StepUse::stream;
   const Places own = every_step ? Places::steps : Places::single;
@@ -116,10 +117,10 @@ inline StepFields<BufferShape> step_buffers(const CellShape& shape, StepUse use,
     buffers.h = {shape.state, Places::alternating};
   } else {
     buffers.h0 = {shape.state, Places::states};
-    buffers.c0 = {shape.padded(), Places::states};
+    if (!shape.simple()) buffers.c0 = {shape.padded(), Places::states};
   }
-  if (every_step || stream) buffers.c = {shape.padded(), own};
-  if (every_step || (stream && shape.normed)) buffers.gates = {shape.gates_width(), own};
+  if (!shape.simple() && (every_step || stream)) buffers.c = {shape.padded(), own};
+  if (!shape.simple() && (every_step || (stream && shape.normed))) buffers.gates = {shape.gates_width(), own};
   if (shape.projected) buffers.m = {shape.hidden, own};
   if (shape.normed) {
     buffers.norm_x = {shape.gates_width(), use == StepUse::next_step ? Places::input_chunk : own};
@@ -139,7 +140,7 @@ inline StepFields<BufferShape> step_buffers(const CellShape& shape, StepUse use,
 inline GradientFields<BufferShape> gradient_buffers(const CellShape& shape, bool zoneout_h) {
   GradientFields<BufferShape> buffers;
   buffers.dh = {shape.state_padded(), Places::single};
-  buffers.dc = {shape.padded(), Places::single};
+  if (!shape.simple()) buffers.dc = {shape.padded(), Places::single};
   if (shape.projected) buffers.dm = {shape.padded(), Places::single};
   if (zoneout_h) buffers.dh_passed = {shape.state_padded(), Places::single};
   return buffers;

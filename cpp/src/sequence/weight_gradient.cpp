@@ -15,11 +15,6 @@ bool has_unit_stride(const View<T, 2>& matrix) {
   return !matrix || matrix.stride[1] == 1;
 }
 
-/// Hidden units of some blocks.
-Range units_of(const CellShape& shape, Range blocks) {
-  return {blocks.begin * shape.lanes, std::min(blocks.end * shape.lanes, shape.hidden)};
-}
-
 }  // namespace
 
 template <class T>
@@ -184,7 +179,7 @@ void WeightGradient<T>::add_directly(const StepRows<T>& rows, bool first, Range 
 template <class T>
 void WeightGradient<T>::add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch) {
   const PanelLayout layout = kernels_.layout();
-  const Range units = units_of(shape_, blocks);
+  const Range units = shape_.units_of(blocks);
   for (Index begin = 0; begin < rows.count; begin += kernels::most_transposed_depth) {
     const Index depth = std::min(kernels::most_transposed_depth, rows.count - begin);
     for (Index column = 0; column < shape_.state; column += layout.strip) {
@@ -227,14 +222,15 @@ void WeightGradient<T>::clear(Range blocks) {
     std::fill_n(peephole_.data() + 3 * blocks.begin * shape_.lanes, 3 * blocks.size() * shape_.lanes, T(0));
   }
   if (projection_.size() > 0) {
-    const Range units = units_of(shape_, blocks);
+    const Range units = shape_.units_of(blocks);
     std::fill_n(projection_.data() + units.begin * shape_.state_padded(), units.size() * shape_.state_padded(), T(0));
   }
   visit_norms(blocks, [&](Index at, Index size) { std::fill_n(norms_.data() + at, size, T(0)); });
   for (Buffer<T>* sums : {&sums_.x, &sums_.h, &sums_.bias}) {
-    const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
-    for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
-      std::fill(sums->data() + at, sums->data() + at + columns, T(0));
+    const Range columns = shape_.columns_of(blocks);
+    const Index end = static_cast<Index>(sums->size());
+    for (Index at = columns.begin; at < end; at += shape_.gates_width()) {
+      std::fill_n(sums->data() + at, columns.size(), T(0));
     }
   }
 }
@@ -249,7 +245,7 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
   add_sums(shape_, other.sums_, sums_, all_of(blocks), false);
   visit_norms(blocks, [&](Index at, Index size) { kernels_.add(other.norms_.data() + at, norms_.data() + at, size); });
   if (projection_.size() > 0) {
-    const Range units = units_of(shape_, blocks);
+    const Range units = shape_.units_of(blocks);
     for (Index unit = units.begin; unit < units.end; ++unit) {
       const Index from = unit * shape_.state_padded();
       kernels_.add(other.projection_.data() + from, projection_.data() + from, shape_.state);
@@ -265,9 +261,9 @@ template <class T>
 void WeightGradient<T>::write(Range blocks) const {
   if (sums_.x.size() > 0) unpack_gradient(shape_, sums_.x.data(), blocks, gradients_.weight_ih);
   if (sums_.h.size() > 0) unpack_gradient(shape_, sums_.h.data(), blocks, gradients_.weight_hh);
-  if (sums_.bias.size() > 0) unpack_gradient(shape_, sums_.bias.data(), blocks, gradients_.bias, 4);
+  if (sums_.bias.size() > 0) unpack_gradient(shape_, sums_.bias.data(), blocks, gradients_.bias, shape_.gates);
   if (projection_.size() > 0) {
-    const Range units = units_of(shape_, blocks);
+    const Range units = shape_.units_of(blocks);
     for (Index unit = units.begin; unit < units.end; ++unit) {
       const T* const from = projection_.data() + unit * shape_.state_padded();
       for (Index k = 0; k < shape_.state; ++k) gradients_.weight_hr(k, unit) = from[k];

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lstmcore._typing import RNNActivation, choices
 from lstmcore.convert._keras_options import CELL_ACTIVATIONS, Options, class_of
 from lstmcore.layers import (
     LSTM,
@@ -30,14 +31,14 @@ from lstmcore.layers import (
     Rescaling,
     Reshape,
     Residual,
+    SimpleRNN,
     SpatialDropout1D,
     TimeDistributed,
 )
 from lstmcore.layers.functions import ACTIVATIONS
 
 INSTEAD = {
-    "GRU": "only LSTMs are supported",
-    "SimpleRNN": "only LSTMs are supported",
+    "GRU": "only LSTMs and SimpleRNNs are supported",
     "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
 }
 
@@ -100,20 +101,27 @@ def _inner(value: Any, options: Options, kinds: set[str]) -> Layer:
 
 def _cell_arguments(options: Options) -> dict[str, Any]:
     arguments = {
-        "units": options.take("units"),
         "activation": options.activation("activation", CELL_ACTIVATIONS),
         "recurrent_activation": options.activation("recurrent_activation", CELL_ACTIVATIONS),
-        "use_bias": options.take("use_bias", True),
         "unit_forget_bias": options.take("unit_forget_bias", True),
-        "dropout": options.take("dropout", 0.0),
-        "recurrent_dropout": options.take("recurrent_dropout", 0.0),
-        "seed": options.seed(),
         **options.initializers("kernel", "recurrent"),
-        **options.penalties("kernel", "recurrent", "bias"),
-        **options.limits(kernel=0, recurrent=0, bias=0),
+        **_shared_arguments(options),
     }
     options.drop("bias_initializer")
     return arguments
+
+
+def _shared_arguments(options: Options) -> dict[str, Any]:
+    """Return the arguments that an LSTM and a SimpleRNN have."""
+    return {
+        "units": options.take("units"),
+        "use_bias": options.take("use_bias", True),
+        "dropout": options.take("dropout", 0.0),
+        "recurrent_dropout": options.take("recurrent_dropout", 0.0),
+        "seed": options.seed(),
+        **options.penalties("kernel", "recurrent", "bias"),
+        **options.limits(kernel=0, recurrent=0, bias=0),
+    }
 
 
 def _walk_arguments(options: Options) -> dict[str, Any]:
@@ -128,6 +136,16 @@ def _walk_arguments(options: Options) -> dict[str, Any]:
 def _lstm(options: Options, document: Any, kinds: set[str]) -> Layer:
     walk = _walk_arguments(options)
     return LSTM(**walk, **_cell_arguments(options), name=options.name)
+
+
+def _simple_rnn(options: Options, document: Any, kinds: set[str]) -> Layer:
+    return SimpleRNN(
+        activation=options.activation("activation", choices(RNNActivation)),
+        **options.initializers("kernel", "recurrent", "bias"),
+        **_shared_arguments(options),
+        **_walk_arguments(options),
+        name=options.name,
+    )
 
 
 def _cell(options: Options, document: Any, kinds: set[str]) -> Layer:
@@ -367,6 +385,7 @@ _MAKERS: dict[str, Maker] = {
     "LSTM": _lstm,
     "LSTMCell": _cell,
     "RNN": _rnn,
+    "SimpleRNN": _simple_rnn,
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,
     "Embedding": _embedding,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Ends", "Step", "flat", "walk_back"]
 
-WITH_STATES = ("LSTM", "RNN", "Bidirectional")
+WITH_STATES = ("LSTM", "RNN", "SimpleRNN", "Bidirectional")
 
 SHORTER = (
     "from_keras(source, input=NAME, output=NAME) makes a Sequential of a chain of layers, from "
@@ -248,13 +248,13 @@ def _only(entry: Mapping[str, Any], sources: Sequence[Source]) -> Source:
 def _with_output(entry: Mapping[str, Any], output: int) -> Mapping[str, Any]:
     """Return a layer's configuration with the one output that is used.
 
-    The last h of an LSTM is its output without ``return_sequences``.
+    The last h of an LSTM or a SimpleRNN is its output without ``return_sequences``.
     """
     kind, config = entry["class_name"], entry["config"]
     if output == 0 and kind not in WITH_STATES:
         return entry
     changes: dict[str, Any] = {"return_state": False}
-    if output == 1 and kind == "LSTM" and config.get("return_state"):
+    if output == 1 and kind in ("LSTM", "SimpleRNN") and config.get("return_state"):
         changes["return_sequences"] = False
     elif output != 0:
         raise ValueError(

@@ -248,7 +248,7 @@ def _rank_after(kind: str, config: Mapping[str, Any], rank: int) -> int:
     """Return the number of axes of a layer's output."""
     if kind == "Bidirectional" and isinstance(config.get("layer"), Mapping):
         return _rank_after("LSTM", config["layer"]["config"], rank)
-    if kind in ("LSTM", "RNN"):
+    if kind in ("LSTM", "RNN", "SimpleRNN"):
         return 3 if config.get("return_sequences") else 2
     if kind == "Reshape":
         return 1 + len(config["target_shape"])

@@ -34,10 +34,12 @@ from lstmcore.layers import (
     RepeatVector,
     Rescaling,
     Reshape,
+    SimpleRNN,
     SpatialDropout1D,
     TimeDistributed,
 )
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.simple_cell import SimpleRNNCell
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,37 @@ def _time_distributed(layer: TimeDistributed) -> list[Part]:
     return [Part("TimeDistributed", places, make)]
 
 
-# ---- LSTMs -------------------------------------------------------------------------------------
+# ---- LSTMs and simple RNNs -----------------------------------------------------------------------
+
+
+def _arguments(cell: LSTMCell | SimpleRNNCell, place: int) -> dict[str, Any]:
+    """Return the arguments of Keras' layer of a cell; `place` is the index in a stack."""
+    if isinstance(cell, LSTMCell):
+        return _cell_arguments(cell, place)
+    return {
+        "activation": cell.activation,
+        "bias_initializer": cell.bias_initializer,
+        **_shared_arguments(cell, place),
+    }
+
+
+def _shared_arguments(cell: LSTMCell | SimpleRNNCell, place: int) -> dict[str, Any]:
+    """Return the arguments that cells of both kinds have."""
+    return {
+        "units": cell.units,
+        "use_bias": cell.use_bias,
+        "kernel_initializer": cell.kernel_initializer,
+        "recurrent_initializer": cell.recurrent_initializer,
+        "kernel_regularizer": _penalty(cell.kernel_regularizer),
+        "recurrent_regularizer": _penalty(cell.recurrent_regularizer),
+        "bias_regularizer": _penalty(cell.bias_regularizer),
+        "kernel_constraint": _limit(cell.kernel_constraint, 0),
+        "recurrent_constraint": _limit(cell.recurrent_constraint, 0),
+        "bias_constraint": _limit(cell.bias_constraint, 0),
+        "dropout": cell.input_dropout if place == 0 else 0.0,
+        "recurrent_dropout": cell.recurrent_dropout,
+        "seed": cell.seed,
+    }
 
 
 def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
@@ -256,22 +288,10 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
     if not cell.recurrent_trainable:
         raise ValueError("recurrent_trainable: Keras freezes whole layers only, got False")
     return {
-        "units": cell.units,
         "activation": _activation(config.cell_activation, "activation"),
         "recurrent_activation": _activation(config.gate_activation, "recurrent_activation"),
-        "use_bias": cell.use_bias,
         "unit_forget_bias": cell.unit_forget_bias and cell.forget_bias != 0.0,
-        "kernel_initializer": cell.kernel_initializer,
-        "recurrent_initializer": cell.recurrent_initializer,
-        "kernel_regularizer": _penalty(cell.kernel_regularizer),
-        "recurrent_regularizer": _penalty(cell.recurrent_regularizer),
-        "bias_regularizer": _penalty(cell.bias_regularizer),
-        "kernel_constraint": _limit(cell.kernel_constraint, 0),
-        "recurrent_constraint": _limit(cell.recurrent_constraint, 0),
-        "bias_constraint": _limit(cell.bias_constraint, 0),
-        "dropout": cell.input_dropout if place == 0 else 0.0,
-        "recurrent_dropout": cell.recurrent_dropout,
-        "seed": cell.seed,
+        **_shared_arguments(cell, place),
     }
 
 
@@ -307,8 +327,8 @@ def _cell(layer: LSTMCell) -> list[Part]:
     return [Part("LSTMCell", _cell_places("_l0", "", layer.use_bias), part.make)]
 
 
-def _stack(layer: LSTM) -> list[Part]:
-    """Describe an `LSTM`: one Keras layer for each of its stacked layers."""
+def _stack(layer: LSTM | SimpleRNN) -> list[Part]:
+    """Describe an `LSTM` or a `SimpleRNN`: one Keras layer for each of its stacked layers."""
     _check(layer)
     return list(_layers(layer, layer, bidirectional=False))
 
@@ -330,7 +350,7 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
     for index, cell in enumerate(layer.cells):
         last = index == count - 1
         arguments = {
-            **_cell_arguments(cell, index),
+            **_arguments(cell, index),
             "return_sequences": layer.return_sequences or not last,
             "return_state": layer.return_state,
             # The first layer's output is in the order in which it walks.
@@ -349,9 +369,14 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
             )
             yield Part("Bidirectional", places, make)
         else:
-            yield Part("LSTM", _cell_places(suffix, "cell/", cell.use_bias), make)
+            yield Part(_class_of(cell), _cell_places(suffix, "cell/", cell.use_bias), make)
         if layer._between and not last:
             yield _plain(layer, "Dropout", {"rate": layer._between})[0]
+
+
+def _class_of(cell: LSTMCell | SimpleRNNCell) -> str:
+    """Return the name of Keras' layer of a cell."""
+    return "LSTM" if isinstance(cell, LSTMCell) else "SimpleRNN"
 
 
 WALK = ("return_sequences", "return_state", "go_backwards", "stateful")
@@ -362,9 +387,9 @@ def _maker(
     both: dict[str, Any] | None,
     as_cell: bool,
     inner: Layer,
-    step: LSTMCell,
+    step: LSTMCell | SimpleRNNCell,
 ) -> Callable[[Any, dict[str, Any]], Any]:
-    """Return a function that makes a Keras LSTM, or with options `both` a Bidirectional of it."""
+    """Return a function that makes Keras' layer, or with options `both` a Bidirectional of it."""
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
         given = {name: _object(keras, value) for name, value in arguments.items()}
@@ -374,7 +399,7 @@ def _maker(
             cell = keras.layers.LSTMCell(**given, **_inner(step, common))
             layer = keras.layers.RNN(cell, **walk, **own)
         else:
-            layer = keras.layers.LSTM(**given, **own)
+            layer = getattr(keras.layers, _class_of(step))(**given, **own)
         return layer if both is None else keras.layers.Bidirectional(layer, **both, **common)
 
     return make
@@ -384,9 +409,10 @@ def _rnn(layer: RNN) -> list[Part]:
     """Describe an `RNN`, which has one cell or, in Keras, a stack of cells."""
     _check(layer)
     alone = isinstance(layer.cell, LSTMCell)
+    cells = [cell for cell in layer.cells if isinstance(cell, LSTMCell)]  # all of them
     if len(layer.cells) > 1 and layer.cells[0].input_dropout:
         raise ValueError(f"layer {layer.name!r}: Keras' cells in a stack have their own dropout")
-    arguments = [_cell_arguments(cell, index) for index, cell in enumerate(layer.cells)]
+    arguments = [_cell_arguments(cell, index) for index, cell in enumerate(cells)]
     places: list[Place] = []
     for index, cell in enumerate(layer.cells):
         number = f"lstm_cell_{index}" if index else "lstm_cell"
@@ -432,6 +458,7 @@ _PARTS: dict[type, Callable[[Any], list[Part]]] = {
     Normalization: _scaling,
     Permute: _same("dims"),
     RNN: _rnn,
+    SimpleRNN: _stack,
     RepeatVector: _same("n"),
     Rescaling: _same("scale", "offset"),
     Reshape: _same("target_shape"),

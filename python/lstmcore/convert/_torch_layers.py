@@ -20,6 +20,7 @@ from lstmcore.layers import (
     Flatten,
     Layer,
     LayerNormalization,
+    SimpleRNN,
     TimeDistributed,
 )
 from lstmcore.layers.recurrent import Recurrent
@@ -119,6 +120,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
     nn = sys.modules["torch"].nn
     makers: list[tuple[Any, Callable[[Any], tuple[Layer, tuple[int | None, ...]]]]] = [
         (nn.LSTM, _lstm),
+        (nn.RNN, _rnn),
         (nn.Linear, _dense),
         (nn.Embedding, _embedding),
         (nn.Conv1d, _convolution),
@@ -183,6 +185,19 @@ def _lstm(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
         dropout=module.dropout if module.num_layers > 1 else 0.0,
         use_bias=module.bias,
         proj_size=module.proj_size,
+    )
+    shape = (None, None, module.input_size)
+    return (Bidirectional(layer) if module.bidirectional else layer), shape
+
+
+def _rnn(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    layer = SimpleRNN(
+        module.hidden_size,
+        activation=module.nonlinearity,
+        return_sequences=True,
+        num_layers=module.num_layers,
+        dropout=module.dropout if module.num_layers > 1 else 0.0,
+        use_bias=module.bias,
     )
     shape = (None, None, module.input_size)
     return (Bidirectional(layer) if module.bidirectional else layer), shape

@@ -185,9 +185,9 @@ def load_torch(
     Parameters
     ----------
     target : Layer or Sequential
-        One of `LSTM`, `RNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`, `LayerNormalization`,
-        `BatchNormalization`, or `TimeDistributed` of these, or a model of such layers and of layers
-        without weights.
+        One of `LSTM`, `RNN`, `SimpleRNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`,
+        `LayerNormalization`, `BatchNormalization`, or `TimeDistributed` of these, or a model of
+        such layers and of layers without weights.
     source : module, mapping of str to tensor or ndarray, or path
         See `from_torch`.
     names : str, or mapping of str to str
@@ -295,8 +295,8 @@ def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Lay
     Parameters
     ----------
     module : nn.Module
-        ``nn.LSTM``, ``Linear``, ``Embedding``, ``Conv1d``, ``LayerNorm`` or ``BatchNorm1d``;
-        ``Dropout``, ``Flatten``, or an activation such as ``nn.GELU``.
+        ``nn.LSTM``, ``RNN``, ``Linear``, ``Embedding``, ``Conv1d``, ``LayerNorm`` or
+        ``BatchNorm1d``; ``Dropout``, ``Flatten``, or an activation such as ``nn.GELU``.
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False:
         `padding_idx` and `scale_grad_by_freq` of an ``nn.Embedding``, which affect only gradients,
@@ -306,9 +306,9 @@ def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Lay
     Returns
     -------
     Layer
-        `LSTM` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`, `Conv1D`,
-        `LayerNormalization`, `BatchNormalization`, `Dropout`, `Flatten` or `Activation`. Arrays
-        here are batch first and features last, even for `Conv1D`, `BatchNormalization` and
+        `LSTM`, `SimpleRNN` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`,
+        `Conv1D`, `LayerNormalization`, `BatchNormalization`, `Dropout`, `Flatten` or `Activation`.
+        Arrays here are batch first and features last, even for `Conv1D`, `BatchNormalization` and
         `Flatten`, for which PyTorch has the features second.
 
     Raises
@@ -381,7 +381,10 @@ def _config(found: Mapping[str, _strict.Tensor], prefix: str, dropout: float) ->
     width = recurrent.shape[1]
     hidden = projection.shape[-1] if projection is not None and projection.shape else width
     if hidden == 0 or first[0] != 4 * hidden:
-        gates = {hidden: " (an nn.RNN has 1)", 3 * hidden: " (an nn.GRU has 3)"}.get(first[0], "")
+        gates = {
+            hidden: " (an nn.RNN has 1; see layer_from_torch)",
+            3 * hidden: " (an nn.GRU has 3)",
+        }.get(first[0], "")
         raise ValueError(
             f"source: expected weight_ih_l0 with the rows of 4 gates of {hidden} units, got "
             f"{first[0]} rows{gates}"

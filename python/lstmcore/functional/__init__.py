@@ -10,8 +10,8 @@ and so on (`LSTMConfig.parameter_shapes`), rows in gate order i, f, g, o::
     c = f * c' + i * g                     h = o * tanh(c)
 
 (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; `LSTMConfig` names the
-variants.) Element types are float32 or float64, the same for all arrays of a call; nothing is
-converted.
+variants.) `rnn` runs the simple recurrent network, h = tanh(W x + U h' + b), in the same way.
+Element types are float32 or float64, the same for all arrays of a call; nothing is converted.
 """
 
 from typing import TYPE_CHECKING
@@ -25,6 +25,15 @@ from lstmcore.functional._initial import init_weights
 from lstmcore.functional._masks import lstm_masks
 from lstmcore.functional._packed import PackedWeights, pack
 from lstmcore.functional._packed import as_packed as as_packed
+from lstmcore.functional._rnn import (
+    PackedRNN,
+    RNNConfig,
+    RNNGradients,
+    RNNTape,
+    pack_rnn,
+    rnn,
+    rnn_backward,
+)
 from lstmcore.functional._steps import lstm_begin, lstm_state, lstm_step
 from lstmcore.functional._tangents import lstm_jvp, lstm_jvp_backward
 from lstmcore.functional._types import FloatArray as FloatArray
@@ -48,6 +57,13 @@ __all__ = [
     "lstm_backward",
     "lstm_jvp",
     "lstm_jvp_backward",
+    "RNNConfig",
+    "RNNGradients",
+    "RNNTape",
+    "PackedRNN",
+    "pack_rnn",
+    "rnn",
+    "rnn_backward",
 ]
 
 if not TYPE_CHECKING:  # which would take it for a module with any name

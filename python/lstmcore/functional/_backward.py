@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore import _core
 from lstmcore.functional._types import (
     FloatArray,
     LSTMGradients,
@@ -65,11 +66,11 @@ def lstm_backward(
     dh, dc = (None, None) if dstate is None else as_pair("dstate", dstate)
     given_dy = dy
     if dy is not None and not tape.return_sequences:
-        dh = _with_last_output(dy, dh, tape)
+        dh = with_last_output(dy, dh, tape, "dstate h")
         dy = None
     gradients: dict[str, FloatArray] = {}
     if need_weights:
-        gradients = _gradient_arrays(tape, out, (given_dy, dh, dc))
+        gradients = gradient_arrays(tape, out, (given_dy, dh, dc))
     elif out is not None:
         raise ValueError("out: expected None with need_weights=False, got a mapping")
     dx, dh, dc = tape.backward(dy, dh, dc, need_x, need_state, gradients or None)
@@ -77,8 +78,8 @@ def lstm_backward(
     return LSTMGradients(dx, state, gradients)
 
 
-def _gradient_arrays(
-    tape: LSTMTape,
+def gradient_arrays(
+    tape: LSTMTape | _core.RnnTape,
     out: Mapping[str, FloatArray | None] | None,
     inputs: Sequence[FloatArray | None],
 ) -> dict[str, FloatArray]:
@@ -122,10 +123,12 @@ def _apart(arrays: Mapping[str, Any], inputs: Sequence[FloatArray | None]) -> No
                     )
 
 
-def _with_last_output(dy: Any, dh: Any, tape: LSTMTape) -> npt.NDArray[Any]:
+def with_last_output(
+    dy: Any, dh: Any, tape: LSTMTape | _core.RnnTape, state_name: str
+) -> npt.NDArray[Any]:
     """Add the gradient with respect to the last layer's final h to that of the final state."""
     batch, _, features = tape.output_shape
-    for name, array, shape in (("dy", dy, (batch, features)), ("dstate h", dh, tape.state_shape)):
+    for name, array, shape in (("dy", dy, (batch, features)), (state_name, dh, tape.state_shape)):
         if array is None:
             continue
         if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") != tape.dtype:

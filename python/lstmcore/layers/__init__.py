@@ -28,6 +28,7 @@ from lstmcore.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from lstmcore.layers.residual import Residual
 from lstmcore.layers.rnn import RNN
 from lstmcore.layers.scaling import Normalization, Rescaling
+from lstmcore.layers.simple_rnn import SimpleRNN
 from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 
@@ -59,6 +60,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Residual",
+    "SimpleRNN",
     "SpatialDropout1D",
     "TextVectorization",
     "TimeDistributed",

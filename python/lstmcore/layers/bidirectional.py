@@ -1,5 +1,6 @@
 """The layer `Bidirectional`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,17 @@ from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.recurrent import Context, Recurrent
 from lstmcore.layers.rnn import RNN
+from lstmcore.layers.simple_rnn import SimpleRNN
 
 __all__ = ["Bidirectional"]
 
 
 class Bidirectional(Recurrent):
-    """Two LSTMs on the same input; the second processes each row from its own end to its start.
+    """Two LSTMs or simple RNNs on the same input; the second processes each row from its own end.
 
     Parameters
     ----------
-    layer : LSTM or RNN
+    layer : LSTM, RNN or SimpleRNN
         Options of both directions; its own weights are not used.
     merge_mode : {"concat", "sum", "mul", "ave"} or None, default "concat"
         How the two outputs are combined. Between stacked layers they are always concatenated. None:
@@ -60,7 +62,7 @@ class Bidirectional(Recurrent):
         backward_layer: None = None,
     ) -> None:
         check_keras(backward_layer=backward_layer)
-        _checks.instance(layer, LSTM | RNN, "layer", "an LSTM or RNN layer")
+        _checks.instance(layer, LSTM | RNN | SimpleRNN, "layer", "an LSTM, RNN or SimpleRNN layer")
         if layer.go_backwards:
             raise ValueError(
                 "layer: expected go_backwards=False, since Bidirectional walks in both directions"
@@ -100,7 +102,7 @@ class Bidirectional(Recurrent):
         self,
         inputs: ArrayLike,
         *,
-        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        initial_state: ArrayLike | Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         mask: ArrayLike | None = None,

@@ -22,6 +22,7 @@ from lstmcore.layers.cell_options import (
     CellAttributes,
     CellKeywords,
 )
+from lstmcore.layers.engines import LSTM_ENGINE
 from lstmcore.layers.keras_words import CONFIG_NAMES, check_keras
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.precision import checked, in_force
@@ -161,6 +162,8 @@ class LSTMCell(CellAttributes, Layer):
         """Width of h: P with a projection, else H."""
         return self.proj_size or self.units
 
+    _engine = LSTM_ENGINE
+
     def _options(self) -> dict[str, Any]:
         """Return the options as arguments of `LSTMConfig`."""
         options = {}
@@ -206,7 +209,7 @@ class LSTMCell(CellAttributes, Layer):
 
     def _specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
-        kernel, recurrent = (_Transposed(make) for make in self._initializers)
+        kernel, recurrent = (Transposed(make) for make in self._initializers)
         units, trained = self.units, self.recurrent_trainable
         specs = [
             WeightSpec(
@@ -240,7 +243,7 @@ class LSTMCell(CellAttributes, Layer):
         if self.peephole:
             specs.append(WeightSpec("peephole" + suffix, (3 * units,), initializers.zeros))
         if self.proj_size:
-            projection = _Transposed(initializers.get("glorot_uniform", "projection"))
+            projection = Transposed(initializers.get("glorot_uniform", "projection"))
             shape = (self.proj_size, units)
             specs.append(WeightSpec("weight_hr" + suffix, shape, projection, inputs=1))
         if self.layer_norm:
@@ -358,7 +361,7 @@ class _ForgetBias:
 
 
 @dataclass(frozen=True)
-class _Transposed:
+class Transposed:
     """Draws (outputs, inputs) by an initializer for (inputs, outputs), which is Keras' layout."""
 
     initializer: initializers.Initializer

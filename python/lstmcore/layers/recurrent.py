@@ -1,7 +1,7 @@
-"""Base of `LSTM`, `RNN` and `Bidirectional`: one call of the engine for a batch of sequences."""
+"""Base of `LSTM`, `RNN`, `SimpleRNN` and `Bidirectional`: one engine call for a batch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,10 +13,14 @@ from lstmcore._typing import Array, ArrayLike, Precision, Recompute, Shape
 from lstmcore.config import LSTMConfig
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
+from lstmcore.layers.engines import Engine, without_c
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.simple_cell import SimpleRNNCell
 from lstmcore.precision import checked, in_force
 
 __all__ = ["Recurrent"]
+
+Cell: TypeAlias = LSTMCell | SimpleRNNCell
 
 
 class Context(NamedTuple):
@@ -33,8 +37,8 @@ class Recurrent(Layer):
 
     Parameters
     ----------
-    cells : sequence of LSTMCell
-        One per stacked layer, all of the same width.
+    cells : sequence of LSTMCell or of SimpleRNNCell
+        One per stacked layer, all of the same kind and width.
     between : float
         Share of the output of each stacked layer but the last that is dropped while training.
     return_sequences, return_state, go_backwards : bool
@@ -51,7 +55,7 @@ class Recurrent(Layer):
 
     def __init__(
         self,
-        cells: Sequence[LSTMCell],
+        cells: Sequence[Cell],
         between: float,
         return_sequences: bool,
         return_state: bool,
@@ -87,13 +91,18 @@ class Recurrent(Layer):
                 "stateful: expected go_backwards=False, since the next batch follows the end"
             )
         self.seed = self.cells[0].seed
-        self._config: LSTMConfig | None = None
+        self._config: LSTMConfig | F.RNNConfig | None = None
         self._packed: tuple[tuple[int, str], Any] | None = None
 
     @property
-    def config(self) -> LSTMConfig | None:
+    def config(self) -> LSTMConfig | F.RNNConfig | None:
         """Sizes and options as the engine has them; None if the layer is not built."""
         return self._config
+
+    @property
+    def _engine(self) -> Engine:
+        """The functions that run the cells."""
+        return self.cells[0]._engine
 
     @property
     def state_size(self) -> int:
@@ -139,13 +148,14 @@ class Recurrent(Layer):
         return self.state_size
 
     def _state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """Return the shapes of h and c for a batch of `rows`."""
+        """Return the shapes of h and c for a batch of `rows`; a simple RNN's c has no width."""
         cells = len(self.cells) * (2 if self.bidirectional else 1)
-        return (cells, rows, self.state_size), (cells, rows, self.units)
+        width = self.units if "c" in self._engine.state else 0
+        return (cells, rows, self.state_size), (cells, rows, width)
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
-        self._config = LSTMConfig(
+        self._config = self._engine.config(
             input_size=self._accept(input_shape, (3,), "(N, T, C)"),
             hidden_size=self.units,
             num_layers=len(self.cells),
@@ -243,9 +253,11 @@ class Recurrent(Layer):
             self._check_trains()
         packed, every = self._packed_weights(), self.return_sequences
         if not training:
-            y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
+            y, final = self._engine.run(
+                x, packed, state=state, lengths=lengths, return_sequences=every
+            )
             return y, final, None
-        return F.lstm(
+        y, final, tape = self._engine.run(
             x,
             packed,
             state=state,
@@ -255,6 +267,7 @@ class Recurrent(Layer):
             seed=seed,
             recompute=self.recompute,
         )
+        return y, final, tape
 
     def _run_backward(
         self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
@@ -310,7 +323,9 @@ class Recurrent(Layer):
     ) -> F.LSTMGradients:
         """Compute gradients; `add` those of the weights to the stored ones, or replace these."""
         out = self._gradient_places(add)
-        gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
+        gradients: F.LSTMGradients = self._engine.backward(
+            tape, dy, dstate, need_x=need_x, need_state=need_state, out=out
+        )
         for name, gradient in out.items() if add or self.share_recurrent else ():
             stored = self._stored_name(name)
             if gradient is not None and (add or stored != name):
@@ -340,7 +355,7 @@ class Recurrent(Layer):
         self,
         inputs: ArrayLike,
         *,
-        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        initial_state: ArrayLike | Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -354,7 +369,7 @@ class Recurrent(Layer):
         inputs : array_like, shape (N, T, C)
         initial_state : pair of array_like, optional
             h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction; h
-            is P wide with a projection.
+            is P wide with a projection. A `SimpleRNN` takes h alone, or a list with h.
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
         reset : array_like of bool, shape (N, T), optional
@@ -371,29 +386,34 @@ class Recurrent(Layer):
         -------
         ndarray, or tuple of three ndarray
             The outputs; with ``return_state=True`` also h and c after the last valid step, in the
-            shape of `initial_state`.
+            shape of `initial_state`; of a `SimpleRNN`, h.
         """
         array, valid = self._prepare_call(inputs, lengths, mask)
         state = None if initial_state is None else self._state(initial_state)
         outputs, final, _ = self._walk(array, valid, state, training, seed, reset, mask)
         if not self.return_state:
             return outputs
-        h, c = (part[0] if part.shape[0] == 1 else part for part in (final.h, final.c))
-        return outputs, h, c
+        parts = (getattr(final, name) for name in self._engine.state)
+        return outputs, *(part[0] if part.shape[0] == 1 else part for part in parts)
 
     def _state(self, initial_state: Any) -> F.LSTMState:
         assert self.parameters is not None
-        if not isinstance(initial_state, (list, tuple)) or len(initial_state) != 2:
+        names = self._engine.state
+        if names == "h" and not isinstance(initial_state, (list, tuple)):
+            initial_state = [initial_state]
+        if not isinstance(initial_state, (list, tuple)) or len(initial_state) != len(names):
+            expected = "a pair (h, c)" if len(names) == 2 else "h, or a list with h"
             raise TypeError(
-                f"initial_state: expected a pair (h, c), got {_checks.describe(initial_state)}"
+                f"initial_state: expected {expected}, got {_checks.describe(initial_state)}"
             )
-        dtype = self.parameters.dtype
         intake = Intake(switch=False)
-        h, c = (
-            intake.floats(part, f"initial_state {name}", dtype)
-            for part, name in zip(initial_state, "hc", strict=True)
-        )
-        return F.LSTMState(*(part[None] if part.ndim == 2 else part for part in (h, c)))
+        found = {
+            name: intake.floats(part, f"initial_state {name}", self.parameters.dtype)
+            for part, name in zip(initial_state, names, strict=True)
+        }
+        shaped = {name: part[None] if part.ndim == 2 else part for name, part in found.items()}
+        h = shaped["h"]
+        return F.LSTMState(h, shaped["c"] if "c" in names else without_c(h))
 
     def _walk(
         self,
@@ -416,7 +436,7 @@ class Recurrent(Layer):
             self._check_trains()
             if self.seed is not None:
                 seed = derive(self.seed, seed)
-            y, final, tape = F.lstm(
+            y, final, tape = self._engine.run(
                 x,
                 self._engine_weights(),
                 self._config,
@@ -431,7 +451,7 @@ class Recurrent(Layer):
                 precision=self._precision_in_force,
             )
         else:
-            y, final = F.lstm(
+            y, final = self._engine.run(
                 x,
                 self._packed_weights(),
                 self._config,
@@ -449,7 +469,7 @@ class Recurrent(Layer):
         assert self._config is not None
         packed, now = self._packed, (self.parameters.version, self._precision_in_force)
         if packed is None or packed[0] != now:
-            packed = (now, F.pack(self._engine_weights(), self._config, now[1]))
+            packed = (now, self._engine.pack(self._engine_weights(), self._config, now[1]))
             self._packed = packed
         return packed[1]
 
@@ -470,7 +490,7 @@ class Recurrent(Layer):
 
 def _check_cells(cells: Sequence[Any]) -> None:
     """Raise unless `cells` can be stacked."""
-    wrong = [cell for cell in cells if not isinstance(cell, LSTMCell)]
+    wrong = [cell for cell in cells if not isinstance(cell, LSTMCell | SimpleRNNCell)]
     if wrong or not cells:
         came = _checks.describe(wrong[0] if wrong else cells)
         raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
@@ -487,7 +507,7 @@ def _check_cells(cells: Sequence[Any]) -> None:
         raise ValueError(f"cell: expected cells with the same precision, got {shown}")
 
 
-def _recurrent_options(cell: LSTMCell) -> tuple[str, str, str, bool]:
+def _recurrent_options(cell: Cell) -> tuple[str, str, str, bool]:
     """Return the options that must agree between cells which share their weights on h."""
     penalty, limit = (
         repr(entry and entry.get_config())

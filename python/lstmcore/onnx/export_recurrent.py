@@ -29,6 +29,8 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
     """Add an LSTM, RNN or Bidirectional layer; see `add_layer`."""
     config = layer.config
     assert config is not None
+    if not isinstance(config, LSTMConfig):
+        raise ValueError("expected LSTMs, got a SimpleRNN, which the exporter does not write")
     check_activations(config)
     own = layer.weights
     weights = {name: own[layer._stored_name(name)] for name in config.parameter_shapes()}

@@ -43,7 +43,7 @@ CONSTRUCTORS = {
     "both twice": (
         lambda: layers.Bidirectional(layers.Bidirectional(layers.LSTM(2))),
         TypeError,
-        "layer: expected an LSTM or RNN",
+        "layer: expected an LSTM, RNN or SimpleRNN",
     ),
     "cell": (lambda: layers.RNN(layers.Dense(2)), TypeError, "cell: expected an LSTMCell"),
     "cells": (

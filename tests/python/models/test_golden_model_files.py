@@ -119,6 +119,7 @@ ONLY_PYTHON = {
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SimpleRNN",
     "SpatialDropout1D",
 }
 """Layers that the reader in C++, which has the same golden files, does not know."""

@@ -141,3 +141,11 @@ def test_float64():
     x = batch(model, 4, 9)
     (compute,) = ready(export(model), [in_importer])
     np.testing.assert_allclose(compute({"x": x})["y"], model.predict(x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_simple_rnns_are_refused(both, tmp_path):
+    layer = layers.SimpleRNN(3)
+    model = build([layers.Bidirectional(layer) if both else layer], (None, 3))
+    with pytest.raises(ValueError, match="^layer '.*SimpleRNN"):
+        export(model, tmp_path / "model.onnx")

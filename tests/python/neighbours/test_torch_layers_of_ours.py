@@ -1,4 +1,4 @@
-"""BatchNormalization, Flatten and activations from PyTorch's modules."""
+"""SimpleRNN, BatchNormalization, Flatten and activations from PyTorch's modules."""
 
 import numpy as np
 import pytest
@@ -61,6 +61,33 @@ def test_state_dicts_of_models(tmp_path, rng):
     again.load_state_dict(torch.load(tmp_path / "back.pt"))
     again.eval()
     np.testing.assert_allclose(again(torch.tensor(x)).detach().numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_simple_rnn(nonlinearity, both, bias, rng, tmp_path):
+    torch.manual_seed(0)
+    options = {"nonlinearity": nonlinearity, "bias": bias, "batch_first": True}
+    module = nn.RNN(4, 19, 2, bidirectional=both, dtype=torch.float64, **options)
+    layer = layer_from_torch(module)
+    x = rng.standard_normal((5, 7, 4))
+    theirs = torch.tensor(x, requires_grad=True)
+    y, _ = module(theirs)
+    ours, _, context = layer.forward(x, None, True, 0)
+    np.testing.assert_allclose(ours, y.detach().numpy(), rtol=1e-12, atol=1e-14)
+    dy = rng.standard_normal(ours.shape)
+    (y * torch.tensor(dy)).sum().backward()
+    np.testing.assert_allclose(layer.backward(context, dy), theirs.grad, rtol=1e-11, atol=1e-13)
+    for name in layer.weights:
+        of_torch = getattr(module, name.replace("bias_", "bias_ih_")).grad
+        np.testing.assert_allclose(layer.gradient_place(name), of_torch, rtol=1e-11, atol=1e-12)
+    model = lc.Sequential([layer.copy(name="rnn")], dtype="float64")
+    model.build((None, None, 4))
+    save_torch(model, tmp_path / "back.pt", {"rnn": ""})
+    again = nn.RNN(4, 19, 2, bidirectional=both, dtype=torch.float64, **options)
+    again.load_state_dict(torch.load(tmp_path / "back.pt"))
+    np.testing.assert_allclose(again(torch.tensor(x))[0].detach(), ours, rtol=1e-12, atol=1e-14)
 
 
 ACTIVATIONS = {
