@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import as_array
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array, DType, OnNan, OptimizerName, Verbose
 from lstmcore.layers import LSTM, Dense, Embedding, Layer, TextVectorization, TiedDense
@@ -244,6 +245,7 @@ class LanguageModel(Sequential):
         FloatingPointError
             See `fit`.
         """
+        self._check_chain()
         rows = _checks.integer(batch_size, "batch_size", 1)
         steps = _checks.integer(window, "window", 1)
         share = _checks.real(validation_split, "validation_split", 0.0, 1.0, high_open=True)
@@ -283,7 +285,8 @@ class LanguageModel(Sequential):
         return np.split(ids, np.cumsum(lengths)[:-1])
 
     def _takes_texts(self, x: Any) -> bool:
-        return not (isinstance(x, np.ndarray) and x.dtype.kind in "iu")
+        given = as_array(x, "x")
+        return not (isinstance(given, np.ndarray) and given.dtype.kind in "iu")
 
     # ---- how well texts are predicted -----------------------------------------------------------
 
@@ -348,6 +351,7 @@ class LanguageModel(Sequential):
     def _score(self, text: Text) -> _Score:
         if isinstance(text, os.PathLike):
             text = Path(text).read_text(encoding="utf-8")
+        self._check_chain()
         rows = sorted(self._ids(text, "text"), key=len)
         surprise, predicted = 0.0, 0
         for begin in range(0, len(rows), 32):
@@ -365,7 +369,7 @@ class LanguageModel(Sequential):
             surprise,
             predicted,
             0 if self.vectorization.start is not None else sum(len(row) > 0 for row in rows),
-            len(text) if isinstance(text, str) else sum(map(len, text)),
+            sum(len(part) for one in text for part in one),  # of a list of tokens, too
         )
 
     def _read(
@@ -455,6 +459,7 @@ class LanguageModel(Sequential):
         TypeError, ValueError
             If an option is out of its range, or a prompt has no token and there is no marker.
         """
+        self._check_chain()
         length = _checks.integer(length, "length", 1)
         check_options(temperature, top_k, top_p)
         rng = np.random.default_rng(_checks.integer(seed, "seed", 0))

@@ -341,3 +341,17 @@ def test_it_takes_texts_and_ids():
     np.testing.assert_array_equal(model.predict(["the cat"], verbose=0)[0], model(ids)[0])
     model.compile()
     model.fit(ids, ids, verbose=0)
+
+
+def test_characters_of_token_lists_are_counted():
+    model = small()
+    text = "the cat"
+    assert model.bits_per_character([list(text)]) == model.bits_per_character(text)
+
+
+def test_a_model_without_its_output_says_so():
+    model = small(embedding=5)
+    model.pop()
+    for call in (model.generate, model.perplexity, model.fit_text):
+        with pytest.raises(ValueError, match="layers: expected an output for each of 16 tokens"):
+            call(TEXT)
