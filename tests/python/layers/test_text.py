@@ -1,6 +1,7 @@
 """Texts to numbers and back: splitting, punctuation, markers, token lists."""
 
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 import lstmcore as lc
 from lstmcore.layers import TextVectorization
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "text_model.safetensors"
 
 
 def adapted(texts, **options):
@@ -96,6 +99,13 @@ def test_unicode_punctuation_is_removed_by_category():
     assert TextVectorization(standardize="strip_unicode_punctuation").tokens("“A”") == ["A"]
     every = [chr(code) for code in range(0x3000) if unicodedata.category(chr(code))[0] == "P"]
     assert words.tokens("".join(every)) == []
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason="the files are only in the source tree")
+def test_files_of_earlier_versions_keep_the_punctuation_of_ascii():
+    words = lc.load(GOLDEN).layers[0]
+    assert words.tokens("“Größe”, a!") == ["“größe”", "a"]
+    assert words.decode(words(["Größe!"])) == ["größe"]
 
 
 def test_token_lists_are_neither_standardized_nor_split():
