@@ -322,6 +322,16 @@ def test_files_hold_the_whole_model(tmp_path, tie_weights):
     )
 
 
+def test_a_file_of_another_kind_is_refused(tmp_path, monkeypatch):
+    model = small()
+    described = model._document()
+    assert described["kind"] == "LanguageModel"
+    monkeypatch.setattr(lc.LanguageModel, "_document", lambda self: {**described, "kind": "Poet"})
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="metadata: unknown kind 'Poet'"):
+        lc.load(tmp_path / "model.safetensors")
+
+
 def test_its_layers_can_begin_another_model():
     model = small()
     body = [layer.copy() for layer in model.layers[:-1]]
