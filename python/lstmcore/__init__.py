@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         optimizers,
         plots,
         regularizers,
+        sampling,
         schedules,
     )
     from lstmcore import jax as jax
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from lstmcore.memory import memory_needed
     from lstmcore.models import (
         EncoderDecoder,
+        LanguageModel,
         QuantizationReport,
         Sequential,
         load,
@@ -60,6 +62,7 @@ __all__ = [
     # models
     "Sequential",
     "EncoderDecoder",
+    "LanguageModel",
     "load",
     "quantize",
     "quantization_report",
@@ -87,6 +90,7 @@ __all__ = [
     # data
     "datasets",
     "plots",
+    "sampling",
     # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
     # import packages that `from lstmcore import *` should not require
     "convert",
@@ -110,6 +114,7 @@ _MODULES = {
     "optimizers",
     "plots",
     "regularizers",
+    "sampling",
     "schedules",
     "sklearn",
     "sktime",
@@ -120,6 +125,7 @@ _MEMBERS = {
     "Activation": "config",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
+    "LanguageModel": "models",
     "LSTMStream": "stream",
     "QuantizationReport": "models",
     "Sequential": "models",

@@ -77,6 +77,13 @@ lc.Sequential([reader, layers.Embedding(reader.vocabulary_size(), 8), layers.LST
 )
 
 # pairs
+spoken: list[str] = reader.decode(reader(texts))
+writer = lc.LanguageModel(reader, [layers.LSTM(8, return_sequences=True)], tie_weights=False)
+writer.compile()
+writer.fit_text(texts, validation_split=0.1)
+written: str = writer.generate("a ", 20, temperature=0.5, top_k=5, top_p=0.9)
+several: list[str] = writer.generate(["a ", "b"])
+perplexity: float = writer.perplexity("a good film")
 pairs = lc.EncoderDecoder(10, 12, units=8, attention="additive", num_layers=2)
 pairs.compile("adam")
 pairs.fit([[3, 4], [5]], [[3], [4, 5]], epochs=1)

@@ -30,6 +30,7 @@ from lstmcore.layers.rnn import RNN
 from lstmcore.layers.scaling import Normalization, Rescaling
 from lstmcore.layers.simple_rnn import SimpleRNN
 from lstmcore.layers.text import TextVectorization
+from lstmcore.layers.tied import TiedDense
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "SimpleRNN",
     "SpatialDropout1D",
     "TextVectorization",
+    "TiedDense",
     "TimeDistributed",
 ]
 
