@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
+    from lstmcore.layers import Input
     from lstmcore.memory import memory_needed
     from lstmcore.models import (
         EncoderDecoder,
+        Model,
         QuantizationReport,
         Sequential,
         load,
@@ -59,6 +61,8 @@ __all__ = [
     "__version__",
     # models
     "Sequential",
+    "Model",
+    "Input",
     "EncoderDecoder",
     "load",
     "quantize",
@@ -120,7 +124,9 @@ _MEMBERS = {
     "Activation": "config",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
+    "Input": "layers",
     "LSTMStream": "stream",
+    "Model": "models",
     "QuantizationReport": "models",
     "Sequential": "models",
     "__version__": "_core",

@@ -45,6 +45,9 @@ DTypeName: TypeAlias = Literal["float32", "float64"]
 DType: TypeAlias = DTypeName | type[np.float32] | type[np.float64] | np.dtype[Any]
 """The element type of a model's weights."""
 
+InputType: TypeAlias = Literal["float32", "float64", "int32", "int64"]
+"""What an `Input` may hold: numbers, or token ids."""
+
 # ---- names of options -------------------------------------------------------------------------
 
 LayerActivation: TypeAlias = Literal[

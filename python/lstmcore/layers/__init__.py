@@ -16,6 +16,7 @@ from lstmcore.layers.embedding import Embedding
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.masking import Masking
+from lstmcore.layers.merging import Add, Average, Concatenate, Multiply, Subtract
 from lstmcore.layers.noise import GaussianNoise, SpatialDropout1D
 from lstmcore.layers.normalization import LayerNormalization
 from lstmcore.layers.pooling import (
@@ -33,10 +34,13 @@ from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
     "Activation",
+    "Add",
     "Attention",
+    "Average",
     "AveragePooling1D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Dense",
     "Dropout",
@@ -52,6 +56,7 @@ __all__ = [
     "LayerNormalization",
     "Masking",
     "MaxPooling1D",
+    "Multiply",
     "Normalization",
     "Permute",
     "RNN",
@@ -60,6 +65,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "SpatialDropout1D",
+    "Subtract",
     "TextVectorization",
     "TimeDistributed",
 ]

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, describe_arguments
+from lstmcore._configurable import describe_arguments
 from lstmcore._intake import Intake
 from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
+from lstmcore.layers.nodes import Node
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
 from lstmcore.layers.switches import SWITCHES, follow_trainable, frozen_weights
@@ -20,7 +21,7 @@ from lstmcore.layers.switches import SWITCHES, follow_trainable, frozen_weights
 __all__ = ["Layer"]
 
 
-class Layer(Configurable):
+class Layer(Node):
     """A differentiable function with weights.
 
     A subclass implements `build`, `weight_specs`, `forward` and `backward`. A layer stores nothing
@@ -62,6 +63,7 @@ class Layer(Configurable):
         self.name = name
         self._trainable = _checks.flag(trainable, "trainable")
         self._input_shape: Shape | None = None
+        self._node_shapes: list[Shape] | None = None  # of its inputs in a graph
         self._parameters: Parameters | None = None
         self._alone = False
         self._names: dict[str, str] = {}
@@ -442,7 +444,7 @@ class Layer(Configurable):
             own = shared.part(self._names.values())
             twin = copy.deepcopy(self, {id(shared): own})
             twin._alone = True
-        twin._held_by = twin._frozen_by = None
+        twin._held_by = twin._frozen_by = twin._node_shapes = None
         if name is not None:
             twin.name = _checks.label(name)
         return twin
@@ -574,10 +576,3 @@ def _passes_state(kind: type[Layer]) -> bool:
         for base in kind.__mro__
         if "forward_from" in vars(base) or "forward" in vars(base)
     )
-
-
-HOW_TO_REUSE = (
-    "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "
-    "the other model with pop()"
-)
-"""What an error advises about a layer that cannot be in two models."""

@@ -11,9 +11,9 @@ from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, ArrayLike, Precision, Recompute, Shape
 from lstmcore.config import LSTMConfig
-from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.recurrent_node import RecurrentNode
 from lstmcore.precision import checked, in_force
 
 __all__ = ["Recurrent"]
@@ -28,7 +28,7 @@ class Context(NamedTuple):
     """Output of the last layer, the directions concatenated."""
 
 
-class Recurrent(Layer):
+class Recurrent(RecurrentNode):
     """Base of the layers that process sequences step by step.
 
     Parameters

@@ -4,20 +4,22 @@ One chain of classes, each with one subject::
 
     Weighted        layers and their weights
     Trained         compile, fit, evaluate
-    Model           save, load, summary
+    Stored          save, load, summary
     LayerStack      a chain of layers: structure, forward, backward, states
     Sequential      samples in, predictions out
 
-`EncoderDecoder` is a `Model` too.
+`Model`, a graph of layers, and `EncoderDecoder` are `Stored` too.
 """
 
 from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.graph import Model
 from lstmcore.models.loading import load
 from lstmcore.models.quantization import QuantizationReport, quantization_report, quantize
 from lstmcore.models.sequential import Sequential
 
 __all__ = [
     "EncoderDecoder",
+    "Model",
     "QuantizationReport",
     "Sequential",
     "load",

@@ -125,6 +125,8 @@ class Batch:
         Of targets (N, S) that are sequences with their own lengths, for a `SequenceLoss`.
     known : ndarray of bool, shape (N,) or (N, T), or None
         True where a target is known; elsewhere weights are 0. None: everywhere.
+    heads : tuple of Batch
+        Targets and weights of each output, of a model with several; their inputs are None.
     """
 
     inputs: Any
@@ -134,6 +136,7 @@ class Batch:
     reset: Array | None = None
     target_lengths: Array | None = None
     known: Array | None = None
+    heads: "tuple[Batch, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -196,11 +199,24 @@ class Examples:
         """Return the same samples without class weights."""
         return replace(self, weights=self.sample_weights)
 
+    def outputs_in_rows(self, output_shape: Any) -> Any:
+        """Return whether outputs are a list of rows as long as the samples are.
+
+        With several outputs, of which `output_shape` is a list, a list of that.
+        """
+        return isinstance(self.inputs, Ragged) and len(output_shape) > 2
+
     def batch(self, rows: Array | slice) -> Batch:
         """Gather the samples `rows`."""
         inputs = gather(self.inputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
         width = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        return self.labelled(rows, inputs, lengths, width)
+
+    def labelled(
+        self, rows: Array | slice, inputs: Any, lengths: Array | None, width: int | None
+    ) -> Batch:
+        """Add targets and weights of the samples `rows` to inputs, of `width` steps if ragged."""
         steps = self.output_steps(width) if self.in_time and width is not None else None
         return Batch(
             inputs,

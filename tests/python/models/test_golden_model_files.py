@@ -109,17 +109,22 @@ def test_same_description(maker, name, tmp_path):
 
 ONLY_PYTHON = {
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "BatchNormalization",
+    "Concatenate",
     "Flatten",
     "GaussianNoise",
     "Masking",
+    "Multiply",
     "Normalization",
     "Permute",
     "RepeatVector",
     "Rescaling",
     "Reshape",
     "SpatialDropout1D",
+    "Subtract",
 }
 """Layers that the reader in C++, which has the same golden files, does not know."""
 
