@@ -13,6 +13,7 @@ from lstmcore.layers.convolution import Conv1D
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
+from lstmcore.layers.entity_aware import EALSTM
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.masking import Masking
@@ -44,6 +45,7 @@ __all__ = [
     "Conv1D",
     "Dense",
     "Dropout",
+    "EALSTM",
     "Embedding",
     "Flatten",
     "GaussianNoise",

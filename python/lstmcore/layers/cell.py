@@ -29,7 +29,7 @@ from lstmcore.precision import checked, in_force
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["LSTMCell"]
+__all__ = ["LSTMCell", "Transposed"]
 
 
 @shows_options(PARAMETERS, CellAttributes, LSTMConfig, before="precision")
@@ -206,7 +206,7 @@ class LSTMCell(CellAttributes, Layer):
 
     def _specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
-        kernel, recurrent = (_Transposed(make) for make in self._initializers)
+        kernel, recurrent = (Transposed(make) for make in self._initializers)
         units, trained = self.units, self.recurrent_trainable
         specs = [
             WeightSpec(
@@ -240,7 +240,7 @@ class LSTMCell(CellAttributes, Layer):
         if self.peephole:
             specs.append(WeightSpec("peephole" + suffix, (3 * units,), initializers.zeros))
         if self.proj_size:
-            projection = _Transposed(initializers.get("glorot_uniform", "projection"))
+            projection = Transposed(initializers.get("glorot_uniform", "projection"))
             shape = (self.proj_size, units)
             specs.append(WeightSpec("weight_hr" + suffix, shape, projection, inputs=1))
         if self.layer_norm:
@@ -358,10 +358,11 @@ class _ForgetBias:
 
 
 @dataclass(frozen=True)
-class _Transposed:
+class Transposed:
     """Draws (outputs, inputs) by an initializer for (inputs, outputs), which is Keras' layout."""
 
     initializer: initializers.Initializer
 
     def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        """Draw the values."""
         return self.initializer(shape[::-1], random).T

@@ -25,6 +25,9 @@ class RecurrentNode(Layer):
     return_state: bool
     return_sequences: bool
 
+    _before_states = 1
+    """Inputs of a node before its states."""
+
     @property
     def _sides(self) -> int:
         """How many outputs lie side by side in what `_walk` returns."""
@@ -72,7 +75,7 @@ class RecurrentNode(Layer):
         super()._arguments_of(arguments, rest)  # which refuses what is for arrays only
         if state is None:
             return inputs
-        if len(inputs) != 1:
+        if len(inputs) != self._before_states:
             raise ValueError(
                 f"{type(self).__name__}: expected states once, got them as inputs and as "
                 "initial_state"

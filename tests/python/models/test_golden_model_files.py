@@ -114,6 +114,7 @@ ONLY_PYTHON = {
     "AveragePooling1D",
     "BatchNormalization",
     "Concatenate",
+    "EALSTM",
     "Flatten",
     "GaussianNoise",
     "Masking",
