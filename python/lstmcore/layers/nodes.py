@@ -41,6 +41,9 @@ class Node(Configurable):
     _joins_steps = False
     """Whether inputs with steps must all have the same ones."""
 
+    _takes_states = False
+    """Whether calls may have states besides their other inputs, or none."""
+
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         if "__call__" in vars(cls):  # of arrays; symbols make a node instead
@@ -71,6 +74,11 @@ class Node(Configurable):
         shapes = [symbol.shape for symbol in inputs]
         made = self._build_node(shapes)
         if self._node_shapes is not None:  # another call of a shared layer
+            if len(self._node_shapes) != len(shapes) and not self._takes_states:
+                raise ValueError(
+                    f"{name}: expected {len(self._node_shapes)} inputs like its first call, got "
+                    f"{len(shapes)}"
+                )
             common = _common_shapes(name, self._node_shapes, shapes)
             if common != shapes:
                 self._build_node(common)
@@ -189,8 +197,4 @@ def _common_shapes(name: str, before: Sequence[Shape], now: Sequence[Shape]) -> 
             )
         pairs = zip(old, new, strict=True)
         common.append(tuple(a if a == b else None for a, b in pairs))
-    if len(before) != len(now):
-        raise ValueError(
-            f"{name}: expected {len(before)} inputs like its first call, got {len(now)}"
-        )
-    return common
+    return [*common, *now[len(common) :]]

@@ -25,6 +25,8 @@ class RecurrentNode(Layer):
     return_state: bool
     return_sequences: bool
 
+    _takes_states = True
+
     _before_states = 1
     """Inputs of a node before its states."""
 

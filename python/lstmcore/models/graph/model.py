@@ -110,6 +110,12 @@ class Model(Stored):
         self._by_name = by_name  # whether several predictions are a dict
 
     @classmethod
+    def _unfilled(cls, inputs: Symbols, outputs: Symbols, dtype: DType) -> "Model":
+        """Make a model without weights of a graph; see `_to_fill`."""
+        structure = trace(named_inputs(inputs), named_outputs(outputs))
+        return cls._to_fill(structure, isinstance(outputs, Mapping), 0, dtype)
+
+    @classmethod
     def _to_fill(cls, structure: Structure, by_name: bool, seed: int, dtype: DType) -> "Model":
         """Make a model without weights, for a reader of files; `_build_to_fill` allocates them."""
         model = cls.__new__(cls)
