@@ -45,6 +45,7 @@ from lstmcore.convert._keras_weights import (
 )
 from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer, Residual
+from lstmcore.layers.shapes import shape_to_build
 from lstmcore.models import Model, Sequential
 
 if TYPE_CHECKING:
@@ -460,9 +461,8 @@ def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: b
         return layer
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
-    last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    inner = shape[1:-1] if layer._needs_steps else (None,) * len(shape[1:-1])
-    layer._build_alone((None, *inner, *last)[-len(shape) :], kinds.pop() if kinds else "float32")
+    wanted_shape = shape_to_build(tuple(shape), layer._known_from, layer.input_kind == "ids")
+    layer._build_alone(wanted_shape, kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None

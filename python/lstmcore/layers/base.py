@@ -15,7 +15,13 @@ from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.nodes import Node
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
+from lstmcore.layers.shapes import (
+    ANY_AXES,
+    WrongRank,
+    check_shape,
+    missing_axes,
+    shape_to_build,
+)
 from lstmcore.layers.switches import SWITCHES, follow_trainable, frozen_weights
 
 __all__ = ["Layer"]
@@ -48,9 +54,12 @@ class Layer(Node):
     """Seeds initial values and randomness in training; None: the model's seed is used."""
 
     @property
-    def _needs_steps(self) -> bool:
-        """Whether the number of steps must be known when the layer is built."""
-        return False
+    def _known_from(self) -> int:
+        """The first axis from which on all sizes must be known when the layer is built.
+
+        1 is that of steps. By default only the last axis must be known.
+        """
+        return ANY_AXES
 
     @property
     def _finds_lengths(self) -> bool:
@@ -516,11 +525,8 @@ class Layer(Node):
             dtype = None if self.parameters is None else self.parameters.dtype
             array = intake.floats(given, "inputs", dtype, valid)
         if self.input_shape is None:
-            open_axes: Shape = (None,) * array.ndim
-            if self._needs_steps:
-                open_axes = (None, *array.shape[1:])
             ids = self.input_kind == "ids"
-            shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
+            shape = shape_to_build(array.shape, self._known_from, ids)
             try:
                 self._build_alone(shape, np.float32 if ids else array.dtype)
             except WrongRank as error:

@@ -133,8 +133,8 @@ class Residual(Layer):
         self._trainable = _checks.flag(value, name)
 
     @property
-    def _needs_steps(self) -> bool:
-        return any(layer._needs_steps for layer in self.layers)
+    def _known_from(self) -> int:
+        return min(layer._known_from for layer in self.layers)
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width differs from C."""

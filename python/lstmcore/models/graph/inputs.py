@@ -266,7 +266,7 @@ def _steps_after(
     lengths = layer._lengths_node(
         [None if steps is None else steps.lengths for steps in taken], np.zeros(count, np.int64)
     )
-    ends = isinstance(layer, (Flatten, Permute, Reshape)) and layer._needs_steps
+    ends = isinstance(layer, (Flatten, Permute, Reshape)) and layer._known_from == 1
     width: int | None = None
     if ends or not timed or timed[0].width is not None:
         fixed = (layer.input_shape or ())[1:2]  # that rows of a list are padded to
