@@ -1,5 +1,6 @@
 """The layer `Bidirectional`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Bidirectional(Recurrent):
         self,
         inputs: ArrayLike,
         *,
-        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        initial_state: Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         mask: ArrayLike | None = None,

@@ -291,7 +291,7 @@ class EALSTM(Recurrent):
         self,
         inputs: Sequence[ArrayLike],
         *,
-        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        initial_state: Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         training: bool = False,
         seed: int = 0,

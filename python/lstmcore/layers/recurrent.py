@@ -340,7 +340,7 @@ class Recurrent(RecurrentNode):
         self,
         inputs: ArrayLike,
         *,
-        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        initial_state: Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -354,7 +354,8 @@ class Recurrent(RecurrentNode):
         inputs : array_like, shape (N, T, C)
         initial_state : pair of array_like, optional
             h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction; h
-            is P wide with a projection.
+            is P wide with a projection. In a graph the symbols of h and c, each (N, H), for each
+            layer and direction in turn.
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
         reset : array_like of bool, shape (N, T), optional

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from lstmcore import _checks
-from lstmcore._typing import Shape
+from lstmcore._typing import Array, Shape
 
 if TYPE_CHECKING:
     from lstmcore.layers.base import Layer
@@ -66,7 +66,10 @@ class Call:
     outputs: list[Symbol]
 
 
-Symbols: TypeAlias = Symbol | Sequence[Symbol] | Mapping[str, Symbol]
+OneSymbol: TypeAlias = Symbol | Array
+"""A symbol; what a layer returns is an array for type checkers, who cannot tell."""
+
+Symbols: TypeAlias = OneSymbol | Sequence[OneSymbol] | Mapping[str, OneSymbol]
 """Inputs or outputs of a graph: one, several in order, or several by name."""
 
 
