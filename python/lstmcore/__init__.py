@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
-    from lstmcore.layers import Input
+    from lstmcore.layers import Input as Input  # listed in lstmcore.layers
     from lstmcore.memory import memory_needed
     from lstmcore.models import (
         EncoderDecoder,
@@ -62,7 +62,6 @@ __all__ = [
     # models
     "Sequential",
     "Model",
-    "Input",
     "EncoderDecoder",
     "load",
     "quantize",

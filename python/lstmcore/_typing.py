@@ -38,6 +38,9 @@ ValidationData: TypeAlias = (
 )
 """Validation data: x and y, optionally with weights, or batches of these."""
 
+Named: TypeAlias = ArrayLike | Mapping[str, Any]
+"""An array, or of a graph with several inputs or outputs one for each, by name."""
+
 State: TypeAlias = Mapping[str, tuple[Array, Array]]
 """h and c of each recurrent layer of a model, by the layer's name."""
 

@@ -166,6 +166,8 @@ def quantization_report(
     """
     for name, one in (("model", model), ("quantized", quantized)):
         _checks.instance(one, Stored, name, "a Sequential, Model or EncoderDecoder")
+    if isinstance(model.output_shape, list):
+        raise ValueError("model: expected one with a single output, got one with several")
     if not quantized.quantized:
         raise ValueError("quantized: expected a model that quantize made, got another")
     if model.output_shape != quantized.output_shape:

@@ -8,7 +8,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, ArrayLike, DType, Inputs, OptimizerName, Shape, Verbose
+from lstmcore._typing import Array, DType, Inputs, Named, OptimizerName, Shape, Verbose
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.states import ModelState
@@ -409,8 +409,6 @@ class Model(Stored):
         """Compute the outputs of all valid steps as rows."""
         if y is not None:
             raise ValueError("y: expected None for a Model, whose outputs follow from x")
-        if len(self.output_names) > 1:
-            raise ValueError("model: expected one with a single output, got several")
         return loop.output_rows(self, self._inputs(x, mask), batch_size, False)
 
     @suggests
@@ -421,7 +419,7 @@ class Model(Stored):
         verbose: Verbose = "auto",
         *,
         steps: int | None = None,
-        mask: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute the outputs, batch by batch.
