@@ -155,4 +155,4 @@ if not TYPE_CHECKING:  # or type checkers would accept any attribute
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*_MODULES, *_MEMBERS} - {"_core"})
+        return sorted({*_MODULES, *_MEMBERS} - {"_core", "Input"})  # which layers list
