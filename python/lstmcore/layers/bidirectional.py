@@ -105,7 +105,7 @@ class Bidirectional(Recurrent):
         self,
         inputs: ArrayLike,
         *,
-        initial_state: Sequence[ArrayLike] | None = None,
+        initial_state: ArrayLike | Sequence[ArrayLike] | None = None,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         mask: ArrayLike | None = None,

@@ -10,6 +10,7 @@ from lstmcore import functional as F
 from lstmcore._typing import Array, Shape
 from lstmcore.layers.base import Layer
 from lstmcore.layers.nodes import NodeOutputs
+from lstmcore.layers.symbols import Symbol
 
 __all__ = ["RecurrentNode"]
 
@@ -17,9 +18,9 @@ __all__ = ["RecurrentNode"]
 class RecurrentNode(Layer):
     """Base of `Recurrent`: the sequence and, if given, the initial states are inputs of a node.
 
-    For each stacked layer and each of its directions there is a pair of states, h (N, H) and c
-    (N, H), which follow the sequence in the list of inputs, and with ``return_state`` the output
-    in that of outputs.
+    For each stacked layer and each of its directions there are states, h (N, H) and c (N, H), which
+    follow the sequence in the list of inputs, and with ``return_state`` the output in that of
+    outputs. A kind of cell without c has a c of no width in `_state_shapes`, and h alone here.
     """
 
     return_state: bool
@@ -82,6 +83,8 @@ class RecurrentNode(Layer):
                 f"{type(self).__name__}: expected states once, got them as inputs and as "
                 "initial_state"
             )
+        if isinstance(state, Symbol):
+            state = [state]
         if not isinstance(state, (list, tuple)):
             raise TypeError(
                 f"initial_state: expected a list of states [h, c], got {_checks.describe(state)}"
@@ -97,18 +100,23 @@ class RecurrentNode(Layer):
                 for group in (expected, shapes[1:])
             )
             raise ValueError(
-                f"initial_state: expected h and c of each layer and direction, of shapes {shown}, "
-                f"got {came}"
+                f"initial_state: expected {' and '.join('hc'[: self._parts])} of each layer and "
+                f"direction, of shapes {shown}, got {came}"
             )
         width = after[-1]
         assert width is not None
         outputs = [(*after[:-1], width // self._sides)] * self._sides
         return [*outputs, *(expected if self.return_state else [])]
 
+    @property
+    def _parts(self) -> int:
+        """How many parts the state of a layer and direction has: h and c, or h alone."""
+        return sum(shape[2] > 0 for shape in self._state_shapes(0))
+
     def _all_states(self) -> list[Shape]:
         """List the shapes of the states, h and c in turn."""
-        h, c = self._state_shapes(0)
-        return [(None, shape[2]) for _ in range(h[0]) for shape in (h, c)]
+        shapes = self._state_shapes(0)[: self._parts]
+        return [(None, shape[2]) for _ in range(shapes[0][0]) for shape in shapes]
 
     def _forward_node(
         self,
@@ -120,7 +128,7 @@ class RecurrentNode(Layer):
     ) -> NodeOutputs:
         state = None
         if len(inputs) > 1:
-            state = F.LSTMState(np.stack(inputs[1::2]), np.stack(inputs[2::2]))
+            state = _stacked(inputs[1:], self._parts, *self._state_shapes(len(inputs[0])))
         y, final, context = self._walk(inputs[0], lengths[0], state, training, seed)
         width = y.shape[-1] // self._sides
         values = [
@@ -128,7 +136,8 @@ class RecurrentNode(Layer):
         ]
         steps = lengths[0] if self.return_sequences else None
         if self.return_state:
-            values += [part for pair in zip(final.h, final.c, strict=True) for part in pair]
+            parts = (final.h, final.c)[: self._parts]
+            values += [part for entry in zip(*parts, strict=True) for part in entry]
         after = [steps] * self._sides + [None] * (len(values) - self._sides)
         return NodeOutputs(values, after, (context, y.shape, len(inputs) > 1))
 
@@ -140,15 +149,15 @@ class RecurrentNode(Layer):
         dy = _joined(gradients[: self._sides], shape)
         if dy is not None:
             dy = self._split(inner, dy)
-        dstate = _paired(gradients[self._sides :], *self._state_shapes(shape[0]))
+        dstate = _stacked(gradients[self._sides :], self._parts, *self._state_shapes(shape[0]))
         need_state = has_state and any(needed[1:])
         found = self._backward(inner.tape, dy, dstate, need_x=needed[0], need_state=need_state)
         if not has_state:
             return [found.x]
         if found.state is None:
             return [found.x, *(None for _ in needed[1:])]
-        parts = (part for pair in zip(*found.state, strict=True) for part in pair)
-        return [found.x, *parts]
+        parts = tuple(found.state)[: self._parts]
+        return [found.x, *(part for entry in zip(*parts, strict=True) for part in entry)]
 
 
 def _joined(sides: Sequence[Array | None], shape: tuple[int, ...]) -> Array | None:
@@ -161,15 +170,18 @@ def _joined(sides: Sequence[Array | None], shape: tuple[int, ...]) -> Array | No
     return np.concatenate([zeros if side is None else side for side in sides], axis=-1)
 
 
-def _paired(
-    states: Sequence[Array | None], h: tuple[int, int, int], c: tuple[int, int, int]
+def _stacked(
+    states: Sequence[Array | None],
+    parts: int,
+    h: tuple[int, int, int],
+    c: tuple[int, int, int],
 ) -> F.LSTMState | None:
-    """Stack the gradients of h and c of each layer and direction; None: all are zero."""
+    """Stack the states, or their gradients, of each layer and direction; None: all are zero."""
     given = next((state for state in states if state is not None), None)
     if given is None:
         return None
     both = [np.zeros(shape, given.dtype) for shape in (h, c)]
     for place, state in enumerate(states):
         if state is not None:
-            both[place % 2][place // 2] = state
+            both[place % parts][place // parts] = state
     return F.LSTMState(*both)
