@@ -62,10 +62,10 @@ class GraphExamples(Examples):
             tuple(gather(entry.rows, rows) for entry in self.given),
             tuple(None if entry.lengths is None else entry.lengths[rows] for entry in self.given),
         )
-        heads = [_targets(head, rows) for head in self.heads]
-        if len(heads) > 1:
-            return Batch(feed, None, None, None, heads=tuple(heads))
-        return replace(heads[0], inputs=feed)
+        if len(self.heads) == 1:
+            return _targets(self.heads[0], rows, feed)
+        heads = tuple(_targets(head, rows, None) for head in self.heads)
+        return Batch(feed, None, None, None, heads=heads)
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
         """Gather the samples `rows` in one window, the only kind that a graph has."""
@@ -73,12 +73,12 @@ class GraphExamples(Examples):
         yield self.batch(rows)
 
 
-def _targets(head: Examples, rows: Array | slice) -> Batch:
-    """Gather the targets of the samples `rows` of one output."""
+def _targets(head: Examples, rows: Array | slice, feed: Feed | None) -> Batch:
+    """Gather the targets of the samples `rows` of one output, beside its inputs if it is alone."""
     width = None
     if isinstance(head.inputs, Ragged):
         width = max(1, int(head.inputs.lengths[rows].max(initial=0)))
-    return head.labelled(rows, None, None, width)
+    return head.labelled(rows, feed, None, width)
 
 
 def _part(given: Given, rows: slice) -> Given:

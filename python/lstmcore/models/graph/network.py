@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
-from lstmcore.models.graph.structure import Structure, Use
+from lstmcore.models.graph.structure import Structure
 
 __all__ = ["Feed", "Network", "Tape"]
 
@@ -51,22 +51,35 @@ class Network:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        uses = structure.uses
-        self._last = {value: at for at, use in enumerate(uses) for value in use.inputs}
-
-    def _layer(self, use: Use) -> Layer:
-        return self.structure.layers[use.layer]
+        uses, ends = structure.uses, set(structure.outputs.values())
+        last = {value: at for at, use in enumerate(uses) for value in use.inputs}
+        # The use, its layer, and the values that no later use takes, whose memory is freed.
+        self._plan = [
+            (
+                use,
+                structure.layers[use.layer],
+                [one for one in set(use.inputs) if last[one] == at and one not in ends],
+            )
+            for at, use in enumerate(uses)
+        ]
+        self._ends = list(structure.outputs.values())
+        self._known: tuple[Any, list[bool], set[int]] = (None, [], set())
 
     def _trained(self) -> tuple[list[bool], set[int]]:
         """Return which uses need a backward, and which values lead to weights that train."""
-        wanted: set[int] = set()
-        uses: list[bool] = []
-        for use in self.structure.uses:
-            needed = self._layer(use)._trains or any(value in wanted for value in use.inputs)
-            uses.append(needed)
-            if needed:
-                wanted.update(use.outputs)
-        return uses, wanted
+        parameters = self.structure.layers[0].parameters
+        assert parameters is not None
+        frozen = parameters.frozen  # another object whenever it changes
+        if self._known[0] is not frozen:
+            wanted: set[int] = set()
+            uses: list[bool] = []
+            for use, layer, _ in self._plan:
+                needed = layer._trains or any(value in wanted for value in use.inputs)
+                uses.append(needed)
+                if needed:
+                    wanted.update(use.outputs)
+            self._known = (frozen, uses, wanted)
+        return self._known[1:]
 
     def forward(
         self, feed: Feed, training: bool, seed: int, logits: Sequence[bool]
@@ -90,27 +103,26 @@ class Network:
             Valid steps of the rows of each output.
         tape : Tape
         """
-        ends = list(self.structure.outputs.values())
+        ends = self._ends
         bare = {value for value, skip in zip(ends, logits, strict=True) if skip}
         values: dict[int, Array] = dict(enumerate(feed.values))
         lengths: dict[int, Array | None] = dict(enumerate(feed.lengths))
         trained = self._trained()[0] if training else []
         tape = Tape()
-        for at, use in enumerate(self.structure.uses):
-            found = self._layer(use)._forward_node(
+        for at, (use, layer, released) in enumerate(self._plan):
+            found = layer._forward_node(
                 [values[value] for value in use.inputs],
                 [lengths[value] for value in use.inputs],
                 training,
                 derive(seed, at) if training else 0,
                 use.outputs[0] in bare,
             )
-            values.update(zip(use.outputs, found.values, strict=True))
-            lengths.update(zip(use.outputs, found.lengths, strict=True))
+            for value, array, counts in zip(use.outputs, found.values, found.lengths, strict=True):
+                values[value], lengths[value] = array, counts
             if training and trained[at]:
                 tape.contexts[at] = found.context
-            for value in use.inputs:  # memory of what no later use takes
-                if self._last[value] == at and value not in ends:
-                    values.pop(value, None)
+            for value in released:
+                del values[value]
         return [values[end] for end in ends], [lengths[end] for end in ends], tape
 
     def backward(self, tape: Tape, gradients: Sequence[Array]) -> None:
@@ -125,12 +137,11 @@ class Network:
         _, wanted = self._trained()
         flow: dict[int, Array] = {}
         owned: set[int] = set()  # sums, which no layer holds
-        for value, own in zip(self.structure.outputs.values(), gradients, strict=True):
+        for value, own in zip(self._ends, gradients, strict=True):
             _add(flow, owned, value, own)
         written: set[int] = set()
         for at in sorted(tape.contexts, reverse=True):
-            use = self.structure.uses[at]
-            layer = self._layer(use)
+            use, layer, _ = self._plan[at]
             given = [flow.pop(value, None) for value in use.outputs]
             again = use.layer in written
             written.add(use.layer)
