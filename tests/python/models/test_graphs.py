@@ -315,8 +315,9 @@ def test_a_layer_is_in_one_model(rng):
 def test_a_symbol_is_not_an_array():
     x = lc.Input((None, C))
     y = layers.LSTM(H)(x)
-    with pytest.raises(TypeError, match="a symbol, which has none"):
-        np.asarray(y)
+    for function in (np.asarray, lc.Sequential([layers.Dense(2)]), lc.Model(x, y).predict):
+        with pytest.raises(TypeError, match="a symbol, which has none.*Only layers are called on"):
+            function(y)
     with pytest.raises(TypeError, match="neither true nor false"):
         bool(y)
     with pytest.raises(TypeError, match="no loop"):
