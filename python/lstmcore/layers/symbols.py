@@ -38,8 +38,8 @@ class Symbol:
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError(
             "expected values, got a symbol, which has none: it stands for a value in an "
-            "lstmcore.Model. Only layers are called on symbols; of a model call the layers in turn, "
-            "y = layer.copy()(y)"
+            "lstmcore.Model. Only layers are called on symbols; of a model call the layers in "
+            "turn, y = layer.copy()(y)"
         )
 
     def __bool__(self) -> NoReturn:
