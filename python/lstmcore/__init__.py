@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
+    from lstmcore.layers import Input as Input  # listed in lstmcore.layers
     from lstmcore.memory import memory_needed
     from lstmcore.models import (
         EncoderDecoder,
         LanguageModel,
+        Model,
         QuantizationReport,
         Sequential,
         load,
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     # models
     "Sequential",
+    "Model",
     "EncoderDecoder",
     "LanguageModel",
     "load",
@@ -125,8 +128,10 @@ _MEMBERS = {
     "Activation": "config",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
+    "Input": "layers",
     "LanguageModel": "models",
     "LSTMStream": "stream",
+    "Model": "models",
     "QuantizationReport": "models",
     "Sequential": "models",
     "__version__": "_core",
@@ -156,4 +161,4 @@ if not TYPE_CHECKING:  # or type checkers would accept any attribute
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*_MODULES, *_MEMBERS} - {"_core"})
+        return sorted({*_MODULES, *_MEMBERS} - {"_core", "Input"})  # which layers list

@@ -38,12 +38,18 @@ ValidationData: TypeAlias = (
 )
 """Validation data: x and y, optionally with weights, or batches of these."""
 
+Named: TypeAlias = ArrayLike | Mapping[str, Any]
+"""An array, or of a graph with several inputs or outputs one for each, by name."""
+
 State: TypeAlias = Mapping[str, tuple[Array, Array]]
 """h and c of each recurrent layer of a model, by the layer's name."""
 
 DTypeName: TypeAlias = Literal["float32", "float64"]
 DType: TypeAlias = DTypeName | type[np.float32] | type[np.float64] | np.dtype[Any]
 """The element type of a model's weights."""
+
+InputType: TypeAlias = Literal["float32", "float64", "int32", "int64"]
+"""What an `Input` may hold: numbers, or token ids."""
 
 # ---- names of options -------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ Value read_document(const safetensors::File& content) {
   }
   const std::int64_t format = read_format(document);
   if (document.find("encoder_decoder") != nullptr) fail_reading("holds an EncoderDecoder, expected a Sequential");
+  if (document.find("graph") != nullptr) fail_reading("holds a Model, a graph of layers, expected a Sequential");
   Names entries = {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"};
   if (format == quantized_format) entries.emplace_back("quantization");
   require_exactly("metadata", document, entries, {"class_names"});

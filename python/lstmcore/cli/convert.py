@@ -3,7 +3,7 @@
 import argparse
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import load_model
@@ -11,7 +11,7 @@ from lstmcore.cli.layout import METADATA_NAME
 from lstmcore.cli.options import add_command, check_not_source, if_interrupted
 from lstmcore.cli.report import note
 from lstmcore.layers import GlobalMaxPooling1D
-from lstmcore.models import Sequential
+from lstmcore.models import Model, Sequential
 
 __all__ = ["add_parser"]
 
@@ -100,8 +100,14 @@ def _read(options: argparse.Namespace, ending: str) -> Sequential:
     if ending == ".safetensors":
         return load_model(options.source)
     if ending == ".keras" or (ending in OLD_KERAS and options.like is None):
-        made: Sequential = from_keras(options.source, training=False)
-        return made
+        made = from_keras(options.source, training=False)
+        graph = isinstance(made, Model)
+        if graph and (options.from_ids or not options.target.lower().endswith(".safetensors")):
+            raise ValueError(
+                f"OUT: expected a file ending in .safetensors without --from-ids, since "
+                f"{options.source} holds a graph of layers, got {options.target}"
+            )
+        return cast(Sequential, made)  # or a Model, which is only saved
     model = load_model(options.like)
     if ending == ".weights.h5" or ending in OLD_KERAS:
         load_keras_weights(model, options.source)

@@ -79,7 +79,7 @@ def _model(path: str) -> tuple[dict[str, Any], list[str]]:
     """Describe a model, and return the table of its layers."""
     from lstmcore import load
     from lstmcore.cli.answers import read_layout
-    from lstmcore.models import Sequential
+    from lstmcore.models import Model, Sequential
 
     model = load(path)
     about: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _model(path: str) -> tuple[dict[str, Any], list[str]]:
         "epochs": model.epoch,
     }
     if model.is_compiled:
-        about["loss"] = type(model.compiled.loss).__name__
+        about["loss"] = ", ".join(type(head.loss).__name__ for head in model.compiled.heads)
         if not model.quantized:
             about["optimizer"] = type(model.optimizer).__name__
             about["steps"] = model.optimizer.iterations
@@ -115,6 +115,11 @@ def _model(path: str) -> tuple[dict[str, Any], list[str]]:
                 for name, value in asdict(layout).items()
                 if value not in (None, (), 0) or value is True
             }
+    elif isinstance(model, Model):
+        structure = model._structure
+        shapes = model._output_shapes.items()
+        about["inputs"] = {entry.name: _shape(entry.shape) for entry in structure.inputs}
+        about["outputs"] = {name: _shape(shape) for name, shape in shapes}
     return about, lines
 
 

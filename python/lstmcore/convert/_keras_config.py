@@ -9,9 +9,12 @@ from lstmcore.layers import (
     LSTM,
     RNN,
     Activation,
+    Add,
+    Average,
     AveragePooling1D,
     BatchNormalization,
     Bidirectional,
+    Concatenate,
     Conv1D,
     Dense,
     Dropout,
@@ -25,6 +28,7 @@ from lstmcore.layers import (
     LSTMCell,
     Masking,
     MaxPooling1D,
+    Multiply,
     Normalization,
     Permute,
     RepeatVector,
@@ -33,6 +37,7 @@ from lstmcore.layers import (
     Residual,
     SimpleRNN,
     SpatialDropout1D,
+    Subtract,
     TimeDistributed,
 )
 from lstmcore.layers.functions import ACTIVATIONS
@@ -341,6 +346,10 @@ def _same(kind: Callable[..., Layer], *names: str) -> "Maker":
     return make
 
 
+def _concatenate(options: Options, document: Any, kinds: set[str]) -> Layer:
+    return Concatenate(options.take("axis", -1), name=options.name)
+
+
 def _numbers(value: Any) -> Any:
     """Return an option that may be an array, which Keras writes with its type."""
     if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
@@ -404,6 +413,11 @@ _MAKERS: dict[str, Maker] = {
     "Reshape": _same(Reshape, "target_shape"),
     "Permute": _same(Permute, "dims"),
     "RepeatVector": _same(RepeatVector, "n"),
+    "Add": _same(Add),
+    "Average": _same(Average),
+    "Concatenate": _concatenate,
+    "Multiply": _same(Multiply),
+    "Subtract": _same(Subtract),
     "Dropout": _seeded(Dropout, "rate"),
     "SpatialDropout1D": _seeded(SpatialDropout1D, "rate"),
     "GaussianNoise": _seeded(GaussianNoise, "stddev"),

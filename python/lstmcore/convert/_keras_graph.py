@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["Ends", "Step", "flat", "walk_back"]
+__all__ = ["Branching", "Ends", "Step", "flat", "walk_back"]
 
 WITH_STATES = ("LSTM", "RNN", "SimpleRNN", "Bidirectional")
 
@@ -12,6 +12,10 @@ SHORTER = (
     "from_keras(source, input=NAME, output=NAME) makes a Sequential of a chain of layers, from "
     "after the first to the second"
 )
+
+
+class Branching(ValueError):
+    """The layers of a functional model are not a chain."""
 
 
 class Ends(NamedTuple):
@@ -76,7 +80,7 @@ def walk_back(kind: str, config: Mapping[str, Any], ends: Ends) -> list[Step]:
         if place not in chained and not graph.is_mask(name)
     ]
     if left and ends == Ends():
-        raise ValueError(graph.branching(chained, left))
+        raise Branching(graph.branching(chained, left))
     return steps
 
 
@@ -106,7 +110,7 @@ class _Graph:
         ends = _sources(config.get("output_layers"))
         if len(ends) != 1:
             names = ", ".join(dict.fromkeys(end.layer for end in ends))
-            raise ValueError(
+            raise Branching(
                 f"{self.where}: expected one of output_layers, got {len(ends)}, of "
                 f"{names or 'no layer'}; from_keras(source, output=NAME) makes the Sequential that "
                 "ends with the layer NAME"
@@ -120,7 +124,7 @@ class _Graph:
         while here != until:
             place = self.places.get(here.layer)
             if place is None or place in self._seen:
-                raise ValueError(
+                raise Branching(
                     f"{self.where}: has no layer {here.layer!r} that a chain could lead to"
                 )
             self._seen.add(place)
@@ -157,13 +161,13 @@ class _Graph:
         where = f"{entry.get('class_name')} {entry.get('name')!r}"
         nodes = entry.get("inbound_nodes") or []
         if len(nodes) != 1:
-            raise ValueError(f"{where}: expected to be used once, got {len(nodes)} times")
+            raise Branching(f"{where}: expected to be used once, got {len(nodes)} times")
         other = {key: value for key, value in (nodes[0].get("kwargs") or {}).items() if value}
         masks = _sources(other.get("mask"))
         if masks and all(self.is_mask(source.layer) for source in masks):
             del other["mask"]
         if other:
-            raise ValueError(
+            raise Branching(
                 f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
             )
         arguments = nodes[0].get("args") or []
@@ -179,7 +183,7 @@ class _Graph:
         for start, end in ((one, other), (other, one)):
             if start == end or start.layer in self._before(end.layer):
                 return start, end
-        raise ValueError(
+        raise Branching(
             f"Add {entry.get('name')!r}: expected an input that leads to the other one, as in a "
             f"Residual, got {one.layer!r} and {other.layer!r}; {SHORTER}"
         )
@@ -238,7 +242,7 @@ def _masked(entry: Mapping[str, Any]) -> list[tuple[Source, Any]]:
 def _only(entry: Mapping[str, Any], sources: Sequence[Source]) -> Source:
     if len(sources) != 1:
         names = " and ".join(repr(source.layer) for source in sources) or "other arguments"
-        raise ValueError(
+        raise Branching(
             f"{entry.get('class_name')} {entry.get('name')!r}: expected one input, in a chain of "
             f"layers, got {names}; {SHORTER}"
         )
@@ -257,7 +261,7 @@ def _with_output(entry: Mapping[str, Any], output: int) -> Mapping[str, Any]:
     if output == 1 and kind in ("LSTM", "SimpleRNN") and config.get("return_state"):
         changes["return_sequences"] = False
     elif output != 0:
-        raise ValueError(
+        raise Branching(
             f"{kind} {entry.get('name')!r}: its output {output} is used, such as a state; only the "
             "first output has a counterpart within a model"
         )

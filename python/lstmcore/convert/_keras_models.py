@@ -127,14 +127,14 @@ def _model(document: Mapping[str, Any], spot: Spot, number: Numberer, ends: Ends
         steps = _between(config["layers"], ends, name)
     else:
         steps = walk_back(str(kind), config, ends)
-    spots = _spots(kind, config["layers"], spot, number)
+    spots = spots_of(kind, config["layers"], spot, number)
     used = {step.place for step in flat(steps)}
     chain = Chain(None, [], [spots[place] for place in spots if place not in used])
     build = config.get("build_input_shape")
     if ends.input is not None:
         chain.shape = _shape_after(ends.input, config["layers"], steps)
     elif steps and steps[0].entry["class_name"] == "InputLayer":
-        chain.shape = _input_shape(steps.pop(0).entry["config"])
+        chain.shape = input_shape(steps.pop(0).entry["config"])
     elif isinstance(build, (list, tuple)) and len(build) > 1:
         chain.shape = (None, *build[1:])
     chain.entries = _entries(steps, spots, number)
@@ -157,11 +157,16 @@ def _entries(steps: Sequence[Step], spots: Mapping[int, Spot], number: Numberer)
 
 def _freeze(entries: Sequence[Entry]) -> None:
     for entry in entries:
-        entry.document["config"] = {**entry.document["config"], "trainable": False}
+        entry.document = frozen_document(entry.document)
         _freeze(entry.inner or ())
 
 
-def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> dict[int, Spot]:
+def frozen_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a layer that is not trained."""
+    return {**document, "config": {**document["config"], "trainable": False}}
+
+
+def spots_of(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> dict[int, Spot]:
     """Return where the weights of the layers are, by place, of a model that is itself at `spot`.
 
     Those within a nested model are listed under the model's name.
@@ -195,7 +200,7 @@ def _shape_after(name: str, layers: Sequence[Any], steps: Sequence[Step]) -> tup
     """Return the shape of what the layer of this name passes to the first of `steps`."""
     for entry in layers:
         if entry["config"].get("name") == name and entry["class_name"] == "InputLayer":
-            return _input_shape(entry["config"])
+            return input_shape(entry["config"])
     first = next((step for step in flat(steps) if step.branch is None), None)
     shape = None if first is None else built_for(first.entry)
     if not shape:
@@ -215,7 +220,8 @@ def built_for(document: Mapping[str, Any]) -> Any:
     return (config.get("shapes_dict") or {}).get("sequences_shape") or config.get("input_shape")
 
 
-def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
+def input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """Return the shape of a batch that an InputLayer declares."""
     name = config.get("name")
     for option in ("sparse", "ragged", "optional"):
         if config.get(option):

@@ -14,6 +14,7 @@ from lstmcore._extras import how_to_install
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
+from lstmcore.convert._keras_branches import branches_of
 from lstmcore.convert._keras_config import layer_of, residual_of
 from lstmcore.convert._keras_files import (
     describe_variable,
@@ -21,9 +22,16 @@ from lstmcore.convert._keras_files import (
     live_tensors,
     open_file,
 )
-from lstmcore.convert._keras_graph import Ends
+from lstmcore.convert._keras_graph import Branching, Ends
 from lstmcore.convert._keras_legacy import modern
-from lstmcore.convert._keras_models import MODELS, Entry, built_for, check_masks, entries_of
+from lstmcore.convert._keras_models import (
+    MODELS,
+    Chain,
+    Entry,
+    built_for,
+    check_masks,
+    entries_of,
+)
 from lstmcore.convert._keras_parts import Part, frozen_option, parts_of
 from lstmcore.convert._keras_weights import (
     LAYERS,
@@ -37,7 +45,8 @@ from lstmcore.convert._keras_weights import (
 )
 from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer, Residual
-from lstmcore.models import Sequential
+from lstmcore.layers.shapes import shape_to_build
+from lstmcore.models import Model, Sequential
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +61,7 @@ def from_keras(
     training: bool = True,
     input: str | None = None,
     output: str | None = None,
-) -> Sequential: ...
+) -> Sequential | Model: ...
 
 
 @overload
@@ -73,9 +82,10 @@ def from_keras(
     Parameters
     ----------
     source : Keras model or layer, or path of a ``.keras`` or ``.h5`` file
-        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. An
-        Add may close a shortcut around some layers of the chain, which become a `Residual`. A file,
-        of Keras 2 or 3, needs h5py, but neither Keras nor one of its backends.
+        A Sequential or functional model, a layer, or an LSTMCell. A functional model whose layers
+        are a chain becomes a `Sequential`, in which an Add may close a shortcut around some layers,
+        which become a `Residual`; one with branches becomes a `Model`. A file, of Keras 2 or 3,
+        needs h5py, but neither Keras nor one of its backends.
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False: penalties
         and constraints without one are ignored.
@@ -89,7 +99,7 @@ def from_keras(
 
     Returns
     -------
-    Sequential or Layer
+    Sequential, Model or Layer
         It has Keras' names, and the type, float32 or float64, that Keras computes in; layers that
         are frozen in Keras are frozen. It is not compiled: optimizer and loss are not converted.
 
@@ -344,11 +354,61 @@ def _live(source: Any) -> dict[str, Tensor]:
     return {name: describe_variable(value) for name, value in live_tensors(source).items()}
 
 
-def _model(document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends) -> Sequential:
+def _model(
+    document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends
+) -> Sequential | Model:
     kind = document.get("class_name")
     if kind not in MODELS:
         raise ValueError(f"{kind}: expected a Sequential or a functional model")
-    chain = entries_of(document, weights.numbering, ends)
+    chain: Chain | None = None
+    try:
+        chain = entries_of(document, weights.numbering, ends)
+    except Branching:
+        if ends != Ends():
+            raise
+    if chain is None:
+        return _graph(document, weights, training)
+    return _chain(chain, kind, weights, training)
+
+
+def _graph(document: Mapping[str, Any], weights: Weights, training: bool) -> Model:
+    """Make a model of a functional one with branches."""
+    found = branches_of(document, weights.numbering, training)
+    if len(found.kinds) > 1:
+        raise ValueError(
+            f"{document.get('class_name')}: expected layers of one dtype, got "
+            f"{', '.join(sorted(found.kinds))}"
+        )
+    dtype = np.dtype(found.kinds.pop() if found.kinds else "float32")
+    model = Model._unfilled(found.inputs, found.outputs, dtype)
+    _check_shared_masks(model)
+    shapes = {name: spec.shape for name, spec in model._plan().items()}
+    slots = [
+        Slot(one.layer, part.places, one.spot, str(one.layer.name))
+        for one in found.made
+        if one.layer.weight_specs()
+        for part in _parts(one.layer)
+    ]
+    values = _read(*weights.match(slots, found.left_out), shapes, model.dtype)
+    model._build_to_fill()
+    model.set_weights(values)
+    return model
+
+
+def _check_shared_masks(model: Model) -> None:
+    """Raise ValueError if only some of the layers that take an input find its padding."""
+    structure = model._structure
+    for place, name in enumerate(model.input_names):
+        takers = [structure.layers[use.layer] for use in structure.consumers(place)]
+        if len({layer._finds_lengths for layer in takers}) > 1:
+            raise ValueError(
+                f"inputs: {name!r} is taken with and without a mask, so that Keras treats padding "
+                "as data in one of its branches, which lstmcore never does"
+            )
+
+
+def _chain(chain: Chain, kind: Any, weights: Weights, training: bool) -> Sequential:
+    """Make a model of a chain of layers."""
     if chain.shape is None:
         raise ValueError(f"{kind}: the model is not built; call it once, or add an Input")
     kinds: set[str] = set()
@@ -401,9 +461,8 @@ def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: b
         return layer
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
-    last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    inner = shape[1:-1] if layer._needs_steps else (None,) * len(shape[1:-1])
-    layer._build_alone((None, *inner, *last)[-len(shape) :], kinds.pop() if kinds else "float32")
+    wanted_shape = shape_to_build(tuple(shape), layer._known_from, layer.input_kind == "ids")
+    layer._build_alone(wanted_shape, kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None

@@ -13,9 +13,11 @@ from lstmcore.layers.convolution import Conv1D
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
+from lstmcore.layers.entity_aware import EALSTM
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.masking import Masking
+from lstmcore.layers.merging import Add, Average, Concatenate, Multiply, Subtract
 from lstmcore.layers.noise import GaussianNoise, SpatialDropout1D
 from lstmcore.layers.normalization import LayerNormalization
 from lstmcore.layers.pooling import (
@@ -35,13 +37,17 @@ from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
     "Activation",
+    "Add",
     "Attention",
+    "Average",
     "AveragePooling1D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Dense",
     "Dropout",
+    "EALSTM",
     "Embedding",
     "Flatten",
     "GaussianNoise",
@@ -54,6 +60,7 @@ __all__ = [
     "LayerNormalization",
     "Masking",
     "MaxPooling1D",
+    "Multiply",
     "Normalization",
     "Permute",
     "RNN",
@@ -63,6 +70,7 @@ __all__ = [
     "Residual",
     "SimpleRNN",
     "SpatialDropout1D",
+    "Subtract",
     "TextVectorization",
     "TiedDense",
     "TimeDistributed",

@@ -1,5 +1,6 @@
 """Attention: a weighted mean over time whose weights are learnt."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -9,6 +10,7 @@ from lstmcore._intake import Intake
 from lstmcore._typing import Array, ArrayLike, AttentionKind, InitializerName, Shape, choices
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
+from lstmcore.layers.nodes import NodeOutputs
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["Attention", "Look", "Memory"]
@@ -339,6 +341,71 @@ class Attention(Layer):
             dcontext,
             dv,
         )
+
+    # ---- in a graph --------------------------------------------------------------------------
+
+    def _arguments_of(self, arguments: Sequence[Any], options: dict[str, Any]) -> list[Any]:
+        rest = {name: value for name, value in options.items() if name != "query"}
+        if rest.get("return_weights") is False:
+            del rest["return_weights"]
+        inputs = super()._arguments_of(arguments[:1], rest)
+        queries = [*arguments[1:], options.get("query")]
+        inputs += [query for query in queries if query is not None]
+        if len(inputs) != 1 + self._asked:
+            raise ValueError(
+                "query: expected one, since the layer has query_size"
+                if self._asked
+                else "query: expected none, since the layer has no query_size"
+            )
+        return inputs
+
+    def _build_node(self, shapes: Sequence[Shape]) -> list[Shape]:
+        after = self.build(shapes[0])
+        if not self._asked:
+            return [after]
+        query = shapes[1]
+        if len(query) not in (2, 3) or query[-1] != self.query_size:
+            raise ValueError(
+                f"query: expected shape (N, {self.query_size}) or (N, S, {self.query_size}), got "
+                f"{_checks.show_shape(query)}"
+            )
+        return [(*query[:-1], self._width)]
+
+    def _forward_node(
+        self,
+        inputs: Sequence[Array],
+        lengths: Sequence[Array | None],
+        training: bool,
+        seed: int,
+        logits: bool,
+    ) -> NodeOutputs:
+        if not self._asked:
+            return super()._forward_node(inputs, lengths, training, seed, logits)
+        values, query = inputs
+        several = query if query.ndim == 3 else query[:, None]
+        counts = lengths[1] if query.ndim == 3 else None
+        context, look = self.look(self.remember(values, lengths[0]), several, counts)
+        outputs = context if query.ndim == 3 else context[:, 0]
+        return NodeOutputs([outputs], [counts], (look, several, query.shape))
+
+    def _backward_node(
+        self, context: Any, gradients: Sequence[Array | None], needed: Sequence[bool]
+    ) -> list[Array | None]:
+        if not self._asked:
+            return super()._backward_node(context, gradients, needed)
+        self._follow_trainable()
+        look, several, shape = context
+        dy = gradients[0]
+        assert dy is not None
+        dcontext = dy if dy.ndim == 3 else dy[:, None]
+        dquery, dmet, dkeys, dvalues = self.look_backward(look, dcontext, self._score_gradient)
+        self.query_backward(several, dmet)
+        dx = self.remember_backward(look.memory, dkeys, dvalues, needed[0])
+        return [dx, dquery.reshape(shape)]
+
+    def _lengths_node(self, lengths: Sequence[Array | None], rows: Array) -> Array:
+        asked = lengths[1] if self._asked else None
+        return rows if asked is None else asked
 
     # ---- a layer on its own ------------------------------------------------------------------
 

@@ -8,19 +8,26 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, describe_arguments
+from lstmcore._configurable import describe_arguments
 from lstmcore._intake import Intake
 from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
+from lstmcore.layers.nodes import Node
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
+from lstmcore.layers.shapes import (
+    ANY_AXES,
+    WrongRank,
+    check_shape,
+    missing_axes,
+    shape_to_build,
+)
 from lstmcore.layers.switches import SWITCHES, follow_trainable, frozen_weights
 
 __all__ = ["Layer"]
 
 
-class Layer(Configurable):
+class Layer(Node):
     """A differentiable function with weights.
 
     A subclass implements `build`, `weight_specs`, `forward` and `backward`. A layer stores nothing
@@ -47,9 +54,12 @@ class Layer(Configurable):
     """Seeds initial values and randomness in training; None: the model's seed is used."""
 
     @property
-    def _needs_steps(self) -> bool:
-        """Whether the number of steps must be known when the layer is built."""
-        return False
+    def _known_from(self) -> int:
+        """The first axis from which on all sizes must be known when the layer is built.
+
+        1 is that of steps. By default only the last axis must be known.
+        """
+        return ANY_AXES
 
     @property
     def _finds_lengths(self) -> bool:
@@ -62,6 +72,7 @@ class Layer(Configurable):
         self.name = name
         self._trainable = _checks.flag(trainable, "trainable")
         self._input_shape: Shape | None = None
+        self._node_shapes: list[Shape] | None = None  # of its inputs in a graph
         self._parameters: Parameters | None = None
         self._alone = False
         self._names: dict[str, str] = {}
@@ -442,7 +453,7 @@ class Layer(Configurable):
             own = shared.part(self._names.values())
             twin = copy.deepcopy(self, {id(shared): own})
             twin._alone = True
-        twin._held_by = twin._frozen_by = None
+        twin._held_by = twin._frozen_by = twin._node_shapes = None
         if name is not None:
             twin.name = _checks.label(name)
         return twin
@@ -514,11 +525,8 @@ class Layer(Configurable):
             dtype = None if self.parameters is None else self.parameters.dtype
             array = intake.floats(given, "inputs", dtype, valid)
         if self.input_shape is None:
-            open_axes: Shape = (None,) * array.ndim
-            if self._needs_steps:
-                open_axes = (None, *array.shape[1:])
             ids = self.input_kind == "ids"
-            shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
+            shape = shape_to_build(array.shape, self._known_from, ids)
             try:
                 self._build_alone(shape, np.float32 if ids else array.dtype)
             except WrongRank as error:
@@ -574,10 +582,3 @@ def _passes_state(kind: type[Layer]) -> bool:
         for base in kind.__mro__
         if "forward_from" in vars(base) or "forward" in vars(base)
     )
-
-
-HOW_TO_REUSE = (
-    "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "
-    "the other model with pop()"
-)
-"""What an error advises about a layer that cannot be in two models."""

@@ -98,6 +98,10 @@ class Bidirectional(Recurrent):
     def _side_by_side(self) -> bool:
         return self.merge_mode in (None, "concat")
 
+    @property
+    def _sides(self) -> int:
+        return 2 if self.merge_mode is None else 1
+
     def __call__(
         self,
         inputs: ArrayLike,

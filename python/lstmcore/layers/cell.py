@@ -30,7 +30,7 @@ from lstmcore.precision import checked, in_force
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["LSTMCell"]
+__all__ = ["LSTMCell", "Transposed"]
 
 
 @shows_options(PARAMETERS, CellAttributes, LSTMConfig, before="precision")
@@ -367,4 +367,5 @@ class Transposed:
     initializer: initializers.Initializer
 
     def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        """Draw the values."""
         return self.initializer(shape[::-1], random).T

@@ -158,6 +158,10 @@ class Parameters:
             self._finite ^= {name}
             self._find_parts()
 
+    def is_finite(self, name: str) -> bool:
+        """Return whether the gradient `name` is known to be finite; see `note_finite`."""
+        return name in self._finite
+
     def gradients_are_finite(self) -> bool:
         """Return whether the gradients of all trained weights are free of NaN and infinities."""
         for part in self._unknown_parts:

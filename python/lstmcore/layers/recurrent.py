@@ -11,10 +11,10 @@ from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, ArrayLike, Precision, Recompute, Shape
 from lstmcore.config import LSTMConfig
-from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.engines import Engine, without_c
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.recurrent_node import RecurrentNode
 from lstmcore.layers.simple_cell import SimpleRNNCell
 from lstmcore.precision import checked, in_force
 
@@ -32,7 +32,7 @@ class Context(NamedTuple):
     """Output of the last layer, the directions concatenated."""
 
 
-class Recurrent(Layer):
+class Recurrent(RecurrentNode):
     """Base of the layers that process sequences step by step.
 
     Parameters
@@ -369,7 +369,8 @@ class Recurrent(Layer):
         inputs : array_like, shape (N, T, C)
         initial_state : pair of array_like, optional
             h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction; h
-            is P wide with a projection. A `SimpleRNN` takes h alone, or a list with h.
+            is P wide with a projection. A `SimpleRNN` takes h alone, or a list with h. In a graph
+            the symbols of h and c, each (N, H), for each layer and direction in turn.
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
         reset : array_like of bool, shape (N, T), optional

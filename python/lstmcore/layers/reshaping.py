@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 from lstmcore.layers.base import Layer
-from lstmcore.layers.shapes import WrongRank
+from lstmcore.layers.shapes import ANY_AXES, WrongRank
 
 __all__ = ["Flatten", "Permute", "RepeatVector", "Reshape"]
 
@@ -28,8 +28,8 @@ class _Rearranged(Layer):
     """
 
     @property
-    def _needs_steps(self) -> bool:
-        return True
+    def _known_from(self) -> int:
+        return 1
 
     def _arrange(self, values: Array) -> Array:
         """Return the outputs for whole inputs."""
@@ -256,8 +256,8 @@ class Permute(_Rearranged):
         return shape
 
     @property
-    def _needs_steps(self) -> bool:
-        return self.dims != sorted(self.dims)
+    def _known_from(self) -> int:
+        return ANY_AXES if self.dims == sorted(self.dims) else 1
 
     @property
     def mixes_steps(self) -> bool:

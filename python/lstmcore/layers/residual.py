@@ -11,9 +11,10 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import initializers
-from lstmcore.layers.base import HOW_TO_REUSE, Layer
+from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
+from lstmcore.layers.nodes import HOW_TO_REUSE
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.states import parts_of, run_from
 from lstmcore.layers.switches import lowest_trained
@@ -132,8 +133,8 @@ class Residual(Layer):
         self._trainable = _checks.flag(value, name)
 
     @property
-    def _needs_steps(self) -> bool:
-        return any(layer._needs_steps for layer in self.layers)
+    def _known_from(self) -> int:
+        return min(layer._known_from for layer in self.layers)
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width differs from C."""

@@ -12,6 +12,7 @@ from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
+from lstmcore.layers.shapes import ANY_AXES
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -93,9 +94,9 @@ class Normalization(Layer):
         self._kept: tuple[int, ...] = ()
 
     @property
-    def _needs_steps(self) -> bool:
+    def _known_from(self) -> int:
         axes = self.axis if isinstance(self.axis, list) else [self.axis]
-        return any(axis not in (-1, None) for axis in axes)
+        return 1 if any(axis not in (-1, None) for axis in axes) else ANY_AXES
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix the sizes of `axis`."""

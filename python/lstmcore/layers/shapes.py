@@ -5,7 +5,10 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 
-__all__ = ["WrongRank", "check_shape", "missing_axes", "row_ends"]
+__all__ = ["ANY_AXES", "WrongRank", "check_shape", "missing_axes", "row_ends", "shape_to_build"]
+
+ANY_AXES = 64
+"""An axis beyond all that arrays have: see `Layer._known_from`."""
 
 
 class WrongRank(ValueError):
@@ -25,6 +28,21 @@ def missing_axes(rank: int) -> str:
         1: "; for a single sequence of one value at each step pass x[None, :, None]",
         2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
     }.get(rank, "")
+
+
+def shape_to_build(shape: tuple[int, ...], known_from: int, ids: bool) -> Shape:
+    """Return the shape to build a layer or a model for, given that of its first inputs.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    known_from : int
+        The first axis whose size is fixed, and not left open; see `Layer._known_from`.
+    ids : bool
+        Whether the inputs are token ids, which have no axis of features.
+    """
+    fixed = (size if axis >= max(known_from, 1) else None for axis, size in enumerate(shape))
+    return tuple(fixed) if ids else (*tuple(fixed)[:-1], shape[-1])
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:

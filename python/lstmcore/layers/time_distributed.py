@@ -62,8 +62,9 @@ class TimeDistributed(Layer):
         return set()
 
     @property
-    def _needs_steps(self) -> bool:
-        return self.layer._needs_steps
+    def _known_from(self) -> int:
+        """The sizes within a step; the number of steps may vary."""
+        return self.layer._known_from + 1
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the wrapped layer for one step."""

@@ -4,15 +4,16 @@ One chain of classes, each with one subject::
 
     Weighted        layers and their weights
     Trained         compile, fit, evaluate
-    Model           save, load, summary
+    Stored          save, load, summary
     LayerStack      a chain of layers: structure, forward, backward, states
     Sequential      samples in, predictions out
     LanguageModel   texts in, what follows out
 
-`EncoderDecoder` is a `Model` too.
+`Model`, a graph of layers, and `EncoderDecoder` are `Stored` too.
 """
 
 from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.graph import Model
 from lstmcore.models.language import LanguageModel
 from lstmcore.models.loading import load
 from lstmcore.models.quantization import QuantizationReport, quantization_report, quantize
@@ -21,6 +22,7 @@ from lstmcore.models.sequential import Sequential
 __all__ = [
     "EncoderDecoder",
     "LanguageModel",
+    "Model",
     "QuantizationReport",
     "Sequential",
     "load",

@@ -20,7 +20,6 @@ from lstmcore.layers.parameters import WeightSpec
 from lstmcore.models import int8, model_file
 from lstmcore.models.trained import Trained
 from lstmcore.training.callback_state import CallbackState
-from lstmcore.training.compiled import Compiled
 
 __all__ = ["COMMON_KEYS", "READERS", "Reader", "compare", "describe", "exactly", "load", "save"]
 
@@ -102,13 +101,12 @@ def _restore(
     quantized = "quantization" in document
     if quantized:
         _check_quantization(document)
-    read = READERS["encoder_decoder" if "encoder_decoder" in document else "layers"]
+    read = READERS[next((kind for kind in READERS if kind in document), "layers")]
     model, tensors = read(tensors, document, custom_objects, quantized)
     training = document["training"]
     if training is not None:
         exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
-        last = model._last_activation
-        model._set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
+        model._set_compiled(model._compiled_from(training["compile"], custom_objects))
     _fill(model, tensors, training)
     if quantized:
         model._check_quantized()

@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import Masking
-from lstmcore.layers.shapes import row_ends
+from lstmcore.layers.shapes import row_ends, shape_to_build
 from lstmcore.models.layer_stack import LayerStack
 from lstmcore.training.data import Examples, Ragged, Rows, explain_lists, read_inputs, typed
 from lstmcore.training.masks import check_mask, compact
@@ -60,11 +60,8 @@ def _shape_for(model: LayerStack, shape: tuple[int, ...]) -> Shape:
 
     The number of steps is left open, unless a layer must know it.
     """
-    inner = (part for layer in model._network for part in layer._layers_within())
-    if any(part._needs_steps for part in inner):
-        return (None, *shape[1:])
-    ids = model._network[0].input_kind == "ids"
-    return (None,) * len(shape) if ids else (*(None,) * (len(shape) - 1), shape[-1])
+    known_from = min(layer._known_from for layer in model._network)
+    return shape_to_build(shape, known_from, model._network[0].input_kind == "ids")
 
 
 def _with_own_mask(model: LayerStack, inputs: Array, valid: Array | None) -> Array | None:

@@ -21,7 +21,7 @@ from lstmcore.layers import (
     TextVectorization,
     TiedDense,
 )
-from lstmcore.layers.base import HOW_TO_REUSE
+from lstmcore.layers.nodes import HOW_TO_REUSE
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
@@ -29,15 +29,15 @@ from lstmcore.layers.shapes import WrongRank, missing_axes
 from lstmcore.layers.states import ModelState, parts_of, run_from
 from lstmcore.layers.switches import lowest_trained
 from lstmcore.models import states
-from lstmcore.models.model import Model
+from lstmcore.models.stored import Stored
 
-__all__ = ["LayerStack"]
+__all__ = ["RESERVED", "LayerStack", "free_name"]
 
 RESERVED = ("optimizer", "callbacks")  # first names of the other tensors in a model file
 NO_CONTEXT = "no context"  # of a layer below all trained ones, whose memory is freed
 
 
-class LayerStack(Model):
+class LayerStack(Stored):
     """A model whose layers pass their outputs on to each other: `Sequential` without its samples.
 
     Parameters
@@ -426,7 +426,7 @@ class LayerStack(Model):
         if isinstance(layer, Input):
             if self.layers or self._declared is not None:
                 raise ValueError("layers: Input must come first")
-            self._declared = (None, *layer.shape)
+            self._declared = layer.shape
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: expected layers, got {_checks.describe(layer)}")
@@ -439,7 +439,7 @@ class LayerStack(Model):
             raise ValueError(f"layers: the same {type(layer).__name__} object appears twice")
         names = {other.name for other in self.layers}
         if layer.name is None:
-            layer.name = _free_name(type(layer).__name__, names)
+            layer.name = free_name(type(layer).__name__, names)
         elif layer.name in names or layer.name in RESERVED:
             raise ValueError(f"layers: the name {layer.name!r} is taken")
         layer._held_by = type(self).__name__
@@ -485,7 +485,7 @@ class LayerStack(Model):
             )
 
 
-def _free_name(class_name: str, taken: set[str | None]) -> str:
+def free_name(class_name: str, taken: set[str | None]) -> str:
     """Turn "GlobalMaxPooling1D" into "global_max_pooling1d", with a number if that is taken."""
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", class_name)
     name = base = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", words).lower()

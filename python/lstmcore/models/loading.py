@@ -11,6 +11,8 @@ from lstmcore._typing import Array
 from lstmcore.models import checkpoint, int8
 from lstmcore.models.checkpoint import COMMON_KEYS, compare, exactly
 from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.graph import Model
+from lstmcore.models.graph.document import restore_graph
 from lstmcore.models.language import LanguageModel
 from lstmcore.models.sequential import Sequential
 from lstmcore.training import schedules
@@ -23,7 +25,7 @@ _OPTIONAL_PAIR_KEYS = {"frozen", "target_tokens"}
 @suggests
 def load(
     path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
-) -> Sequential | EncoderDecoder:
+) -> Sequential | Model | EncoderDecoder:
     """Read a model that `Model.save` wrote.
 
     Parameters
@@ -35,7 +37,7 @@ def load(
 
     Returns
     -------
-    Sequential or EncoderDecoder
+    Sequential, Model or EncoderDecoder
         Compiled, with the state of its optimizer, if that was saved: `fit` continues as if it had
         not stopped.
 
@@ -49,7 +51,7 @@ def load(
         If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
         wrong shape or type.
     """
-    return cast("Sequential | EncoderDecoder", checkpoint.load(path, custom_objects))
+    return cast("Sequential | Model | EncoderDecoder", checkpoint.load(path, custom_objects))
 
 
 def _sequential(
@@ -62,14 +64,7 @@ def _sequential(
     if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
         raise ValueError("metadata: expected lists as layers and input_shape")
     _check_version(document)
-    names = set(layers.__all__) - {"Layer", "Input"}
-    classes = {name: getattr(layers, name) for name in names}
-    classes = {
-        **classes,
-        **{name: getattr(regularizers, name) for name in regularizers.__all__},
-        "MaxNorm": constraints.MaxNorm,
-        **custom_objects,
-    }
+    classes = _layer_classes(custom_objects)
     kind = document.get("kind", Sequential.__name__)
     if kind == LanguageModel.__name__:
         model: Sequential = LanguageModel._without_layers(document["seed"], document["dtype"])
@@ -92,6 +87,34 @@ def _sequential(
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
         model.class_names = document["class_names"]
+    return model, tensors
+
+
+def _layer_classes(custom_objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the classes that the configuration of a layer may name."""
+    names = set(layers.__all__) - {"Layer", "Input"}
+    return {
+        **{name: getattr(layers, name) for name in names},
+        **{name: getattr(regularizers, name) for name in regularizers.__all__},
+        "MaxNorm": constraints.MaxNorm,
+        **custom_objects,
+    }
+
+
+def _graph(
+    tensors: dict[str, Array],
+    document: dict[str, Any],
+    custom_objects: Mapping[str, Any],
+    quantized: bool,
+) -> tuple[Model, dict[str, Array]]:
+    exactly("metadata", document, {*COMMON_KEYS, "graph"})
+    _check_version(document)
+    structure, by_name = restore_graph(document["graph"], _layer_classes(custom_objects))
+    model = Model._to_fill(structure, by_name, document["seed"], document["dtype"])
+    if quantized:
+        tensors = int8.unpack(tensors, model._plan())
+    compare(tensors, model._plan(), model.dtype)
+    model._build_to_fill()  # _fill follows
     return model, tensors
 
 
@@ -131,4 +154,6 @@ def _check_version(document: Mapping[str, Any]) -> None:
         raise ValueError("metadata: expected the version of the package as lstmcore")
 
 
-checkpoint.READERS.update({"layers": _sequential, "encoder_decoder": _encoder_decoder})
+checkpoint.READERS.update(
+    {"layers": _sequential, "encoder_decoder": _encoder_decoder, "graph": _graph}
+)

@@ -11,12 +11,12 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, ArrayLike, Inputs
 from lstmcore.models import int8
-from lstmcore.models.model import Model
+from lstmcore.models.stored import Stored
 from lstmcore.training import optimizers
 
 __all__ = ["QuantizationReport", "quantization_report", "quantize"]
 
-ModelT = TypeVar("ModelT", bound=Model)
+ModelT = TypeVar("ModelT", bound=Stored)
 
 
 def quantize(model: ModelT) -> ModelT:
@@ -35,12 +35,12 @@ def quantize(model: ModelT) -> ModelT:
 
     Parameters
     ----------
-    model : Sequential or EncoderDecoder
+    model : Sequential, Model or EncoderDecoder
         Built, of float32. It is not changed.
 
     Returns
     -------
-    Sequential or EncoderDecoder
+    Sequential, Model or EncoderDecoder
         A new model with ``quantized`` True. It predicts and evaluates, with the loss and the
         metrics of `model` if that is compiled, or of ``compile(None, loss, metrics)``. It has no
         optimizer and cannot be trained, and its weights cannot be set. If `model` is quantized
@@ -60,7 +60,7 @@ def quantize(model: ModelT) -> ModelT:
     >>> print(lc.quantization_report(model, small, x_test))
     >>> small.save("small.safetensors")
     """
-    _checks.instance(model, Model, "model", "a Sequential or EncoderDecoder")
+    _checks.instance(model, Stored, "model", "a Sequential, Model or EncoderDecoder")
     if model.quantized:
         return copy.deepcopy(model)
     parameters = model.parameters
@@ -126,8 +126,8 @@ class QuantizationReport:
 
 
 def quantization_report(
-    model: Model,
-    quantized: Model,
+    model: Stored,
+    quantized: Stored,
     x: Inputs,
     y: Inputs | None = None,
     *,
@@ -139,7 +139,7 @@ def quantization_report(
 
     Parameters
     ----------
-    model, quantized : Sequential or EncoderDecoder
+    model, quantized : Sequential, Model or EncoderDecoder
         Any model, and one from `quantize`, or loaded, with outputs of the same shape.
     x : array_like, or list of array_like
         At least one sample, as `predict` takes it.
@@ -165,7 +165,9 @@ def quantization_report(
         be `classes`.
     """
     for name, one in (("model", model), ("quantized", quantized)):
-        _checks.instance(one, Model, name, "a Sequential or EncoderDecoder")
+        _checks.instance(one, Stored, name, "a Sequential, Model or EncoderDecoder")
+    if isinstance(model.output_shape, list):
+        raise ValueError("model: expected one with a single output, got one with several")
     if not quantized.quantized:
         raise ValueError("quantized: expected a model that quantize made, got another")
     if model.output_shape != quantized.output_shape:
@@ -202,7 +204,7 @@ def _root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
-def _stored_bytes(model: Model) -> int:
+def _stored_bytes(model: Stored) -> int:
     """Count the bytes that the weights of a model take in its file."""
     tensors = model.weights
     if model.quantized:

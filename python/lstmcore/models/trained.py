@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
@@ -13,6 +13,7 @@ from lstmcore._typing import (
     ArrayLike,
     DType,
     Inputs,
+    Named,
     OnNan,
     OptimizerName,
     State,
@@ -29,7 +30,8 @@ from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled, Metrics
 from lstmcore.training.data import Examples
 from lstmcore.training.heads import check_head
-from lstmcore.training.losses import LossLike
+from lstmcore.training.joint import Joint
+from lstmcore.training.losses import Loss, LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.samples import Samples
 
@@ -37,7 +39,7 @@ __all__ = ["Trained"]
 
 
 class Trained(Weighted):
-    """A model that can be trained and evaluated; `Model` adds files and the summary.
+    """A model that can be trained and evaluated; `Stored` adds files and the summary.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ class Trained(Weighted):
         self.history: History | None = None
         self.stop_training = False
         self._metadata: dict[str, str] = {}
-        self._compiled: Compiled | None = None
+        self._compiled: Any = None  # Compiled or, with several outputs, Joint
         self._judged: Compiled | None = None  # the one that `_check_head` has checked
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
@@ -117,20 +119,33 @@ class Trained(Weighted):
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
+        chosen = self._checked_optimizer(optimizer)
+        self._check_loss(losses.get(loss))
+        compiled = Compiled.make(chosen, loss, metrics, self._last_activation, weighted_metrics)
+        if self.built and (units := self.output_shape[-1]) is not None:
+            compiled.check_outputs(units)
+        self._compiled = compiled
+
+    def _checked_optimizer(self, optimizer: Optimizer | str | None) -> Optimizer | str:
+        """Return the optimizer to compile with; None is for a quantized model, and only for it."""
         if self.quantized:
             if optimizer is not None:
                 raise ValueError(
                     "optimizer: expected None for a quantized model, which can be evaluated but "
                     f"not trained, got {optimizer!r}"
                 )
-            optimizer = "sgd"  # never used
-        elif optimizer is None:
+            return "sgd"  # never used
+        if optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        check_head(losses.get(loss), self._network)
-        compiled = Compiled.make(optimizer, loss, metrics, self._last_activation, weighted_metrics)
-        if self.built and (units := self.output_shape[-1]) is not None:
-            compiled.check_outputs(units)
-        self._compiled = compiled
+        return optimizer
+
+    def _check_loss(self, loss: Loss) -> None:
+        """Raise ValueError if the outputs do not suit `loss`."""
+        check_head(loss, self._network)
+
+    def _compiled_from(self, config: Any, custom_objects: Mapping[str, Any]) -> Any:
+        """Return what `compile` made, given its description in a model file."""
+        return Compiled.from_config(config, self._last_activation, custom_objects)
 
     def _check_head(self) -> None:
         """Raise ValueError if the loss does not fit layers that were added after `compile`.
@@ -138,10 +153,10 @@ class Trained(Weighted):
         A built model whose layers change gets a new `Compiled`, so one check of each is enough.
         """
         if self._judged is not self.compiled:
-            check_head(self.compiled.loss, self._network)
+            self._check_loss(self.compiled.loss)
             self._judged = self.compiled if self.built else None
 
-    def _set_compiled(self, compiled: Compiled) -> None:
+    def _set_compiled(self, compiled: Compiled | Joint) -> None:
         """Set what `compile` makes."""
         self._compiled = compiled
 
@@ -155,7 +170,7 @@ class Trained(Weighted):
         """What `compile` made."""
         if self._compiled is None:
             raise ValueError("the model is not compiled yet; call compile(optimizer, loss)")
-        return self._compiled
+        return cast(Compiled, self._compiled)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -188,7 +203,7 @@ class Trained(Weighted):
         validation_data: ValidationData | None = None,
         shuffle: bool | None = None,
         class_weight: Mapping[int, float] | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         initial_epoch: int = 0,
         *,
         steps_per_epoch: int | None = None,
@@ -198,7 +213,7 @@ class Trained(Weighted):
         stateful: bool | None = None,
         state: State | None = None,
         reset: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
         on_nan: OnNan = "raise",
     ) -> History:
@@ -379,14 +394,14 @@ class Trained(Weighted):
         y: Inputs | None = None,
         batch_size: int | None = None,
         verbose: Verbose = "auto",
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         *,
         steps: int | None = None,
         return_dict: Literal[False] = False,
         reset: ArrayLike | None = None,
         state: State | None = None,
         stateful: bool | None = None,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
     ) -> Any: ...
 
@@ -397,14 +412,14 @@ class Trained(Weighted):
         y: Inputs | None = None,
         batch_size: int | None = None,
         verbose: Verbose = "auto",
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         *,
         steps: int | None = None,
         return_dict: Literal[True],
         reset: ArrayLike | None = None,
         state: State | None = None,
         stateful: bool | None = None,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
     ) -> dict[str, float]: ...
 
@@ -415,14 +430,14 @@ class Trained(Weighted):
         y: Inputs | None = None,
         batch_size: int | None = None,
         verbose: Verbose = "auto",
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         *,
         steps: int | None = None,
         return_dict: bool = False,
         reset: ArrayLike | None = None,
         state: State | None = None,
         stateful: bool | None = None,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics.
@@ -463,14 +478,14 @@ class Trained(Weighted):
         self,
         x: Inputs,
         y: Inputs | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
         *,
         state: State | None = None,
         reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
         on_nan: OnNan = "raise",
     ) -> Any:
@@ -512,13 +527,13 @@ class Trained(Weighted):
         self,
         x: Inputs,
         y: Inputs | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Named | None = None,
         return_dict: bool = False,
         *,
         state: State | None = None,
         reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: ArrayLike | None = None,
+        mask: Named | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""

@@ -216,7 +216,9 @@ def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
             isinstance(entry, tuple)
             and 1 <= len(entry) <= 3
             and (
-                _rank(entry[0]) == rank or (lone and len(entry) > 1 and hasattr(entry[0], "shape"))
+                isinstance(entry[0], Mapping)  # of the inputs of a graph
+                or _rank(entry[0]) == rank
+                or (lone and len(entry) > 1 and hasattr(entry[0], "shape"))
             )
             for entry in x
         )

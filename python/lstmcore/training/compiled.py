@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore._configurable import encode, make
-from lstmcore._typing import Response
+from lstmcore._typing import Response, Shape
 from lstmcore.training import losses, metrics, optimizers, schedules
 from lstmcore.training.losses import Loss, LossLike, SequenceLoss
 from lstmcore.training.metrics import Metric, MetricLike
@@ -103,6 +103,27 @@ class Compiled:
                 start = f"metrics: {metric.name!r}: "
                 raise ValueError(start + str(error).removeprefix(start)) from error
         self.checked.add(units)
+
+    def check_shape(self, output_shape: Shape) -> None:
+        """Raise ValueError if a metric cannot judge outputs of this shape; see `check_outputs`."""
+        units = output_shape[-1]
+        assert units is not None  # of a model that is built
+        self.check_outputs(units)
+
+    @property
+    def heads(self) -> "tuple[Compiled, ...]":
+        """Loss and metrics of each output: this object alone."""
+        return (self,)
+
+    @property
+    def log_names(self) -> list[str]:
+        """Names in the logs of training and evaluation, in their order."""
+        return ["loss", *self.logged_metrics]
+
+    @property
+    def logged_metrics(self) -> dict[str, Metric]:
+        """The metrics by their names in logs."""
+        return {metric.name: metric for metric in self.metrics}
 
     def for_activation(self, last_activation: str) -> "Compiled":
         """Make this again for a model that ends in another activation; the optimizer stays."""

@@ -48,10 +48,15 @@ class Ragged:
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Any], name: str, width: bool, intake: Intake) -> "Ragged":
-        """Join rows of numbers of shape (T_i,) or, with `width`, (T_i, C); of the widest type."""
+    def from_rows(
+        cls, rows: Sequence[Any], name: str, width: bool, intake: Intake, rank: int = 2
+    ) -> "Ragged":
+        """Join rows of numbers of shape (T_i,) or, with `width`, (T_i, C); of the widest type.
+
+        With `width`, rows may have more axes: `rank` of them.
+        """
         arrays = [intake.numbers(row, f"{name}[{place}]") for place, row in enumerate(rows)]
-        return cls._joined(arrays, name, 2 if width else 1)
+        return cls._joined(arrays, name, rank if width else 1)
 
     @classmethod
     def from_flags(cls, rows: Sequence[Any], name: str) -> "Ragged":
@@ -64,7 +69,7 @@ class Ragged:
         filled = [array for array in arrays if array.size] or arrays[:1]
         for place, array in enumerate(arrays):
             if array.ndim != rank and array.size:
-                shape = "(T, C)" if rank == 2 else "(T,)"
+                shape = {1: "(T,)", 2: "(T, C)"}.get(rank, f"(T, ...) with {rank} axes")
                 raise ValueError(
                     f"{name}: expected rows of shape {shape}, got {array.shape} at {place}"
                 )
@@ -125,6 +130,8 @@ class Batch:
         Of targets (N, S) that are sequences with their own lengths, for a `SequenceLoss`.
     known : ndarray of bool, shape (N,) or (N, T), or None
         True where a target is known; elsewhere weights are 0. None: everywhere.
+    heads : tuple of Batch
+        Targets and weights of each output, of a model with several; their inputs are None.
     """
 
     inputs: Any
@@ -134,6 +141,7 @@ class Batch:
     reset: Array | None = None
     target_lengths: Array | None = None
     known: Array | None = None
+    heads: "tuple[Batch, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -196,11 +204,24 @@ class Examples:
         """Return the same samples without class weights."""
         return replace(self, weights=self.sample_weights)
 
+    def outputs_in_rows(self, output_shape: Any) -> Any:
+        """Return whether outputs are a list of rows as long as the samples are.
+
+        With several outputs, of which `output_shape` is a list, a list of that.
+        """
+        return isinstance(self.inputs, Ragged) and len(output_shape) > 2
+
     def batch(self, rows: Array | slice) -> Batch:
         """Gather the samples `rows`."""
         inputs = gather(self.inputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
         width = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        return self.labelled(rows, inputs, lengths, width)
+
+    def labelled(
+        self, rows: Array | slice, inputs: Any, lengths: Array | None, width: int | None
+    ) -> Batch:
+        """Add targets and weights of the samples `rows` to inputs, of `width` steps if ragged."""
         steps = self.output_steps(width) if self.in_time and width is not None else None
         return Batch(
             inputs,
@@ -344,7 +365,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
     Parameters
     ----------
     x : array_like, or list of array_like
-        A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged.
+        A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged, and
+        so is one of rows (T_i, ...) of values with more axes if their lengths differ.
     kind : {"ids", "floats"}
     name : str
         Name of the argument in errors.
@@ -387,6 +409,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         rank = max(_rank(row, name) for row in x)
         if (rank == 1 and ids) or (rank == 2 and not ids):
             return Ragged.from_rows(x, name, not ids, intake)
+        if rank > 2 and not ids and len({len(row) for row in x}) > 1:  # such as videos
+            return Ragged.from_rows(x, name, True, intake, rank)
     array = intake.numbers(x, name)
     if array.ndim == 0:
         raise ValueError(f"{name}: expected a batch of samples, got a single number")

@@ -145,9 +145,9 @@ def fit(
         model.optimizer.build(model.parameters)
         model.history = history
         model.stop_training = False
-        names = ["loss", *(metric.name for metric in model.compiled.metrics)]
+        names = model.compiled.log_names
         if validation is not None:
-            names += [f"val_{name}" for name in names]
+            names = [*names, *(f"val_{name}" for name in names)]
         params = {"epochs": epochs, "steps": source.steps, "initial_epoch": initial_epoch}
         _begin(model, listeners, params, names)
     judged = any(isinstance(callback, TerminateOnNaN) for callback in listed)
@@ -243,7 +243,7 @@ def on_batch(
             before = model._check_state(state, len(examples), intake=intake)
         if on_nan is not None:
             _check_trains(model, "train_on_batch")
-    totals = loop.Totals(model.compiled)
+    totals = loop.totals_of(model.compiled)
     after = step(model, examples.batch(slice(None)), totals, before)
     results = _results(totals.logs(), return_dict)
     return (results, after) if return_state else results
@@ -264,9 +264,7 @@ def _examples(
         _refuse_pair(samples.x)
     model._check_head()
     examples = model._examples(samples, intake, windows)
-    units = model.output_shape[-1]
-    assert units is not None  # of a model that is built
-    model.compiled.check_outputs(units)
+    model.compiled.check_shape(model.output_shape)
     return examples
 
 

@@ -33,17 +33,26 @@ def look_at_loss(model: Trainable, examples: Examples, tbptt: int | None) -> Non
     ValueError
         If the loss of a row depends on other rows, or the gradient is not that of the loss.
     """
-    loss = copy.copy(model.compiled.step_loss)  # one that counts its calls is not to count these
-    own = type(loss).__module__.startswith("lstmcore.") and not isinstance(loss, Function)
-    if own or not loss.check_gradient:
-        return
+    for place, head in enumerate(model.compiled.heads):
+        loss = copy.copy(head.step_loss)  # one that counts its calls is not to count these
+        own = type(loss).__module__.startswith("lstmcore.") and not isinstance(loss, Function)
+        if not own and loss.check_gradient:
+            _look(model, examples, tbptt, loss, place)
+
+
+def _look(model: Trainable, examples: Examples, tbptt: int | None, loss: Loss, place: int) -> None:
+    """Look at the loss of the output at `place`."""
     chosen = _spread(len(examples), ROWS)
     batch = next(iter(examples.windows(chosen, tbptt)), None)
-    if batch is None or batch.targets is None:
+    if batch is None:
         return
     outputs, lengths, *_ = model._forward_from(
         batch.inputs, batch.lengths, False, 0, model.compiled.takes_logits, {}, batch.reset
     )
+    if batch.heads:
+        batch, outputs, lengths = batch.heads[place], outputs[place], lengths[place]
+    if batch.targets is None:
+        return
     if isinstance(loss, SequenceLoss):
         assert batch.target_lengths is not None
         if lengths is None:

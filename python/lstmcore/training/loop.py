@@ -1,9 +1,9 @@
 """Training, evaluation and prediction, batch by batch."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,17 +17,66 @@ from lstmcore.training.batches import InMemory, Source
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
-from lstmcore.training.data import Batch, Examples, Ragged
+from lstmcore.training.data import Batch, Examples
+from lstmcore.training.joint import Joint
 from lstmcore.training.losses import SequenceLoss
+from lstmcore.training.masks import spread
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
 from lstmcore.training.trainable import Trainable
 
-__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
+__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "totals_of", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file stores, so a resumed run draws the same numbers.
 SHUFFLE, DROPOUT = 1, 2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The loss of a batch, and what metrics see of it.
+
+    Attributes
+    ----------
+    value : float
+        Sum of the losses of `count` rows.
+    gradient : ndarray or None
+        Of their mean.
+    count : int
+    seen : tuple
+        Arguments of `Totals.add_metrics`.
+    """
+
+    value: float
+    gradient: Array | None
+    count: int
+    seen: tuple[Array, Array, Array | None, Array | None]
+
+    @property
+    def mean(self) -> float:
+        """The mean loss of the rows that count."""
+        return self.value / max(self.count, 1)
+
+
+@dataclass(frozen=True)
+class JointlyJudged:
+    """The losses of a batch of several outputs.
+
+    Attributes
+    ----------
+    parts : list of Judged
+    mean : float
+        The weighted sum of the parts' means.
+    gradient : list of (ndarray or None)
+        Of that sum, with respect to each output.
+    count : int
+        Samples.
+    """
+
+    parts: list[Judged]
+    mean: float
+    gradient: list[Array | None]
+    count: int
 
 
 class Totals:
@@ -91,13 +140,76 @@ class Totals:
         return self._logs([metric for metric in self.metrics if metric.running])
 
     def _logs(self, metrics: Iterable[Metric]) -> dict[str, float]:
-        logs = {"loss": self.loss / self.count if self.count else self.penalty}
+        logs = {"loss": self.mean}
         logs.update((metric.name, metric.result()) for metric in metrics)
         return logs
 
+    @property
+    def mean(self) -> float:
+        """The mean loss so far."""
+        return self.loss / self.count if self.count else self.penalty
+
+    def take(self, judged: Judged, penalty: float) -> None:
+        """Add the loss of a batch."""
+        self.add(judged.value, penalty, judged.count)
+
+    def take_metrics(self, judged: Judged) -> None:
+        """Show a batch to the metrics."""
+        self.add_metrics(*judged.seen)
+
+
+class JointTotals:
+    """Running losses and metrics of several outputs; see `Totals`."""
+
+    def __init__(self, joint: Joint) -> None:
+        self.joint = joint
+        self.parts = {name: Totals(part) for name, part in joint.parts.items()}
+        self.penalties, self.count, self.penalty = 0.0, 0, 0.0
+
+    def take(self, judged: JointlyJudged, penalty: float) -> None:
+        """Add the losses of a batch."""
+        for totals, part in zip(self.parts.values(), judged.parts, strict=True):
+            totals.take(part, 0.0)
+        self.penalties += penalty * judged.count
+        self.count += judged.count
+        self.penalty = penalty
+
+    def take_metrics(self, judged: JointlyJudged) -> None:
+        """Show a batch to the metrics of each output."""
+        for totals, part in zip(self.parts.values(), judged.parts, strict=True):
+            totals.take_metrics(part)
+
+    def logs(self) -> dict[str, float]:
+        """Return the weighted loss, that of each output, and the metrics, by name."""
+        return self._joined({name: part.logs() for name, part in self.parts.items()})
+
+    def batch_logs(self) -> dict[str, float]:
+        """Return the same so far, without metrics that are for whole epochs."""
+        return self._joined({name: part.batch_logs() for name, part in self.parts.items()})
+
+    def _joined(self, found: dict[str, dict[str, float]]) -> dict[str, float]:
+        penalty = self.penalties / self.count if self.count else self.penalty
+        losses = {name: logs.pop("loss") for name, logs in found.items()}
+        weights = self.joint.loss_weights
+        whole = sum(weights[name] * loss for name, loss in losses.items()) + penalty
+        joined = {"loss": whole}
+        joined.update((self.joint.log_name(name, "loss"), loss) for name, loss in losses.items())
+        for name, logs in found.items():
+            joined.update((self.joint.log_name(name, key), value) for key, value in logs.items())
+        return joined
+
+
+AnyTotals: TypeAlias = Any
+"""`Totals`, or `JointTotals` with what they take, `JointlyJudged`."""
+
+
+def totals_of(compiled: Compiled | Joint) -> AnyTotals:
+    """Return empty totals for a model that is compiled so."""
+    return JointTotals(compiled) if isinstance(compiled, Joint) else Totals(compiled)
+
 
 def train_step(
-    model: Trainable, batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
+    model: Trainable, batch: Batch, totals: AnyTotals, state: ModelState, guarded: bool = False
 ) -> ModelState:
     """Take one step of the optimizer on `batch`, from `state`; return the state after it.
 
@@ -109,16 +221,15 @@ def train_step(
     outputs, lengths, contexts, after = model._forward_from(
         batch.inputs, batch.lengths, True, seed, compiled.takes_logits, state, batch.reset
     )
-    value, gradient, count, seen = _loss(compiled, outputs, lengths, batch, True)
-    assert gradient is not None
-    model.backward(contexts, gradient)
+    judged = judge(compiled, outputs, lengths, batch, True)
+    model.backward(contexts, judged.gradient)
     penalty = _add_penalties(parameters)
     if guarded:
-        _guard(model, value / max(count, 1) + penalty)
-    totals.add(value, penalty, count)
+        _guard(model, judged.mean + penalty)
+    totals.take(judged, penalty)
     compiled.optimizer.apply(parameters)
     _constrain(parameters)
-    totals.add_metrics(*seen)
+    totals.take_metrics(judged)
     return after
 
 
@@ -143,16 +254,16 @@ def _guard(model: Trainable, loss: float) -> None:
     )
 
 
-def test_step(model: Trainable, batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def test_step(model: Trainable, batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; return the state after it."""
     compiled = model.compiled
     model._follow_trainable()
     outputs, lengths, _, after = model._forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
-    value, _, count, seen = _loss(compiled, outputs, lengths, batch, False)
-    totals.add(value, _penalty(model.parameters), count)
-    totals.add_metrics(*seen)
+    judged = judge(compiled, outputs, lengths, batch, False)
+    totals.take(judged, _penalty(model.parameters))
+    totals.take_metrics(judged)
     return after
 
 
@@ -175,9 +286,9 @@ def fit(
             model._begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
-            totals, walk = Totals(model.compiled), Walk(carry)
+            totals, walk = totals_of(model.compiled), Walk(carry)
 
-            def step(batch: Batch, state: ModelState, totals: Totals = totals) -> ModelState:
+            def step(batch: Batch, state: ModelState, totals: AnyTotals = totals) -> ModelState:
                 return train_step(model, batch, totals, state, guarded)
 
             for number, (examples, rows) in enumerate(source.batches(seed if shuffle else None)):
@@ -210,7 +321,7 @@ def evaluate(
     model: Trainable, source: Source, verbose: int | str, carry: Carry
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all batches of `source`."""
-    totals, walk = Totals(model.compiled), Walk(carry)
+    totals, walk = totals_of(model.compiled), Walk(carry)
 
     def step(batch: Batch, state: ModelState) -> ModelState:
         return test_step(model, batch, totals, state)
@@ -218,7 +329,8 @@ def evaluate(
     batches = with_bar(source.batches(), source.steps, "Evaluate", verbose, totals.logs)
     for examples, rows in batches:
         walk.go(examples, rows, step)
-    return totals.logs()
+    logs: dict[str, float] = totals.logs()
+    return logs
 
 
 def predict(
@@ -237,8 +349,8 @@ def predict(
     `want_state` it is left empty where it would have to be gathered.
     """
     after: ModelState = {}
-    outputs: Array | list[Array] | None = None
-    ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
+    in_rows = examples.outputs_in_rows(model.output_shape)
+    gathered = [_Gathered(len(examples), ragged) for ragged in listed(in_rows)]
     source = InMemory(examples, batch_size, bucket=not stateful)
     for _, rows in with_bar(source.batches(), source.steps, "Predict", verbose):
         batch = examples.batch(rows)
@@ -250,18 +362,55 @@ def predict(
             state = after = end
         elif want_state:
             _put_rows(after, rows, end, len(examples))
-        if outputs is None and ragged and lengths is not None:
-            outputs = [np.empty(0)] * len(examples)
-        if isinstance(outputs, list):
+        for one, values, counts in zip(gathered, listed(y), listed(lengths), strict=True):
+            one.put(rows, values, counts)
+    found = [one.values for one in gathered]
+    return (found if isinstance(in_rows, list) else found[0]), after
+
+
+def spread_over(outputs: Any, heads: Sequence[Examples]) -> Any:
+    """Put rows of each output back where a mask left their steps; see `masks.spread`."""
+    found = []
+    for values, head in zip(outputs if len(heads) > 1 else [outputs], heads, strict=True):
+        if head.there is not None and isinstance(values, list):
+            values = spread(values, head.there)
+        found.append(values)
+    return found if len(heads) > 1 else found[0]
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list of what belongs to each output, also for a model with a single one."""
+    return value if isinstance(value, list) else [value]
+
+
+class _Gathered:
+    """The outputs of all samples, in their order; a list if they have different numbers of steps.
+
+    Parameters
+    ----------
+    count : int
+        Samples.
+    ragged : bool
+        Whether the samples' own lengths are those of the outputs.
+    """
+
+    def __init__(self, count: int, ragged: bool) -> None:
+        self.count, self.ragged = count, ragged
+        self.values: Array | list[Array] | None = None
+
+    def put(self, rows: Array | slice, y: Array, lengths: Array | None) -> None:
+        """Put the outputs of a batch where they belong."""
+        if self.values is None and self.ragged and lengths is not None:
+            self.values = [np.empty(0)] * self.count
+        if isinstance(self.values, list):
             assert lengths is not None
-            numbers = range(*rows.indices(len(examples))) if isinstance(rows, slice) else rows
+            numbers = range(*rows.indices(self.count)) if isinstance(rows, slice) else rows
             for row, values, length in zip(numbers, y, lengths, strict=True):
-                outputs[int(row)] = values[:length].copy()
-            continue
-        if outputs is None:
-            outputs = np.empty((len(examples), *y.shape[1:]), y.dtype)
-        outputs[rows] = y
-    return outputs, after
+                self.values[int(row)] = values[:length].copy()
+            return
+        if self.values is None:
+            self.values = np.empty((self.count, *y.shape[1:]), y.dtype)
+        self.values[rows] = y
 
 
 def output_rows(model: Trainable, examples: Examples, batch_size: int, stateful: bool) -> Array:
@@ -294,10 +443,28 @@ def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: i
             whole[:, rows] = values
 
 
+def judge(
+    compiled: Compiled | Joint, outputs: Any, lengths: Any, batch: Batch, need_gradient: bool
+) -> Any:
+    """Compute the loss of a batch: `Judged`, or `JointlyJudged` for several outputs."""
+    if not isinstance(compiled, Joint):
+        return _loss(compiled, outputs, lengths, batch, need_gradient)
+    parts, gradient, mean = [], [], 0.0
+    heads = zip(compiled.parts.items(), outputs, lengths, batch.heads, strict=True)
+    for (name, part), values, counts, head in heads:
+        judged = _loss(part, values, counts, head, need_gradient)
+        weight = compiled.loss_weights[name]
+        mean += weight * judged.mean
+        own = judged.gradient
+        gradient.append(None if own is None else own * own.dtype.type(weight))
+        parts.append(judged)
+    return JointlyJudged(parts, mean, gradient, len(outputs[0]))
+
+
 def _loss(
     compiled: Compiled, outputs: Array, lengths: Array | None, batch: Batch, need_gradient: bool
-) -> tuple[float, Array | None, int, tuple[Array, Array, Array | None, Array | None]]:
-    """Return the losses' sum, the gradient of their mean, their number, and what metrics see."""
+) -> Judged:
+    """Compute the loss of the one output."""
     loss = compiled.step_loss
     if isinstance(loss, SequenceLoss):
         assert batch.targets is not None
@@ -309,12 +476,12 @@ def _loss(
         scale = 1.0 / max(count, 1)
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
         seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
-        return value, gradient, count, (*seen, None, weights)
+        return Judged(value, gradient, count, (*seen, None, weights))
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
     if gradient is not None:
         gradient = gradient.reshape(outputs.shape)
-    return value, gradient, count, (targets, rows, mask, weights)
+    return Judged(value, gradient, count, (targets, rows, mask, weights))
 
 
 def _flatten(

@@ -38,10 +38,9 @@ class _Monitor:
             self._find(known)
         model = getattr(callback, "model", None)
         if self.mode == "auto" and model is not None and model.is_compiled:
-            for metric in model.compiled.metrics:
-                known_way = metric.greater_is_better
-                if metric.name == self.monitor.removeprefix("val_") and known_way is not None:
-                    self.sign = 1.0 if known_way else -1.0
+            metric = model.compiled.logged_metrics.get(self.monitor.removeprefix("val_"))
+            if metric is not None and metric.greater_is_better is not None:
+                self.sign = 1.0 if metric.greater_is_better else -1.0
 
     def value(self, logs: Logs) -> float:
         self._find(logs)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape, State
+from lstmcore._typing import Array, State
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import Parameters
 from lstmcore.layers.states import ModelState
@@ -18,6 +18,7 @@ from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Examples
+from lstmcore.training.joint import Joint
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.samples import Samples
 
@@ -25,7 +26,10 @@ __all__ = ["Trainable"]
 
 
 class Trainable(Protocol):
-    """A model as callbacks and the training loop see it; `Sequential` and `EncoderDecoder` are two.
+    """A model as callbacks and the training loop see it; `Sequential` and `Model` are two.
+
+    A model with several outputs has lists of shapes, outputs, lengths and gradients in place of
+    one of each, and is compiled as a `Joint`.
 
     The public half is what a callback may use of ``self.model``; it is documented where models
     define it. The rest is for this package.
@@ -45,7 +49,7 @@ class Trainable(Protocol):
     @property
     def built(self) -> bool: ...
     @property
-    def output_shape(self) -> Shape: ...
+    def output_shape(self) -> Any: ...
     @property
     def parameters(self) -> Parameters: ...
     @property
@@ -53,7 +57,7 @@ class Trainable(Protocol):
     @property
     def is_compiled(self) -> bool: ...
     @property
-    def compiled(self) -> Compiled: ...
+    def compiled(self) -> Compiled | Joint: ...
     @property
     def optimizer(self) -> Optimizer: ...
     @property
@@ -73,11 +77,11 @@ class Trainable(Protocol):
         lengths: Array | None,
         training: bool,
         seed: int,
-        logits: bool,
+        logits: Any,
         state: ModelState,
         reset: Array | None = None,
-    ) -> tuple[Array, Array | None, Any, ModelState]: ...
-    def backward(self, contexts: Any, dy: Array) -> None: ...
+    ) -> tuple[Any, Any, Any, ModelState]: ...
+    def backward(self, contexts: Any, dy: Any) -> None: ...
     def _follow_trainable(self) -> None: ...
     def _begin_epoch(self, epoch: int) -> None: ...
     def _keep_callback_states(self, states: Sequence[CallbackState]) -> None: ...

@@ -106,6 +106,7 @@ TEST("the description of a model") {
   in_document("[null, null, 2]", "[null, null, 3]", "expected F32 of shape (8, 3), got F32 of shape (8, 2)");
   in_document("[null, null, 2]", "2", "expected a list as input_shape");
   in_document("\"seed\": 0, ", "\"seed\": 0, \"encoder_decoder\": {}, ", "holds an EncoderDecoder");
+  in_document("\"seed\": 0, ", "\"seed\": 0, \"graph\": {}, ", "holds a Model, a graph of layers");
   in_document("[@walk, @out]", "[]", "layers: expected at least one");
   in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" appears twice");
   in_document("[@walk, @out]", "{}", "expected a list as layers");

@@ -109,11 +109,16 @@ def test_same_description(maker, name, tmp_path):
 
 ONLY_PYTHON = {
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "BatchNormalization",
+    "Concatenate",
+    "EALSTM",
     "Flatten",
     "GaussianNoise",
     "Masking",
+    "Multiply",
     "Normalization",
     "Permute",
     "RepeatVector",
@@ -121,6 +126,7 @@ ONLY_PYTHON = {
     "Reshape",
     "SimpleRNN",
     "SpatialDropout1D",
+    "Subtract",
     "TiedDense",
 }
 """Layers that the reader in C++, which has the same golden files, does not know."""

@@ -441,8 +441,13 @@ def test_models_and_data_that_cannot_be_compared(rng):
     for arguments, options, kind, message in (
         ((model, model, x), {}, ValueError, "quantized: expected a model that quantize made"),
         ((model, wider, x), {}, ValueError, "quantized: expected outputs of shape .*1.*, got .*2"),
-        ((5, small, x), {}, TypeError, "model: expected a Sequential or EncoderDecoder"),
-        ((model, None, x), {}, TypeError, "quantized: expected a Sequential or EncoderDecoder"),
+        ((5, small, x), {}, TypeError, "model: expected a Sequential, Model or EncoderDecoder"),
+        (
+            (model, None, x),
+            {},
+            TypeError,
+            "quantized: expected a Sequential, Model or EncoderDecoder",
+        ),
         ((model, small, x[:0]), {}, ValueError, "x: expected at least one sample"),
         ((model, small, x, x), {}, ValueError, "y: expected None for a Sequential"),
         ((model, small, x), {"classes": True}, ValueError, "classes: expected False for a single"),
@@ -458,7 +463,9 @@ def test_models_and_data_that_cannot_be_compared(rng):
 
 
 def test_models_that_cannot_be_quantized():
-    with pytest.raises(TypeError, match="model: expected a Sequential or EncoderDecoder, got "):
+    with pytest.raises(
+        TypeError, match="model: expected a Sequential, Model or EncoderDecoder, got "
+    ):
         lc.quantize(layers.Dense(2))
     with pytest.raises(ValueError, match="not built"):
         lc.quantize(lc.Sequential([layers.Dense(2)]))

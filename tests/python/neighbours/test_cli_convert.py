@@ -200,3 +200,21 @@ def test_a_missing_framework_is_named(tmp_path, capsys, model, monkeypatch, modu
     status, _, err = run(capsys, "convert", tmp_path / "model.safetensors", target)
     assert status == 1
     assert how_to_install(module) in err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_graph_of_keras(tmp_path, capsys):
+    """A functional model with branches becomes a model file, and nothing else."""
+    keras = pytest.importorskip("keras")
+    a, b = keras.Input((None, 4), name="a"), keras.Input((2,), name="b")
+    y = keras.layers.Concatenate()([keras.layers.LSTM(3)(a), b])
+    keras.Model([a, b], keras.layers.Dense(1, name="y")(y)).save(tmp_path / "a.keras")
+    source = str(tmp_path / "a.keras")
+    assert cli.main(["convert", source, str(tmp_path / "a.safetensors")]) == 0
+    assert lc.load(tmp_path / "a.safetensors").input_names == ["a", "b"]
+    assert cli.main(["info", str(tmp_path / "a.safetensors")]) == 0
+    assert "a (N, T, 4), b (N, 2)" in capsys.readouterr().out
+    assert cli.main(["convert", source, str(tmp_path / "a.onnx")]) != 0
+    assert "holds a graph of layers" in capsys.readouterr().err
+    assert cli.main(["predict", str(tmp_path / "a.safetensors"), "x.npy"]) != 0
+    assert "expected a Sequential" in capsys.readouterr().err

@@ -263,24 +263,6 @@ def chain(layers, shape=(None, 4)):
     return lambda: keras.Sequential([keras.Input(shape), *layers()])
 
 
-def twice():
-    inputs = keras.Input((None, 4))
-    layer = K.LSTM(4, return_sequences=True)
-    return keras.Model(inputs, layer(layer(inputs)))
-
-
-def branches():
-    inputs = keras.Input((None, 4))
-    y = K.LSTM(4)(inputs)
-    return keras.Model(inputs, K.Multiply()([y, K.Dense(4)(y)]))
-
-
-def side():
-    inputs = keras.Input((None, 4))
-    y, h, _ = K.LSTM(4, return_state=True)(inputs)
-    return keras.Model(inputs, [y, h])
-
-
 def forced():
     inputs = keras.Input((None, 4))
     return keras.Model(inputs, K.Dropout(0.5)(inputs, training=True))
@@ -345,7 +327,6 @@ REFUSED = {
         chain(lambda: [K.RNN([K.LSTMCell(3), K.LSTMCell(3, dropout=0.1)])]),
         "StackedRNNCells.*dropout",
     ),
-    "return_state": (side, "functional.*output_layers"),
     "groups": (chain(lambda: [K.Conv1D(4, 2, groups=2)]), "groups=1, got 2"),
     "keepdims": (chain(lambda: [K.GlobalMaxPooling1D(keepdims=True)]), "keepdims=False"),
     "channels": (
@@ -373,8 +354,6 @@ REFUSED = {
         ),
         "go_backwards and return_sequences",
     ),
-    "twice": (twice, "used once, got 2 times"),
-    "branches": (branches, "Multiply.*one input"),
     "forced": (forced, "Dropout.*training"),
     "no chain": (OwnModel, "OwnModel"),
     "unbuilt": (lambda: keras.Sequential([K.Dense(3)]), "not built"),

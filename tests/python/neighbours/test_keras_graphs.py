@@ -54,8 +54,6 @@ def tree():
 )
 def test_one_output_of_several(tree, x, tmp_path, how, output, key):
     source = tree if how == "model" else saved(tree, tmp_path / how)
-    with pytest.raises(ValueError, match=r"got 4, of .*tags.*from_keras\(source, output=NAME\)"):
-        from_keras(source)
     expected = tree({"words": x, "other": np.zeros((3, 2), "float32")})[key]
     close(from_keras(source, output=output).predict(x, verbose=0), expected)
     with pytest.raises(ValueError, match="Concatenate 'both': .*got 'states' and 'other'"):
@@ -71,8 +69,6 @@ def test_layers_after_two_inputs_are_merged(tmp_path, rng):
     given = [rng.integers(0, 9, (3, 7)), rng.normal(size=(3, 7, 2)).astype("float32")]
     merged = keras.Model(theirs.inputs, both)(given)
     for source in (theirs, saved(theirs, tmp_path / "a.keras")):
-        with pytest.raises(ValueError, match="Concatenate 'both': expected one input"):
-            from_keras(source)
         ours = from_keras(source, input="both")
         assert ours.input_shape == (None, None, 5)
         close(ours.predict(keras.ops.convert_to_numpy(merged), verbose=0), theirs(given))
@@ -119,11 +115,11 @@ def test_states_that_nothing_depends_on(x, both, sequences):
     close(ours.predict(x, verbose=0), theirs(x))
 
 
-def test_a_cell_state_has_no_counterpart():
+def test_a_chain_has_no_cell_state():
     inputs = keras.Input((None, 4))
     _, _, c = K.LSTM(5, return_state=True, name="lstm")(inputs)
     with pytest.raises(ValueError, match="LSTM 'lstm': its output 2 is used, such as a state"):
-        from_keras(keras.Model(inputs, K.Dense(2)(c)))
+        from_keras(keras.Model(inputs, K.Dense(2, name="end")(c)), output="end")
 
 
 # ---- shortcuts -----------------------------------------------------------------------------------
@@ -157,7 +153,7 @@ def test_shortcuts_by_plus(x, tmp_path):
         ours = from_keras(source)
         assert [type(layer).__name__ for layer in ours.layers] == ["Residual", "Residual", "LSTM"]
         close(ours.predict(x, verbose=0), theirs(x))
-    with pytest.raises(ValueError, match="Add '.*': expected one input.* got other arguments"):
+    with pytest.raises(ValueError, match="Add '.*': expected a list of at least two inputs, got 1"):
         from_keras(keras.Model(inputs, K.LSTM(3)(inputs + 1.0)))
 
 
@@ -182,16 +178,17 @@ def test_masks_of_functional_models(rng):
     ids[np.arange(7) >= np.array([7, 3, 1, 5])[:, None]] = 0
     close(from_keras(theirs).predict(ids, verbose=0), theirs(ids))
     own = K.LSTM(3)(vectors, mask=keras.ops.not_equal(inputs, 5))
-    with pytest.raises(ValueError, match="LSTM '.*': called with mask"):
+    with pytest.raises(ValueError, match="LSTM '.*': called with .*mask"):
         from_keras(keras.Model(inputs, own))
 
 
-def test_sums_without_a_shortcut():
+def test_sums_without_a_shortcut(x):
     inputs = keras.Input((None, 4))
     one, other = K.Dense(4, name="one")(inputs), K.Dense(4, name="other")(inputs)
     theirs = keras.Model(inputs, K.Add(name="sum")([one, other]))
+    close(from_keras(theirs).predict(x, verbose=0), theirs(x))
     with pytest.raises(ValueError, match="Add 'sum': expected an input that leads to the other"):
-        from_keras(theirs)
+        from_keras(theirs, output="sum")
     with pytest.raises(ValueError, match="Add 'same': layers: expected"):
         from_keras(keras.Model(inputs, K.Add(name="same")([one, one])))
 

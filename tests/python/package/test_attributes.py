@@ -154,6 +154,29 @@ LAYERS = {
         IDS,
         {},
     ),
+    "Concatenate": (lambda **o: layers.Concatenate(**o), {"axis": 2}, [X, X], {}),
+    "EALSTM": (
+        lambda **o: layers.EALSTM(**{"units": 4, "seed": 1, **o}),
+        {
+            "units": 6,
+            "return_sequences": True,
+            "return_state": True,
+            "recompute": 2,
+            "dropout": 0.4,
+            "recurrent_dropout": 0.4,
+            "unit_forget_bias": False,
+            "forget_bias": 3.0,
+            "kernel_initializer": "he_normal",
+            "recurrent_initializer": "glorot_uniform",
+            "static_initializer": "he_normal",
+            "kernel_regularizer": "l2",
+            "recurrent_regularizer": "l1",
+            "static_regularizer": 0.1,
+            "seed": 2,
+        },
+        [X, X[:, 0]],
+        {},
+    ),
     "LayerNormalization": (
         lambda **o: layers.LayerNormalization(**o),
         {
@@ -326,6 +349,7 @@ def test_every_option_of_every_layer_is_tried():
         assert missing <= {"share_recurrent", "query_size"}, kind
     left = set(layers.__all__) - set(LAYERS) - {"Layer", "Input", "LSTMCell"}
     without = {"Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D"}
+    without |= {"Add", "Average", "Multiply", "Subtract"}
     elsewhere = {"Dropout", "GaussianNoise", "SpatialDropout1D", "TextVectorization", "TiedDense"}
     assert left == without | elsewhere
 

@@ -439,6 +439,7 @@ def test_every_layer_takes_the_keyword_and_writes_it_only_if_it_is_frozen(name):
         "Reshape": ((2, 1),),
         "SpatialDropout1D": (0.5,),
         "Dense": (2,),
+        "EALSTM": (2,),
         "LSTM": (2,),
         "SimpleRNN": (2,),
         "LSTMCell": (2,),

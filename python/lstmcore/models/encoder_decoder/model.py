@@ -35,7 +35,7 @@ from lstmcore.models.encoder_decoder.pairs import (
 )
 from lstmcore.models.encoder_decoder.search import Hypothesis, beam_search, log_softmax
 from lstmcore.models.encoder_decoder.tokens import forbidden_ids, token_texts
-from lstmcore.models.model import Model
+from lstmcore.models.stored import Stored
 from lstmcore.precision import checked, in_force
 from lstmcore.training import loop, losses
 from lstmcore.training.compiled import Metrics
@@ -49,7 +49,7 @@ from lstmcore.training.schedules import Schedule
 __all__ = ["EncoderDecoder"]
 
 
-class EncoderDecoder(Model, Configurable):
+class EncoderDecoder(Stored, Configurable):
     """Sequences to sequences: translation, spelling, normalization (Sutskever et al. 2014).
 
     An encoder LSTM reads the source; a decoder LSTM starts from the encoder's last state and

@@ -11,13 +11,13 @@ from lstmcore.models.summary import Summarized
 from lstmcore.models.trained import Trained
 from lstmcore.models.transfer import LoadedWeights, layer_weights, load_weights, read_weights
 
-__all__ = ["Model"]
+__all__ = ["Stored"]
 
-ModelT = TypeVar("ModelT", bound="Model")
+ModelT = TypeVar("ModelT", bound="Stored")
 
 
-class Model(Trained, Summarized):
-    """What `Sequential` and `EncoderDecoder` share.
+class Stored(Trained, Summarized):
+    """What `Sequential`, `Model` and `EncoderDecoder` share.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Model(Trained, Summarized):
 
     def load_weights(
         self,
-        source: "str | os.PathLike[str] | Model",
+        source: "str | os.PathLike[str] | Stored",
         by_name: bool = True,
         skip_mismatch: bool = False,
     ) -> LoadedWeights:
@@ -108,5 +108,5 @@ class Model(Trained, Summarized):
         """
         by_name = _checks.flag(by_name, "by_name")
         skip_mismatch = _checks.flag(skip_mismatch, "skip_mismatch")
-        found = layer_weights(source) if isinstance(source, Model) else read_weights(source)
+        found = layer_weights(source) if isinstance(source, Stored) else read_weights(source)
         return load_weights(self, found, by_name, skip_mismatch)
