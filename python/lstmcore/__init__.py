@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         constraints,
         convert,
         datasets,
+        decoding,
         functional,
         layers,
         losses,
@@ -73,6 +74,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "schedules",
+    "decoding",
     # the engine
     "Activation",
     "LSTMConfig",
@@ -100,6 +102,7 @@ _MODULES = {
     "constraints",
     "convert",
     "datasets",
+    "decoding",
     "functional",
     "jax",
     "keras",

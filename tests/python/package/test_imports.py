@@ -23,6 +23,7 @@ ROOMS = (
     ("training",),
     ("callbacks", "losses", "metrics", "optimizers", "schedules"),
     ("models",),
+    ("decoding",),
     # other frameworks
     ("convert",),
     ("jax", "onnx", "sklearn", "torch"),
