@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         convert,
         datasets,
         decoding,
+        features,
         functional,
         layers,
         losses,
@@ -88,6 +89,7 @@ __all__ = [
     "set_precision",
     # data
     "datasets",
+    "features",
     "plots",
     # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
     # import packages that `from lstmcore import *` should not require
@@ -103,6 +105,7 @@ _MODULES = {
     "convert",
     "datasets",
     "decoding",
+    "features",
     "functional",
     "jax",
     "keras",
