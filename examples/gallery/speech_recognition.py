@@ -28,7 +28,7 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 VOICES = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f5"]
 HELD_OUT = "f4"
 RATE = 22050  # samples a second
-NOISE = 0.1  # the deviation of the noise, about that of the speech
+NOISE = 0.12  # the deviation of the noise; that of the speech is 0.1
 
 
 def say(text: str, voice: str, rng: Random) -> Array:

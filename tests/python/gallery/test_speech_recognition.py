@@ -19,8 +19,8 @@ pytestmark = [
 def test_a_voice_that_was_never_heard_is_understood(tmp_path):
     pytest.importorskip("matplotlib")
     figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
-    assert figures["lstm"] > 0.9  # seeds 0 and 1: 1 and 0.967
-    assert figures["lstm_wer"] < 0.03  # 0 and 0.011
-    assert 0.5 < figures["templates"] < 0.9  # 0.783 and 0.717: no easy prey
+    assert figures["lstm"] > 0.88  # seeds 0 and 1: 0.967 and 0.950
+    assert figures["lstm_wer"] < 0.03  # 0.007 and 0.011
+    assert 0.6 < figures["templates"] < figures["lstm"]  # 0.850 and 0.817: no easy prey
     assert figures.get("jiwer", figures["lstm_wer"]) == pytest.approx(figures["lstm_wer"])
     assert (tmp_path / "speech_recognition.svg").stat().st_size > 1000
