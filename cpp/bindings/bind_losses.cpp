@@ -57,6 +57,31 @@ py::tuple mean_squared_error_array(py::handle prediction, py::handle target, py:
   });
 }
 
+py::tuple ctc_array(py::handle logits, py::handle lengths, py::handle targets, py::handle target_lengths,
+                    py::handle blank, py::handle weights, py::handle zero_infinite, py::handle scale,
+                    py::handle need_gradient) {
+  const std::int64_t blank_class = to_int64(blank, "blank");
+  const double factor = to_double(scale, "scale");
+  const bool zeroed = to_bool(zero_infinite, "zero_infinite"), with_gradient = to_bool(need_gradient, "need_gradient");
+  return dispatch(element_of(logits, "logits"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("logits");
+    const auto scores = reader.template contiguous<3>(logits, "logits", {{{"N"}, {"T"}, {"U"}}});
+    const std::int64_t rows = scores.extent(0);
+    const auto steps = optional_lengths(lengths, rows);
+    const auto labels = read_integers<2>(targets, "targets", {{{"N", rows}, {"S"}}});
+    const auto counts = read_integers<1>(target_lengths, "target_lengths", {{{"N", rows}}});
+    const auto importance = optional<T, 1>(reader, weights, "weights", {{{"N", rows}}});
+    Argument<T, 3> gradient;
+    if (with_gradient) gradient = allocate<T, 3>({rows, scores.extent(1), scores.extent(2)});
+    const double loss = without_gil([&] {
+      return ctc<T>(scores.view, steps.view, labels.view, counts.view, blank_class, importance.view, zeroed, factor,
+                    gradient.view);
+    });
+    return py::make_tuple(loss, gradient.take());
+  });
+}
+
 }  // namespace
 
 void bind_losses(py::module_& module) {
@@ -64,6 +89,9 @@ void bind_losses(py::module_& module) {
              py::arg("weights"), py::arg("scale"), py::arg("need_gradient"));
   module.def("mean_squared_error", &mean_squared_error_array, py::arg("prediction"), py::arg("target"),
              py::arg("weights"), py::arg("scale"), py::arg("need_gradient"));
+  module.def("ctc", &ctc_array, py::arg("logits"), py::arg("lengths"), py::arg("targets"), py::arg("target_lengths"),
+             py::arg("blank"), py::arg("weights"), py::arg("zero_infinite"), py::arg("scale"),
+             py::arg("need_gradient"));
 }
 
 }  // namespace lstmcore::bindings

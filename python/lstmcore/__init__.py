@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         constraints,
         convert,
         datasets,
+        decoding,
+        features,
         functional,
         layers,
         losses,
@@ -79,6 +81,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "schedules",
+    "decoding",
     # the engine
     "Activation",
     "LSTMConfig",
@@ -92,6 +95,7 @@ __all__ = [
     "set_precision",
     # data
     "datasets",
+    "features",
     "plots",
     "sampling",
     # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
@@ -107,6 +111,8 @@ _MODULES = {
     "constraints",
     "convert",
     "datasets",
+    "decoding",
+    "features",
     "functional",
     "jax",
     "keras",

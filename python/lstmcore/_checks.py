@@ -213,15 +213,15 @@ def flags_array(values: Any, name: str) -> Array:
     return array
 
 
-def lengths_array(lengths: Any, rows: int, steps: int) -> Array:
+def lengths_array(lengths: Any, rows: int, steps: int, name: str = "lengths") -> Array:
     """Return `lengths` as int64 of shape (rows,), every entry in 0..steps."""
-    array = integer_array(lengths, "lengths")
+    array = integer_array(lengths, name)
     if array.shape != (rows,):
-        raise ValueError(f"lengths: expected shape ({rows},), got {array.shape}")
+        raise ValueError(f"{name}: expected shape ({rows},), got {array.shape}")
     wrong = np.flatnonzero((array < 0) | (array > steps))
     if wrong.size:
         row = int(wrong[0])
-        raise ValueError(f"lengths: expected 0..{steps}, got {array[row]} in row {row}")
+        raise ValueError(f"{name}: expected 0..{steps}, got {array[row]} in row {row}")
     return array
 
 

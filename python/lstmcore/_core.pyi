@@ -374,6 +374,17 @@ def mean_squared_error(
     scale: float,
     need_gradient: bool,
 ) -> tuple[float, FloatArray | None]: ...
+def ctc(
+    logits: FloatArray,
+    lengths: IntArray | None,
+    targets: IntArray,
+    target_lengths: IntArray,
+    blank: int,
+    weights: FloatArray | None,
+    zero_infinite: bool,
+    scale: float,
+    need_gradient: bool,
+) -> tuple[float, FloatArray | None]: ...
 def dropout(x: FloatArray, rate: float, seed: int) -> FloatArray: ...
 def mask_seed(seed: int, kind: str, cell: int) -> int:
     """Return the seed of the random stream of one kind of mask of an LSTM."""

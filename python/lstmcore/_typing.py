@@ -146,6 +146,7 @@ LossName: TypeAlias = Literal[
     "gaussian_nll",
     "poisson",
     "presence_crossentropy",
+    "ctc",
 ]
 MetricName: TypeAlias = Literal[
     "accuracy",
@@ -188,6 +189,7 @@ AreaAverage: TypeAlias = Literal["auto", "macro", "micro"]
 Curve: TypeAlias = Literal["ROC", "PR"]
 Response: TypeAlias = Literal["auto", "classes", "scores", "values", "outputs"]
 VarianceForm: TypeAlias = Literal["softplus", "log"]
+Infeasible: TypeAlias = Literal["error", "zero"]
 OnNan: TypeAlias = Literal["raise", "ignore"]
 Mode: TypeAlias = Literal["auto", "min", "max"]
 Verbose: TypeAlias = int | Literal["auto"]

@@ -2,8 +2,8 @@
 // same bits for any number of threads. Views must be contiguous (row-major); outputs are written, not added to;
 // arguments are checked before anything is written (std::invalid_argument). T is float or double.
 //
-// Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width, K
-// steps of a kernel, F its filters.
+// Letters: M rows (N, or N * T flattened), C input features, U units or classes, S labels of a sequence, V vocabulary,
+// E embedding width, K steps of a kernel, F its filters.
 #pragma once
 
 #include <array>
@@ -145,6 +145,19 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
 template <class T>
 double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
                           View<T, 2> dprediction);
+
+/// Connectionist temporal classification (Graves et al. 2006): sum over n of weights[n] * -log p(labels of row n). p is
+/// the sum over all alignments: sequences of a symbol for each step that are the labels once equal neighbours are one
+/// and blanks are gone. A symbol u has the probability softmax(logits[n, t])[u] at step t. logits (N, T, U), lengths
+/// (N) in 0..T or absent (all T), targets (N, S) in 0..U-1 without `blank`, of which the first target_lengths[n] count,
+/// weights (N) or absent; a row of weight 0 is not read. A row without any alignment, such as one with more labels than
+/// steps, has an infinite loss, or 0 with zero_infinite, and the gradient 0. dlogits (N, T, U), if present, receives
+/// scale * weights[n] * (softmax(logits[n, t]) - the probability of each symbol at step t given the labels), 0 past a
+/// row's length.
+template <class T>
+double ctc(View<const T, 3> logits, View<const std::int64_t, 1> lengths, View<const std::int64_t, 2> targets,
+           View<const std::int64_t, 1> target_lengths, std::int64_t blank, View<const T, 1> weights, bool zero_infinite,
+           double scale, View<T, 3> dlogits);
 
 // ---- dropout and pooling
 

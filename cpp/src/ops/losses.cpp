@@ -6,52 +6,13 @@
 #include "../runtime/buffer.hpp"
 #include "../runtime/isa.hpp"
 #include "elements.hpp"
+#include "row_sums.hpp"
 
 namespace lstmcore {
 namespace {
 
 /// Elements of the rows that a thread computes together: they stay in its first-level cache.
 constexpr std::int64_t chunk_elements = 4096;
-
-/// Sum of term(0) ... term(count - 1) in double. Eight independent accumulators hide the latency of the addition.
-template <class Term>
-double sum_of(std::int64_t count, Term&& term) {
-  constexpr std::int64_t parts = 8;
-  double sums[parts] = {};
-  std::int64_t k = 0;
-  for (; k + parts <= count; k += parts) {
-    for (std::int64_t part = 0; part < parts; ++part) sums[part] += term(k + part);
-  }
-  for (std::int64_t part = 0; k + part < count; ++part) sums[part] += term(k + part);
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-}
-
-/// The largest of count >= 1 elements; unspecified if one is NaN.
-template <class T>
-T largest_of(const T* x, std::int64_t count) {
-  constexpr std::int64_t parts = 8;
-  T best[parts];
-  std::fill_n(best, parts, x[0]);
-  std::int64_t k = 0;
-  for (; k + parts <= count; k += parts) {
-    for (std::int64_t part = 0; part < parts; ++part) best[part] = x[k + part] > best[part] ? x[k + part] : best[part];
-  }
-  for (; k < count; ++k) best[0] = x[k] > best[0] ? x[k] : best[0];
-  for (T value : best) best[0] = value > best[0] ? value : best[0];
-  return best[0];
-}
-
-/// Added in the order of the rows.
-double sum_in_order(const Buffer<double>& values, std::int64_t count) {
-  double total = 0;
-  for (std::int64_t m = 0; m < count; ++m) total += values[static_cast<std::size_t>(m)];
-  return total;
-}
-
-template <class T>
-double weight_of(const View<const T, 1>& weights, std::int64_t row) {
-  return weights ? static_cast<double>(weights.data[row]) : 1.0;
-}
 
 /// exp(logits - shift) of one row, and the sum of that.
 template <class T>
@@ -76,23 +37,23 @@ double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& wei
 
   const auto shift_row = [&](std::int64_t m, T* shifted) {
     const T* const x = logits.data + m * classes;
-    if (weight_of(weights, m) == 0) {
+    if (ops::weight_of(weights, m) == 0) {
       std::fill_n(shifted, classes, T(0));
       return;
     }
-    const T shift = largest_of(x, classes);
+    const T shift = ops::largest_of(x, classes);
     for (std::int64_t u = 0; u < classes; ++u) shifted[u] = x[u] - shift;
     losses[static_cast<std::size_t>(m)] = static_cast<double>(shift);
   };
   const auto finish_row = [&](std::int64_t m, const T* exponentials) {
     double& loss = losses[static_cast<std::size_t>(m)];
-    const double weight = weight_of(weights, m);
+    const double weight = ops::weight_of(weights, m);
     if (weight == 0) {
       loss = 0;
       if (dlogits) std::fill_n(dlogits.data + m * classes, classes, T(0));
       return;
     }
-    const double sum = sum_of(classes, [&](std::int64_t u) { return static_cast<double>(exponentials[u]); });
+    const double sum = ops::sum_of(classes, [&](std::int64_t u) { return static_cast<double>(exponentials[u]); });
     const ExpRow<T> row{exponentials, sum, loss};
     loss = weight * row_loss(m, row);
     if (dlogits) row_gradient(m, row, scale * weight, dlogits.data + m * classes);
@@ -107,7 +68,7 @@ double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& wei
       for (std::int64_t m = 0; m < count; ++m) finish_row(begin + m, exponentials + m * classes);
     }
   });
-  return sum_in_order(losses, rows);
+  return ops::sum_in_order(losses, rows);
 }
 
 template <class T>
@@ -128,7 +89,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1
   const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
   require_array("labels", labels, {rows});
   for (std::int64_t m = 0; m < rows; ++m) {
-    if (weight_of(weights, m) != 0 && (labels.data[m] < 0 || labels.data[m] >= classes)) {
+    if (ops::weight_of(weights, m) != 0 && (labels.data[m] < 0 || labels.data[m] >= classes)) {
       fail("labels: expected values from 0 to ", classes - 1, ", got ", labels.data[m], " at position ", m);
     }
   }
@@ -157,7 +118,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
   const auto row_loss = [&](std::int64_t m, const ExpRow<T>& row) {
     const T *const x = logits.data + m * classes, *const target = targets.data + m * classes;
     const double log_sum = std::log(row.sum);
-    return sum_of(classes, [&](std::int64_t u) {
+    return ops::sum_of(classes, [&](std::int64_t u) {
       const double probability = static_cast<double>(target[u]);
       // A class of probability 0 adds nothing, even if its logit is -infinity.
       return probability == 0 ? 0.0 : probability * (log_sum + (row.shift - static_cast<double>(x[u])));
@@ -166,7 +127,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
   const auto row_gradient = [&](std::int64_t m, const ExpRow<T>& row, double factor, T* out) {
     // This is the derivative for targets of any sum, not only 1.
     const T* const target = targets.data + m * classes;
-    const double mass = sum_of(classes, [&](std::int64_t u) { return static_cast<double>(target[u]); });
+    const double mass = ops::sum_of(classes, [&](std::int64_t u) { return static_cast<double>(target[u]); });
     const double share = mass / row.sum;
     for (std::int64_t u = 0; u < classes; ++u) {
       out[u] =
@@ -190,7 +151,7 @@ double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, 
   const auto do_row = [&](std::int64_t m) {
     double& loss = losses[static_cast<std::size_t>(m)];
     T* const out = dprediction ? dprediction.data + m * units : nullptr;
-    const double weight = weight_of(weights, m), count = static_cast<double>(units);
+    const double weight = ops::weight_of(weights, m), count = static_cast<double>(units);
     if (weight == 0) {
       loss = 0;
       if (out != nullptr) std::fill_n(out, units, T(0));
@@ -198,7 +159,7 @@ double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, 
     }
     const T *const p = prediction.data + m * units, *const t = target.data + m * units;
     const auto error = [&](std::int64_t u) { return static_cast<double>(p[u]) - static_cast<double>(t[u]); };
-    loss = weight * (sum_of(units, [&](std::int64_t u) { return error(u) * error(u); }) / count);
+    loss = weight * (ops::sum_of(units, [&](std::int64_t u) { return error(u) * error(u); }) / count);
     const double factor = scale * weight * 2 / count;
     for (std::int64_t u = 0; out != nullptr && u < units; ++u) out[u] = static_cast<T>(factor * error(u));
   };
@@ -206,7 +167,7 @@ double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, 
                        [&](std::int64_t begin, std::int64_t count) {
                          for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
                        });
-  return sum_in_order(losses, rows);
+  return ops::sum_in_order(losses, rows);
 }
 
 template double softmax_cross_entropy<float>(View<const float, 2>, View<const std::int64_t, 1>, View<const float, 1>,

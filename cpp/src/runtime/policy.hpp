@@ -94,6 +94,7 @@ constexpr double norm_backward = 50;      ///< its backward
 constexpr double dropped = 40;            ///< dropout of a flat array
 constexpr double optimized = 50;          ///< an optimizer's step: several streams from and to memory
 constexpr double cross_entropy = 50;      ///< a logit: an exponential, its share of a sum, and a gradient
+constexpr double alignment = 3000;        ///< a step of CTC at a position: 7 exponentials, 2 logarithms
 constexpr double attention_backward = 3;  ///< forwards of attention that its backward costs
 }  // namespace cost
 

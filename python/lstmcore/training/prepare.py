@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -128,6 +128,10 @@ def _add_sequences(
     if sample_weight is not None:
         sample_weight = rows_of(sample_weight, "sample_weight")
         weights = _sample_weights(sample_weight, inputs, False, dtype, intake)
+    lengths = inputs.target_lengths()
+    if lengths is None:
+        lengths = np.full(len(inputs), inputs.output_steps(inputs.inputs.shape[1]), np.int64)
+    loss.refuse_pairs(targets, lengths, cast("Array | None", weights), "y")
     return replace(inputs, targets=targets, weights=weights, sample_weights=weights)
 
 

@@ -12,7 +12,7 @@ ENGINE = "lstmcore._core"  # compiled; imports nothing of the package when it is
 # begin with an underscore are the first room, and `lstmcore` itself is `""`.
 ROOMS = (
     ("_",),
-    ("plots", "datasets", "sampling"),
+    ("plots", "datasets", "sampling", "features"),
     # the engine
     ("precision", "config", "cpu"),
     ("functional",),
@@ -23,6 +23,7 @@ ROOMS = (
     ("training",),
     ("callbacks", "losses", "metrics", "optimizers", "schedules"),
     ("models",),
+    ("decoding",),
     # other frameworks
     ("convert",),
     ("jax", "onnx", "sklearn", "torch"),

@@ -14,6 +14,7 @@ from lstmcore.training.losses.crossentropy import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from lstmcore.training.losses.ctc import CTC
 from lstmcore.training.losses.distribution import GaussianNLL, Quantile
 from lstmcore.training.losses.focal import (
     BinaryFocalCrossentropy,
@@ -31,6 +32,7 @@ from lstmcore.training.losses.regression import (
 from lstmcore.training.losses.sequence import PresenceCrossentropy, SequenceLoss
 
 __all__ = [
+    "CTC",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -76,6 +78,7 @@ NAMES: dict[LossName, type[Loss]] = {
     "gaussian_nll": GaussianNLL,
     "poisson": Poisson,
     "presence_crossentropy": PresenceCrossentropy,
+    "ctc": CTC,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._intake import Intake
+from lstmcore._intake import Intake, first_place
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.training.data import Ragged
 from lstmcore.training.losses.base import (
@@ -114,6 +114,7 @@ class SequenceLoss(Loss):
         sample_weight: ArrayLike | None = None,
         *,
         lengths: ArrayLike | None = None,
+        target_lengths: ArrayLike | None = None,
     ) -> float:
         """Compute the mean loss.
 
@@ -125,12 +126,14 @@ class SequenceLoss(Loss):
         sample_weight : array_like, shape (N,), optional
         lengths : array_like of int, shape (N,), optional
             Valid steps of `y_pred`.
+        target_lengths : array_like of int, shape (N,), optional
+            Labels of each row of an array `y_true`; the others may be anything.
 
         Returns
         -------
         float
         """
-        return self._sequence_mean(y_true, y_pred, sample_weight, lengths, False)[0]
+        return self._sequence_mean(y_true, y_pred, sample_weight, lengths, target_lengths, False)[0]
 
     def value_and_gradient(
         self,
@@ -139,12 +142,13 @@ class SequenceLoss(Loss):
         sample_weight: ArrayLike | None = None,
         *,
         lengths: ArrayLike | None = None,
+        target_lengths: ArrayLike | None = None,
     ) -> tuple[float, Array]:
         """Compute the mean loss and its gradient.
 
         Parameters
         ----------
-        y_true, y_pred, sample_weight, lengths
+        y_true, y_pred, sample_weight, lengths, target_lengths
             As in a call.
 
         Returns
@@ -153,12 +157,20 @@ class SequenceLoss(Loss):
         gradient : ndarray, shape (N, T, U)
             With respect to `y_pred`.
         """
-        value, gradient = self._sequence_mean(y_true, y_pred, sample_weight, lengths, True)
+        value, gradient = self._sequence_mean(
+            y_true, y_pred, sample_weight, lengths, target_lengths, True
+        )
         assert gradient is not None
         return value, gradient
 
     def _sequence_mean(
-        self, y_true: Any, y_pred: Any, sample_weight: Any, lengths: Any, need_gradient: bool
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any,
+        lengths: Any,
+        target_lengths: Any,
+        need_gradient: bool,
     ) -> tuple[float, Array | None]:
         # Past the lengths, outputs may be anything.
         intake = Intake(check_finite=lengths is None, switch=False)
@@ -166,6 +178,8 @@ class SequenceLoss(Loss):
         if outputs.ndim != 3:
             raise ValueError(f"y_pred: expected shape (N, T, U), got {outputs.shape}")
         count, steps, units = outputs.shape
+        if target_lengths is not None:
+            y_true = _cut_rows(y_true, target_lengths)
         rows = self.label_rows(y_true, units, "y_true")
         if len(rows) != count:
             raise ValueError(f"y_true: expected {count} rows like y_pred, got {len(rows)}")
@@ -178,6 +192,7 @@ class SequenceLoss(Loss):
             weights = intake.floats(sample_weight, "sample_weight", outputs.dtype)
             if weights.shape != (count,):
                 raise ValueError(f"sample_weight: expected shape ({count},), got {weights.shape}")
+        self.refuse_pairs(rows, lengths, weights, "y_true")
         value, gradient = self.sum_sequences(
             rows.padded(),
             rows.lengths,
@@ -220,32 +235,74 @@ class SequenceLoss(Loss):
         TypeError, ValueError
             If they are not rows of labels in 0 .. U - 1.
         """
-        intake = Intake()
-        if isinstance(y, (list, tuple)):
-            found = [intake.integers(row, f"{name}[{place}]") for place, row in enumerate(y)]
-            wrong = [place for place, row in enumerate(found) if row.ndim != 1]
-            if wrong:
-                raise ValueError(
-                    f"{name}: expected rows (S,) of labels, got shape {found[wrong[0]].shape} at "
-                    f"{wrong[0]}"
-                )
-            lengths = np.array([len(row) for row in found], np.int64)
-            values = np.concatenate(found) if found else np.zeros(0, np.int64)
-        else:
-            array = intake.integers(y, name)
-            if array.ndim != 2:
-                raise ValueError(
-                    f"{name}: expected a list of rows of labels, or an array (N, S), for "
-                    f"{type(self).__name__}, got shape {array.shape}"
-                )
-            lengths, values = np.full(len(array), array.shape[1], np.int64), array.reshape(-1)
+        rows = self.trim(_read_rows(self, y, name))
+        values = rows.values
         if values.size and (values.min() < 0 or values.max() >= units):
-            wrong_value = values[(values < 0) | (values >= units)][0]
+            place = first_place((values < 0) | (values >= units))
+            wrong = int(values[place])
             raise ValueError(
-                f"{name}: expected labels in 0..{units - 1} (the model has {units} outputs), "
-                f"got {wrong_value}"
+                f"{name}: expected labels in 0..{units - 1} (the model has {units} outputs), got "
+                f"{wrong} at {name}{rows.where(place)}{self.label_advice(wrong)}"
             )
-        return Ragged(values, lengths)
+        return rows
+
+    def trim(self, rows: Ragged) -> Ragged:
+        """Return the rows of targets without what only pads them; by default all of it counts."""
+        return rows
+
+    def label_advice(self, label: int) -> str:
+        """Return what the error about a label out of range advises, after a semicolon."""
+        return ""
+
+    def refuse_pairs(
+        self, targets: Ragged, lengths: Array, weights: Array | None, name: str
+    ) -> None:
+        """Raise ValueError if a row of targets cannot go with its outputs; by default all can.
+
+        Parameters
+        ----------
+        targets : Ragged
+            Labels, (S_n,) for each of the N sequences.
+        lengths : ndarray of int64, shape (N,)
+            Valid steps of the outputs.
+        weights : ndarray, shape (N,), or None
+            Those of samples; a sequence of weight 0 does not count.
+        name : str
+            What the error calls the targets.
+        """
+
+
+def _read_rows(loss: SequenceLoss, y: Any, name: str) -> Ragged:
+    """Read rows (S_n,) of whole numbers from a list of rows or an array (N, S)."""
+    intake = Intake()
+    if isinstance(y, (list, tuple)):
+        found = [intake.integers(row, f"{name}[{place}]") for place, row in enumerate(y)]
+        wrong = [place for place, row in enumerate(found) if row.ndim != 1]
+        if wrong:
+            raise ValueError(
+                f"{name}: expected rows (S,) of labels, got shape {found[wrong[0]].shape} at "
+                f"{wrong[0]}"
+            )
+        lengths = np.array([len(row) for row in found], np.int64)
+        return Ragged(np.concatenate(found) if found else np.zeros(0, np.int64), lengths)
+    array = intake.integers(y, name)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected a list of rows of labels, or an array (N, S), for "
+            f"{type(loss).__name__}, got shape {array.shape}"
+        )
+    return Ragged(array.reshape(-1), np.full(len(array), array.shape[1], np.int64))
+
+
+def _cut_rows(y_true: Any, target_lengths: Any) -> list[Array]:
+    """Return the first `target_lengths` labels of each row of an array."""
+    array = np.asarray(y_true)
+    if array.ndim != 2:
+        raise ValueError(
+            f"y_true: expected an array (N, S) alongside target_lengths, got shape {array.shape}"
+        )
+    lengths = _checks.lengths_array(target_lengths, len(array), array.shape[1], "target_lengths")
+    return [row[:length] for row, length in zip(array, lengths, strict=True)]
 
 
 class PresenceCrossentropy(SequenceLoss):

@@ -9,6 +9,7 @@ from lstmcore.training import losses
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics.base import Metric, middle
 from lstmcore.training.metrics.classes import F1, Precision, Recall
+from lstmcore.training.metrics.edits import character_error_rate, edit_distance, word_error_rate
 from lstmcore.training.metrics.function import Function
 from lstmcore.training.metrics.means import (
     BinaryAccuracy,
@@ -43,7 +44,10 @@ __all__ = [
     "RootMeanSquaredError",
     "SparseCategoricalAccuracy",
     "TopK",
+    "character_error_rate",
+    "edit_distance",
     "get",
+    "word_error_rate",
 ]
 
 if not TYPE_CHECKING:  # which would take it for a module with any name
