@@ -161,6 +161,7 @@ ALLOWED = {
     "python/lstmcore/config.py": "the fields, which a type checker and the documentation need",
     "python/lstmcore/convert/onnx.py": "translates each attribute of ONNX's operator",
     "python/lstmcore/convert/_keras_parts.py": "translates the arguments of Keras' layer",
+    "python/lstmcore/jax/engine.py": "has one activation for g and c, as Keras' layer",
     "python/lstmcore/keras/arrays.py": "translates the activations of Keras' layer",
     "python/lstmcore/layers/cell_options.py": "declares the layers' attributes for type checkers",
 }
