@@ -1,0 +1,134 @@
+"""Run the programs of the gallery, and write the table of their figures.
+
+    python examples/gallery                     all programs, in their quick mode, with seeds 0 and 1
+    python examples/gallery translation --full  one of them, with all its data
+    python examples/gallery --write             and store the figures for the documentation
+
+Each program is run in a process of its own, and is left out, by name, if a package that it needs is
+not installed (`pip install 'lstmcore[gallery]'`).
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, TypeAlias
+
+HERE = Path(__file__).resolve().parent
+PAGES = HERE.parents[1] / "docs" / "gallery"
+RESULTS, TABLE = PAGES / "results.json", PAGES / "reached.md"
+MISSING = 3  # the exit status of a program that needs a package
+
+Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
+"""By program, mode ("quick" or "full") and seed: figures, and "seconds"."""
+
+
+def programs() -> list[str]:
+    """Return the names of all programs."""
+    return sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+
+
+def run_here(name: str, full: bool, seed: int, pictures: Path, output: Path) -> int:
+    """Run a program in this process, and write its figures to a file."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    sys.modules[name] = program
+    began = time.perf_counter()
+    try:
+        spec.loader.exec_module(program)
+    except ModuleNotFoundError as error:
+        print(f"{name}: skipped, since it needs the package {error.name}", file=sys.stderr)
+        return MISSING
+    figures = program.run(full=full, seed=seed, pictures=pictures)
+    found = {key: round(float(value), 4) for key, value in figures.items()}
+    output.write_text(json.dumps({**found, "seconds": round(time.perf_counter() - began, 1)}))
+    return 0
+
+
+def run_all(names: list[str], full: bool, seeds: list[int], pictures: Path) -> tuple[Results, bool]:
+    """Run programs one after another; return their figures, and whether none failed."""
+    results: Results = {}
+    passed = True
+    pictures.mkdir(parents=True, exist_ok=True)
+    output = pictures / "figures.json"
+    mode = "full" if full else "quick"
+    for name in names:
+        for seed in seeds:
+            call = [sys.executable, str(HERE), "--inner", name, "--seeds", str(seed)]
+            call += ["--pictures", str(pictures), *(["--full"] if full else [])]
+            status = subprocess.run(call, check=False).returncode
+            if status == MISSING:
+                break
+            if status != 0:
+                print(f"{name}: FAILED with seed {seed}")
+                passed = False
+                continue
+            figures = json.loads(output.read_text())
+            results.setdefault(name, {}).setdefault(mode, {})[str(seed)] = figures
+            print(f"{name}, seed {seed}, {figures['seconds']} s")
+            for key, value in figures.items():
+                if key != "seconds":
+                    print(f"  {key:44} {value:10.4g}", flush=True)
+    output.unlink(missing_ok=True)
+    return results, passed
+
+
+def title(name: str) -> str:
+    """Return the title of a program's page."""
+    first = (PAGES / f"{name}.md").read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("# ").strip()
+
+
+def table(results: Results) -> str:
+    """Return the figures of all programs as a table in Markdown."""
+    lines = ["| use | mode | figure | reached, by seed |", "| --- | --- | --- | --- |"]
+    for name, modes in sorted(results.items(), key=lambda entry: title(entry[0])):
+        use = f"[{title(name)}]({name}.md)"
+        for mode, seeds in modes.items():
+            for key in next(iter(seeds.values())):
+                values = ", ".join(f"{figures[key]:.4g}" for figures in seeds.values())
+                lines.append(f"| {use} | {mode} | {key} | {values} |")
+                use, mode = "", ""
+    return "\n".join(lines) + "\n"
+
+
+def write(results: Results) -> None:
+    """Put figures beside the stored ones, and write the table anew."""
+    stored: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name, modes in results.items():
+        stored[name] = dict(sorted({**stored.get(name, {}), **modes}.items(), reverse=True))
+    RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    TABLE.write_text(table(stored), encoding="utf-8")
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="gallery", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(programs()))
+    parser.add_argument("--full", action="store_true", help="with all data, which takes minutes")
+    parser.add_argument("--seeds", default="0,1", metavar="S,...")
+    parser.add_argument("--pictures", type=Path, default=Path("build/gallery"), metavar="FOLDER")
+    parser.add_argument("--write", action="store_true", help="store figures, pictures and table")
+    parser.add_argument("--inner", metavar="NAME", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    if options.inner is not None:
+        output = options.pictures / "figures.json"
+        return run_here(options.inner, options.full, seeds[0], options.pictures, output)
+    unknown = sorted(set(options.names) - set(programs()))
+    if unknown:
+        parser.error(f"no program {', '.join(unknown)}; there are {', '.join(programs())}")
+    pictures = PAGES if options.write else options.pictures
+    results, passed = run_all(options.names or programs(), options.full, seeds, pictures)
+    if options.write:
+        write(results)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
