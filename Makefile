@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -28,7 +28,9 @@ help:
 	@echo "                  train and test on the adding problem and on the copying task"
 	@echo "make example-dates"
 	@echo "                  train a model with attention to normalize dates"
+	@echo "make gallery      run the programs of examples/gallery, and build the documentation that shows them"
 	@echo "make test         C++ and Python tests"
+	@echo "make test-gallery tests of the gallery, which train its programs"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
 	@echo "make test-nightly-neighbours"
@@ -68,7 +70,7 @@ $(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
 	$(INSTALL) '.[plot]'
 	@touch $@
 
-$(STAMPS)/test $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
+$(STAMPS)/test $(STAMPS)/dev $(STAMPS)/docs $(STAMPS)/gallery: $(STAMPS)/%: $(STAMPS)/package
 	$(INSTALL) '.[$*]'
 	@touch $@
 
@@ -100,7 +102,7 @@ test-pool: $(STAMPS)/build-tools
 	$(CTEST) build/pool --exclude-regex consumer
 
 test-python: $(STAMPS)/test
-	python -m pytest
+	python -m pytest -m "not gallery"
 
 # The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
@@ -164,6 +166,14 @@ test-models-of-others:
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install
+
+# All programs of the gallery in their quick mode, and the documentation that shows them.
+gallery: $(STAMPS)/gallery docs
+	python examples/gallery --seeds 0
+
+# The same programs, with their figures asserted. Speech needs the program espeak-ng.
+test-gallery: $(STAMPS)/gallery $(STAMPS)/test
+	python -m pytest tests/python/gallery
 
 docs: $(STAMPS)/docs
 	python -m sphinx --fail-on-warning --keep-going -b html docs build/docs

@@ -8,8 +8,9 @@ copyright = author
 version = release = lstmcore.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["attrs_inline"]  # widths of pictures
 myst_heading_anchors = 3
-exclude_patterns = ["_templates"]
+exclude_patterns = ["_templates", "gallery/reached.md"]  # which gallery/index.md includes
 templates_path = ["_templates"]
 autosummary_imported_members = True
 autosummary_ignore_module_all = False

@@ -78,17 +78,28 @@ def run_all(names: list[str], full: bool, seeds: list[int], pictures: Path) -> t
     return results, passed
 
 
-def title(name: str) -> str:
-    """Return the title of a program's page."""
-    first = (PAGES / f"{name}.md").read_text(encoding="utf-8").splitlines()[0]
-    return first.removeprefix("# ").strip()
+def page(name: str) -> Path:
+    """Return the page that shows a program: its own, or the one that names it."""
+    own = PAGES / f"{name}.md"
+    if own.exists():
+        return own
+    for other in sorted(PAGES.glob("*.md")):
+        if other != TABLE and f"gallery/{name}.py" in other.read_text(encoding="utf-8"):
+            return other
+    raise FileNotFoundError(f"no page of {PAGES} shows {name}.py")
+
+
+def title(path: Path) -> str:
+    """Return the title of a page."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
 
 
 def table(results: Results) -> str:
     """Return the figures of all programs as a table in Markdown."""
     lines = ["| use | mode | figure | reached, by seed |", "| --- | --- | --- | --- |"]
-    for name, modes in sorted(results.items(), key=lambda entry: title(entry[0])):
-        use = f"[{title(name)}]({name}.md)"
+    for name, modes in sorted(results.items(), key=lambda entry: (title(page(entry[0])), entry[0])):
+        use = f"[{title(page(name))}]({page(name).name}), `{name}`"
         for mode, seeds in modes.items():
             for key in next(iter(seeds.values())):
                 values = ", ".join(f"{figures[key]:.4g}" for figures in seeds.values())
