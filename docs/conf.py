@@ -10,7 +10,11 @@ version = release = lstmcore.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["attrs_inline"]  # widths of pictures
 myst_heading_anchors = 3
-exclude_patterns = ["_templates", "gallery/reached.md"]  # which gallery/index.md includes
+exclude_patterns = [
+    "_templates",
+    "gallery/pictures.md",  # parts of other pages
+    "gallery/reached.md",
+]
 templates_path = ["_templates"]
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
