@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         optimizers,
         plots,
         regularizers,
+        sampling,
         schedules,
     )
     from lstmcore import jax as jax
@@ -87,6 +88,7 @@ __all__ = [
     # data
     "datasets",
     "plots",
+    "sampling",
     # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
     # import packages that `from lstmcore import *` should not require
     "convert",
@@ -110,6 +112,7 @@ _MODULES = {
     "optimizers",
     "plots",
     "regularizers",
+    "sampling",
     "schedules",
     "sklearn",
     "sktime",

@@ -106,8 +106,14 @@ Padding: TypeAlias = Literal["valid", "same", "causal"]
 PoolPadding: TypeAlias = Literal["valid", "same"]
 MergeMode: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 AttentionKind: TypeAlias = Literal["additive", "multiplicative"]
-Standardize: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
-Split: TypeAlias = Literal["whitespace", "character"]
+Standardize: TypeAlias = Literal[
+    "lower_and_strip_unicode_punctuation",
+    "lower",
+    "strip_unicode_punctuation",
+    "lower_and_strip_punctuation",
+    "strip_punctuation",
+]
+Split: TypeAlias = Literal["whitespace", "character", "raw_character"]
 GateOrder: TypeAlias = Literal["hx", "xh"]
 Candidate: TypeAlias = Literal["c", "g"]
 Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]

@@ -62,7 +62,10 @@ def text_model() -> lc.Sequential:
     """Every other layer, in float64."""
     model = lc.Sequential(
         [
-            lc.layers.TextVectorization(vocabulary=["", "[UNK]", "größe", 'say "hi"', "\\slash"]),
+            lc.layers.TextVectorization(
+                standardize="lower_and_strip_punctuation",
+                vocabulary=["", "[UNK]", "größe", 'say "hi"', "\\slash"],
+            ),
             lc.layers.Embedding(input_dim=5, output_dim=3, mask_zero=True),
             lc.layers.Bidirectional(
                 lc.layers.RNN(lc.layers.LSTMCell(2), return_sequences=True), merge_mode="ave"

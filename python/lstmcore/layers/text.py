@@ -1,51 +1,68 @@
-"""Text to token ids."""
+"""Text to token ids, and back."""
 
-import re
-import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._arrays import as_array
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, Shape, Split, Standardize, choices
+from lstmcore._typing import Array, ArrayLike, Shape, Split, Standardize, choices
 from lstmcore.layers.base import Layer
+from lstmcore.layers.texts import PLAIN_SPLITS, as_texts, id_rows, standardized
 
 __all__ = ["TextVectorization"]
 
 PADDING, UNKNOWN = "", "[UNK]"
+FIRST = 2  # the number after those of padding and unknown tokens
 
-STANDARDIZE: Standardize = "lower_and_strip_punctuation"
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+STANDARDIZE: Standardize = "lower_and_strip_unicode_punctuation"
 
 
 class TextVectorization(Layer):
-    """Split texts into tokens and number them: 0 is padding, 1 an unknown token "[UNK]".
+    """Split texts into tokens and number them; `decode` turns numbers into texts again.
 
-    The first layer of a model that takes strings; its vocabulary is saved with the model.
+    The first layer of a model that takes strings; its vocabulary is saved with the model. Number 0
+    is padding, 1 an unknown token "[UNK]"; then come `start` and `end`, if there are any, then the
+    tokens.
 
     Parameters
     ----------
     max_tokens : int, optional
-        Most entries of the vocabulary, those two included; None: no limit.
-    standardize : {"lower_and_strip_punctuation", "lower", "strip_punctuation"} or None
-        What happens to a text first. The punctuation is that of ASCII.
-    split : {"whitespace", "character"}
-        What a token is.
+        Most entries of the vocabulary, padding and the unknown token included; None: no limit.
+    standardize : str or None
+        What happens to a text before it is split: "lower_and_strip_unicode_punctuation", "lower",
+        "strip_unicode_punctuation", or, without "unicode", "lower_and_strip_punctuation" and
+        "strip_punctuation". Those remove what ASCII calls punctuation, as Keras does, and the
+        others also every character of Unicode's categories P, such as quotation marks, dashes and
+        the full stops of other scripts. None: nothing.
+    split : {"whitespace", "character", "raw_character"}
+        What a token is: a word; a character, where several white-space characters in a row count
+        as one space; or a character just as it is, so that lines and indents come back.
     output_sequence_length : int, optional
-        Longer texts are cut to it; a call of the layer pads to it. None: the longest of the batch.
+        Longer texts are cut to it, markers included; a call of the layer pads to it. None: the
+        longest of the batch.
     vocabulary : sequence of str, optional
         The tokens from number 2 on, instead of `adapt`.
+    start, end : str, optional
+        Markers such as "[START]" and "[END]" that are put before and after every text, for models
+        that generate texts. They have the first numbers of the vocabulary: see `start_id` and
+        `end_id`. None: no marker.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
         See `Layer`.
+
+    Notes
+    -----
+    A text may also be a list of tokens, which is neither standardized nor split. An empty text has
+    no tokens, only its markers. A token that is not in the vocabulary has the number 1; a text that
+    holds "[UNK]" or a marker as one of its tokens gets that token's number.
     """
 
     input_kind = "text"
+    _left_out_if_none: ClassVar[tuple[str, ...]] = ("start", "end")
 
     def __init__(
         self,
@@ -55,12 +72,20 @@ class TextVectorization(Layer):
         *,
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
+        self.start, self.end = _marker(start, "start"), _marker(end, "end")
+        if start is not None and start == end:
+            raise ValueError(f"end: expected another text than start, got {end!r} for both")
+        self._markers = [marker for marker in (self.start, self.end) if marker is not None]
         self.max_tokens = (
-            None if max_tokens is None else _checks.integer(max_tokens, "max_tokens", 3)
+            None
+            if max_tokens is None
+            else _checks.integer(max_tokens, "max_tokens", FIRST + len(self._markers) + 1)
         )
         if standardize is not None:
             _checks.choice(standardize, "standardize", choices(Standardize))
@@ -69,7 +94,9 @@ class TextVectorization(Layer):
         self.output_sequence_length = (
             None
             if output_sequence_length is None
-            else _checks.integer(output_sequence_length, "output_sequence_length", 1)
+            else _checks.integer(
+                output_sequence_length, "output_sequence_length", len(self._markers) + 1
+            )
         )
         self._vocabulary: list[str] | None = None
         self._numbers: dict[str, int] = {}
@@ -85,32 +112,47 @@ class TextVectorization(Layer):
     def vocabulary(self, vocabulary: Sequence[str]) -> None:
         self.set_vocabulary(vocabulary)
 
-    def adapt(self, texts: Iterable[str]) -> None:
+    @property
+    def start_id(self) -> int | None:
+        """The number of the marker `start`: 2. None without it."""
+        return None if self.start is None else FIRST
+
+    @property
+    def end_id(self) -> int | None:
+        """The number of the marker `end`: the one after that of `start`. None without it."""
+        return None if self.end is None else FIRST + len(self._markers) - 1
+
+    def adapt(self, texts: Iterable[str] | Iterable[Sequence[str]]) -> None:
         """Learn the vocabulary: the most frequent tokens first, equally frequent ones by name.
 
         Parameters
         ----------
-        texts : iterable of str
+        texts : iterable of str, or of sequences of str
+            Such as an open file, whose texts are its lines.
 
         Raises
         ------
         TypeError
-            If an entry is not a string.
+            If an entry is neither a string nor a list of strings.
         ValueError
             If there is no token in them, or one has half of a surrogate pair, which no file can
             hold.
         """
         counts: Counter[str] = Counter()
         for place, text in enumerate(as_texts(texts)):
-            counts.update(self.tokens(_checks.text(text, f"texts[{place}]")))
-        counts.pop(UNKNOWN, None)
+            for part in [text] if isinstance(text, str) else text:
+                _checks.text(part, f"texts[{place}]")
+            counts.update(self.tokens(text))
+        for known in (UNKNOWN, *self._markers):
+            counts.pop(known, None)
         if not counts:
             raise ValueError("texts: expected at least one token, got none")
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
-        self.set_vocabulary(ranked[: None if self.max_tokens is None else self.max_tokens - 2])
+        room = None if self.max_tokens is None else self.max_tokens - FIRST - len(self._markers)
+        self.set_vocabulary(ranked[:room])
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
-        """Set the tokens from number 2 on; "" and "[UNK]" may precede them.
+        """Set the tokens after the markers; "" and "[UNK]", and then the markers, may precede them.
 
         Raises
         ------
@@ -126,18 +168,21 @@ class TextVectorization(Layer):
         tokens = [
             _checks.text(str(token), f"vocabulary[{place}]") for place, token in enumerate(tokens)
         ]
-        if tokens[:2] == [PADDING, UNKNOWN]:
-            tokens = tokens[2:]
-        numbers = {token: number for number, token in enumerate(tokens, start=2)}
+        if tokens[:FIRST] == [PADDING, UNKNOWN]:
+            tokens = tokens[FIRST:]
+        if tokens[: len(self._markers)] != self._markers:
+            tokens = [*self._markers, *tokens]
+        numbers = {token: number for number, token in enumerate(tokens, start=FIRST)}
         if len(numbers) != len(tokens) or PADDING in numbers or UNKNOWN in numbers:
+            also = "".join(f" or {marker!r}" for marker in self._markers)
             raise ValueError(
-                "vocabulary: expected different tokens, none of them '' or '[UNK]' "
-                "(which always stand for 0 and 1)"
+                f"vocabulary: expected different tokens, none of them '' or '[UNK]'{also} "
+                "(which always stand for the first numbers)"
             )
-        if self.max_tokens is not None and len(tokens) + 2 > self.max_tokens:
+        if self.max_tokens is not None and len(tokens) + FIRST > self.max_tokens:
             raise ValueError(
-                f"vocabulary: expected at most {self.max_tokens - 2} tokens besides '' and '[UNK]' "
-                f"(max_tokens={self.max_tokens}), got {len(tokens)}"
+                f"vocabulary: expected at most {self.max_tokens - FIRST} tokens besides '' and "
+                f"'[UNK]' (max_tokens={self.max_tokens}), got {len(tokens)}"
             )
         self._vocabulary, self._numbers = tokens, numbers
 
@@ -153,49 +198,98 @@ class TextVectorization(Layer):
 
     def vocabulary_size(self) -> int:
         """Count the entries of `get_vocabulary`: the `input_dim` of an `Embedding`."""
-        return len(self._known()) + 2
+        return len(self._known()) + FIRST
 
-    def tokens(self, text: str) -> list[str]:
-        """Split one text."""
-        if self.standardize in (STANDARDIZE, "lower"):
-            text = text.lower()
-        if self.standardize in (STANDARDIZE, "strip_punctuation"):
-            text = text.translate(_PUNCTUATION)
-        return text.split() if self.split == "whitespace" else list(re.sub(r"\s+", " ", text))
+    def tokens(self, text: str | Sequence[str]) -> list[str]:
+        """Split one text, without markers; a list of tokens is returned as it is."""
+        if not isinstance(text, str):
+            return list(text)
+        return PLAIN_SPLITS[self.split][0](standardized(text, self.standardize))
 
-    def encode(self, texts: Iterable[str]) -> tuple[Array, Array]:
+    def encode(
+        self, texts: Iterable[str] | Iterable[Sequence[str]], *, markers: bool = True
+    ) -> tuple[Array, Array]:
         """Number the tokens of `texts`.
 
         Any text will do: half of a surrogate pair is an unknown token, like all others that are
         not in the vocabulary.
+
+        Parameters
+        ----------
+        texts : iterable of str, or of sequences of str
+        markers : bool, default True
+            Whether `start` and `end` are put around each text.
 
         Returns
         -------
         ids : ndarray of int64, shape (sum of lengths,)
             Of all texts, end to end.
         lengths : ndarray of int64, shape (N,)
-            Tokens of each text.
+            Tokens of each text, markers included.
 
         Raises
         ------
         TypeError
-            If an entry is not a string.
+            If an entry is neither a string nor a list of strings.
         ValueError
             If there is no vocabulary yet.
         """
         self._known()
         find, limit = self._numbers.get, self.output_sequence_length
-        rows = [[find(token, 1) for token in self.tokens(text)[:limit]] for text in as_texts(texts)]
+        before, after = [], []
+        if _checks.flag(markers, "markers"):
+            before = [self.start_id] if self.start_id is not None else []
+            after = [self.end_id] if self.end_id is not None else []
+        if limit is not None:
+            limit -= len(before) + len(after)
+        rows = [
+            [*before, *(find(token, 1) for token in self.tokens(text)[:limit]), *after]
+            for text in as_texts(texts)
+        ]
         ids = [number for row in rows for number in row]
         return np.array(ids, dtype=np.int64), np.array([len(row) for row in rows], dtype=np.int64)
 
+    def decode(self, ids: ArrayLike) -> list[str]:
+        """Turn numbers into texts: the inverse of `encode`, up to what `standardize` has removed.
+
+        Words are joined by a space, characters by nothing. Padding and `start` are left out, and
+        `end` ends a text. An unknown token becomes "[UNK]".
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (N, T), or list of (T_i,)
+            Such as `EncoderDecoder.predict` returns.
+
+        Returns
+        -------
+        list of str
+            N texts.
+
+        Raises
+        ------
+        TypeError
+            If they are not integers.
+        ValueError
+            If they are not rows, a number is not in the vocabulary, or there is none yet.
+        """
+        known = self.get_vocabulary()
+        texts = []
+        for row in id_rows(ids, len(known)):
+            if self.end_id is not None and (ends := np.flatnonzero(row == self.end_id)).size:
+                row = row[: ends[0]]
+            spoken = [known[number] for number in row if number not in (0, self.start_id)]
+            texts.append(PLAIN_SPLITS[self.split][1].join(spoken))
+        return texts
+
     @suggests
-    def __call__(self, inputs: Iterable[str]) -> Array:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Iterable[str] | Iterable[Sequence[str]]
+    ) -> Array:
         """Number the tokens of texts.
 
         Parameters
         ----------
-        inputs : sequence of str
+        inputs : sequence of str, or of sequences of str
             N texts.
 
         Returns
@@ -219,27 +313,11 @@ class TextVectorization(Layer):
         return self._vocabulary
 
 
-def as_texts(texts: Any) -> list[str]:
-    """Return `texts` as a list of str.
-
-    Raises
-    ------
-    TypeError
-        If it is a single string or an entry is not a string.
-    """
-    if isinstance(texts, (str, bytes)):
-        raise TypeError("texts: expected a sequence of strings, got a single one; put it in a list")
-    texts = as_array(texts, "texts")
-    if isinstance(texts, np.ndarray):
-        if texts.ndim == 2 and texts.shape[1] == 1:
-            texts = texts[:, 0]
-        if texts.ndim != 1:
-            raise ValueError(f"texts: expected shape (N,), got {texts.shape}")
-        texts = texts.tolist()
-    if not isinstance(texts, Iterable):
-        raise TypeError(f"texts: expected a sequence of strings, got {_checks.describe(texts)}")
-    result = list(texts)
-    for place, text in enumerate(result):
-        if not isinstance(text, str):
-            raise TypeError(f"texts: expected strings, got {_checks.describe(text)} at {place}")
-    return result
+def _marker(marker: str | None, name: str) -> str | None:
+    """Return a marker, which must be a token of its own."""
+    if marker is None:
+        return None
+    _checks.instance(marker, str, name, "a str such as '[START]', or None")
+    if marker in (PADDING, UNKNOWN):
+        raise ValueError(f"{name}: expected a token other than '' and '[UNK]', got {marker!r}")
+    return _checks.text(marker, name)

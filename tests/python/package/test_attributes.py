@@ -744,7 +744,8 @@ CALLBACK = """
         ),
         (
             layers.TextVectorization,
-            LAYER + "adapt encode get_vocabulary set_vocabulary tokens vocabulary_size",
+            LAYER + "adapt decode encode end_id get_vocabulary set_vocabulary start_id tokens "
+            "vocabulary_size",
         ),
         (lc.optimizers.SGD, OPTIMIZER),
         (lc.optimizers.Adam, OPTIMIZER + "weight_decay"),

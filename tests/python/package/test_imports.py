@@ -12,7 +12,7 @@ ENGINE = "lstmcore._core"  # compiled; imports nothing of the package when it is
 # begin with an underscore are the first room, and `lstmcore` itself is `""`.
 ROOMS = (
     ("_",),
-    ("plots", "datasets"),
+    ("plots", "datasets", "sampling"),
     # the engine
     ("precision", "config", "cpu"),
     ("functional",),
