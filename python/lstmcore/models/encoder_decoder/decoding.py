@@ -9,14 +9,13 @@ import numpy as np
 from lstmcore import _checks, sampling
 from lstmcore._seeds import derive
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, AttentionKind, Inputs, Verbose
-from lstmcore.models.encoder_decoder.network import Beams, Coder
+from lstmcore._typing import Array, Inputs, Verbose
+from lstmcore.models.encoder_decoder.network import Beams
 from lstmcore.models.encoder_decoder.pairs import source_chunks
 from lstmcore.models.encoder_decoder.search import Hypothesis, Limits, beam_search, draw
-from lstmcore.models.encoder_decoder.sides import Source, Target
 from lstmcore.models.encoder_decoder.tokens import forbidden_ids
+from lstmcore.models.encoder_decoder.two_sided import TwoSided
 from lstmcore.models.encoder_decoder.words import CopiedSources
-from lstmcore.models.model import Model
 from lstmcore.training.data import Ragged, batch_rows
 from lstmcore.training.progress import with_bar
 
@@ -26,28 +25,14 @@ MOST_OF_A_VECTOR = 50
 """The most tokens for a source without steps, unless the caller says how many."""
 
 
-class Decoding(Model):
-    """The half of `EncoderDecoder` that finds targets.
+class Decoding(TwoSided):
+    """The part of `EncoderDecoder` that finds targets.
 
     Parameters
     ----------
     seed, dtype
         As in `EncoderDecoder`.
     """
-
-    _coder: Coder
-    _source: Source
-    _target: Target
-    attention: AttentionKind | None
-
-    def _source_rows(self, x: Any) -> Ragged:
-        """Check sources and convert them to rows."""
-        raise NotImplementedError
-
-    @property
-    def target_tokens(self) -> list[str] | None:
-        """The texts of the target ids, in their order from 0."""
-        raise NotImplementedError
 
     @suggests
     def decode(
