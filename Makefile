@@ -98,7 +98,7 @@ test-python: $(STAMPS)/test
 # The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
 WHEEL ?= .
-NEIGHBOURS := torch==2.13.0 jax keras h5py onnx onnxruntime scikit-learn aeon sktime pandas polars \
+NEIGHBOURS := torch==2.13.0 jax keras h5py onnx onnxruntime scikit-learn aeon sktime pandas polars tokenizers \
   matplotlib nbclient ipykernel ipywidgets
 NEIGHBOURLY_EXAMPLES := pytorch_tutorial japanese_vowels voice_activity onnx_round_trip
 NEIGHBOURLY := build/neighbours/bin/python

@@ -11,6 +11,7 @@ PACKAGES = {
     "aeon": "aeon",
     "sktime": "sktime",
     "plot": "matplotlib",
+    "text": "tokenizers",
 }
 """The packages of each extra of pyproject.toml; only installations from source can name extras."""
 

@@ -113,7 +113,8 @@ Standardize: TypeAlias = Literal[
     "lower_and_strip_punctuation",
     "strip_punctuation",
 ]
-Split: TypeAlias = Literal["whitespace", "character", "raw_character"]
+SubwordSplit: TypeAlias = Literal["bpe", "unigram"]
+Split: TypeAlias = Literal["whitespace", "character", "raw_character", SubwordSplit]
 GateOrder: TypeAlias = Literal["hx", "xh"]
 Candidate: TypeAlias = Literal["c", "g"]
 Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]

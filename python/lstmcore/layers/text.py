@@ -2,15 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, ArrayLike, Shape, Split, Standardize, choices
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    Shape,
+    Split,
+    Standardize,
+    SubwordSplit,
+    choices,
+)
 from lstmcore.layers.base import Layer
+from lstmcore.layers.subwords import Subwords, is_tokenizer
 from lstmcore.layers.texts import PLAIN_SPLITS, as_texts, id_rows, standardized
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 __all__ = ["TextVectorization"]
 
@@ -37,9 +49,13 @@ class TextVectorization(Layer):
         "strip_punctuation". Those remove what ASCII calls punctuation, as Keras does, and the
         others also every character of Unicode's categories P, such as quotation marks, dashes and
         the full stops of other scripts. None: nothing.
-    split : {"whitespace", "character", "raw_character"}
+    split : {"whitespace", "character", "raw_character", "bpe", "unigram"} or Tokenizer
         What a token is: a word; a character, where several white-space characters in a row count
-        as one space; or a character just as it is, so that lines and indents come back.
+        as one space; a character just as it is, so that lines and indents come back; or a subword,
+        by byte-pair encoding or a unigram model, of which `adapt` learns `max_tokens`. Subwords
+        need the package ``tokenizers``. A `tokenizers.Tokenizer` is used as it is, with
+        ``standardize=None``. Later changes of it have no effect. A model file holds the contents
+        of the tokenizer's own file.
     output_sequence_length : int, optional
         Longer texts are cut to it, markers included; a call of the layer pads to it. None: the
         longest of the batch.
@@ -68,7 +84,7 @@ class TextVectorization(Layer):
         self,
         max_tokens: int | None = None,
         standardize: Standardize | None = STANDARDIZE,
-        split: Split = "whitespace",
+        split: "Split | Tokenizer | Subwords" = "whitespace",
         *,
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
@@ -90,7 +106,7 @@ class TextVectorization(Layer):
         if standardize is not None:
             _checks.choice(standardize, "standardize", choices(Standardize))
         self.standardize = standardize
-        self.split = _checks.choice(split, "split", choices(Split))
+        self.split = self._checked_split(split)
         self.output_sequence_length = (
             None
             if output_sequence_length is None
@@ -100,8 +116,33 @@ class TextVectorization(Layer):
         )
         self._vocabulary: list[str] | None = None
         self._numbers: dict[str, int] = {}
-        if vocabulary is not None:
+        if isinstance(self.split, Subwords):
+            if self.split.contents is not None:
+                self._set_tokens(self.split.vocabulary())
+            if vocabulary is not None and list(vocabulary) != self._vocabulary:
+                raise ValueError("vocabulary: expected None with subwords; a tokenizer has its own")
+        elif vocabulary is not None:
             self.set_vocabulary(vocabulary)
+
+    def _checked_split(self, split: Any) -> "str | Subwords":
+        """Return `split`, where subwords are an object of their own."""
+        if is_tokenizer(split):
+            split = Subwords(contents=split.to_str())
+        if isinstance(split, Subwords):
+            if split.algorithm is None and self.standardize is not None:
+                raise ValueError(
+                    "standardize: expected None with a tokenizer, which normalizes texts itself, "
+                    f"got {self.standardize!r}"
+                )
+        elif split not in choices(SubwordSplit):
+            return _checks.choice(split, "split", choices(Split))
+        subwords = split if isinstance(split, Subwords) else Subwords(split)
+        if subwords.contents is None and self.max_tokens is None:
+            raise ValueError(
+                "max_tokens: expected how many subwords to learn with "
+                f"split={subwords.algorithm!r}, got None"
+            )
+        return subwords
 
     @property
     def vocabulary(self) -> list[str] | None:
@@ -135,21 +176,35 @@ class TextVectorization(Layer):
         TypeError
             If an entry is neither a string nor a list of strings.
         ValueError
-            If there is no token in them, or one has half of a surrogate pair, which no file can
-            hold.
+            If there is no token in them, one has half of a surrogate pair, which no file can hold,
+            or the layer was made with a tokenizer of its own.
         """
-        counts: Counter[str] = Counter()
-        for place, text in enumerate(as_texts(texts)):
+        found = as_texts(texts)
+        for place, text in enumerate(found):
             for part in [text] if isinstance(text, str) else text:
                 _checks.text(part, f"texts[{place}]")
+        room = None if self.max_tokens is None else self.max_tokens - FIRST - len(self._markers)
+        if isinstance(self.split, Subwords):
+            self._train(found, room)
+            return
+        counts: Counter[str] = Counter()
+        for text in found:
             counts.update(self.tokens(text))
         for known in (UNKNOWN, *self._markers):
             counts.pop(known, None)
         if not counts:
             raise ValueError("texts: expected at least one token, got none")
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
-        room = None if self.max_tokens is None else self.max_tokens - FIRST - len(self._markers)
         self.set_vocabulary(ranked[:room])
+
+    def _train(self, texts: "list[str | list[str]]", room: int | None) -> None:
+        """Learn subwords from texts; lists of tokens have none."""
+        assert isinstance(self.split, Subwords)
+        if self.split.algorithm is None or room is None:
+            raise ValueError("adapt: the tokenizer has its vocabulary already")
+        plain = (standardized(text, self.standardize) for text in texts if isinstance(text, str))
+        self.split.train(plain, room)
+        self._set_tokens(self.split.vocabulary())
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Set the tokens after the markers; "" and "[UNK]", and then the markers, may precede them.
@@ -160,8 +215,10 @@ class TextVectorization(Layer):
             If it is not a sequence of strings.
         ValueError
             If tokens are empty or repeated, have half of a surrogate pair, which no file can hold,
-            or are more than `max_tokens` allows.
+            or are more than `max_tokens` allows; or if tokens are subwords.
         """
+        if isinstance(self.split, Subwords):
+            raise ValueError("set_vocabulary: not for subwords; a tokenizer has its own vocabulary")
         tokens = None if isinstance(vocabulary, (str, Mapping)) else list(vocabulary)
         if tokens is None or not all(isinstance(token, str) for token in tokens):
             raise TypeError("vocabulary: expected a sequence of strings")
@@ -170,6 +227,12 @@ class TextVectorization(Layer):
         ]
         if tokens[:FIRST] == [PADDING, UNKNOWN]:
             tokens = tokens[FIRST:]
+        self._set_tokens(tokens)
+
+    def _set_tokens(self, tokens: list[str]) -> None:
+        """Number checked tokens."""
+        if isinstance(self.split, Subwords):  # which may have the markers among its tokens
+            tokens = [token for token in tokens if token not in self._markers]
         if tokens[: len(self._markers)] != self._markers:
             tokens = [*self._markers, *tokens]
         numbers = {token: number for number, token in enumerate(tokens, start=FIRST)}
@@ -204,7 +267,10 @@ class TextVectorization(Layer):
         """Split one text, without markers; a list of tokens is returned as it is."""
         if not isinstance(text, str):
             return list(text)
-        return PLAIN_SPLITS[self.split][0](standardized(text, self.standardize))
+        text = standardized(text, self.standardize)
+        if isinstance(self.split, Subwords):
+            return self.split.split(text)
+        return PLAIN_SPLITS[self.split][0](text)
 
     def encode(
         self, texts: Iterable[str] | Iterable[Sequence[str]], *, markers: bool = True
@@ -252,7 +318,8 @@ class TextVectorization(Layer):
     def decode(self, ids: ArrayLike) -> list[str]:
         """Turn numbers into texts: the inverse of `encode`, up to what `standardize` has removed.
 
-        Words are joined by a space, characters by nothing. Padding and `start` are left out, and
+        Words are joined by a space, characters by nothing, subwords by their tokenizer's decoder.
+        Padding and `start` are left out, and
         `end` ends a text. An unknown token becomes "[UNK]".
 
         Parameters
@@ -278,8 +345,18 @@ class TextVectorization(Layer):
             if self.end_id is not None and (ends := np.flatnonzero(row == self.end_id)).size:
                 row = row[: ends[0]]
             spoken = [known[number] for number in row if number not in (0, self.start_id)]
-            texts.append(PLAIN_SPLITS[self.split][1].join(spoken))
+            texts.append(self._join(spoken))
         return texts
+
+    def _join(self, tokens: list[str]) -> str:
+        if isinstance(self.split, Subwords):
+            return self.split.join(tokens)
+        return PLAIN_SPLITS[self.split][1].join(tokens)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer; subwords are in those of `split`."""
+        config = super().get_config()
+        return {**config, "vocabulary": None} if isinstance(self.split, Subwords) else config
 
     @suggests
     def __call__(  # type: ignore[override]

@@ -8,6 +8,7 @@ from lstmcore import _checks, constraints, layers, regularizers
 from lstmcore._configurable import make
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array
+from lstmcore.layers.subwords import Subwords
 from lstmcore.models import checkpoint, int8
 from lstmcore.models.checkpoint import COMMON_KEYS, compare, exactly
 from lstmcore.models.encoder_decoder import EncoderDecoder
@@ -67,6 +68,7 @@ def _sequential(
         **classes,
         **{name: getattr(regularizers, name) for name in regularizers.__all__},
         "MaxNorm": constraints.MaxNorm,
+        "Subwords": Subwords,
         **custom_objects,
     }
     model = Sequential(seed=document["seed"], dtype=document["dtype"])
