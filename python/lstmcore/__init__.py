@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lstmcore.memory import memory_needed
     from lstmcore.models import (
         EncoderDecoder,
+        LanguageModel,
         QuantizationReport,
         Sequential,
         load,
@@ -61,6 +62,7 @@ __all__ = [
     # models
     "Sequential",
     "EncoderDecoder",
+    "LanguageModel",
     "load",
     "quantize",
     "quantization_report",
@@ -123,6 +125,7 @@ _MEMBERS = {
     "Activation": "config",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
+    "LanguageModel": "models",
     "LSTMStream": "stream",
     "QuantizationReport": "models",
     "Sequential": "models",

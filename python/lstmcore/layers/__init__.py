@@ -29,6 +29,7 @@ from lstmcore.layers.residual import Residual
 from lstmcore.layers.rnn import RNN
 from lstmcore.layers.scaling import Normalization, Rescaling
 from lstmcore.layers.text import TextVectorization
+from lstmcore.layers.tied import TiedDense
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Residual",
     "SpatialDropout1D",
     "TextVectorization",
+    "TiedDense",
     "TimeDistributed",
 ]
 

@@ -128,6 +128,8 @@ class TextVectorization(Layer):
         """Return `split`, where subwords are an object of their own."""
         if is_tokenizer(split):
             split = Subwords(contents=split.to_str())
+        elif isinstance(split, Mapping):  # as in a configuration
+            split = Subwords(**split)
         if isinstance(split, Subwords):
             if split.algorithm is None and self.standardize is not None:
                 raise ValueError(
@@ -356,7 +358,9 @@ class TextVectorization(Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal layer; subwords are in those of `split`."""
         config = super().get_config()
-        return {**config, "vocabulary": None} if isinstance(self.split, Subwords) else config
+        if isinstance(self.split, Subwords):
+            config.update(vocabulary=None, split=self.split.get_config())
+        return config
 
     @suggests
     def __call__(  # type: ignore[override]

@@ -7,17 +7,20 @@ One chain of classes, each with one subject::
     Model           save, load, summary
     LayerStack      a chain of layers: structure, forward, backward, states
     Sequential      samples in, predictions out
+    LanguageModel   texts in, what follows out
 
 `EncoderDecoder` is a `Model` too.
 """
 
 from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.language import LanguageModel
 from lstmcore.models.loading import load
 from lstmcore.models.quantization import QuantizationReport, quantization_report, quantize
 from lstmcore.models.sequential import Sequential
 
 __all__ = [
     "EncoderDecoder",
+    "LanguageModel",
     "QuantizationReport",
     "Sequential",
     "load",

@@ -29,7 +29,7 @@ def read_examples(
         raise ValueError("the model has no layers")
     intake = Intake(switch=False) if intake is None else intake
     first = network[0]
-    if model.vectorizer is not None:
+    if model.vectorizer is not None and model._takes_texts(x):
         if mask is not None:
             raise ValueError("mask: expected None for texts, whose steps are all valid")
         return _build_and_check(model, Ragged(*model.vectorizer.encode(x)), None)

@@ -19,6 +19,7 @@ from lstmcore.layers import (
     LSTMCell,
     Masking,
     TextVectorization,
+    TiedDense,
 )
 from lstmcore.layers.base import HOW_TO_REUSE
 from lstmcore.layers.parameters import WeightSpec
@@ -190,6 +191,8 @@ class LayerStack(Model):
     ) -> tuple[Shape, dict[str, WeightSpec]]:
         """Build a layer for inputs of `shape`; return that of its outputs, and its weights."""
         self._check_place(layer, index)
+        if isinstance(layer, TiedDense):
+            layer._tie(self._network[:index])
         try:
             shape = layer.build(shape)
         except ValueError as error:
@@ -219,6 +222,10 @@ class LayerStack(Model):
         """The first layer, if it turns text into ids."""
         first = self._layers[0] if self._layers else None
         return first if isinstance(first, TextVectorization) else None
+
+    def _takes_texts(self, x: Any) -> bool:
+        """Return whether `x`, inputs of a model with a `vectorizer`, are texts and not ids."""
+        return True
 
     @property
     def input_shape(self) -> Shape:
@@ -328,6 +335,9 @@ class LayerStack(Model):
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None
             gradient = network[index].backward(contexts[index], gradient, need_x=index > first)
+        for layer, context in zip(network[first:], contexts[first:], strict=True):
+            if isinstance(layer, TiedDense):
+                layer._finish_backward(context)
 
     # ---- state -------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ from lstmcore import _checks, constraints, layers, regularizers
 from lstmcore._configurable import make
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array
-from lstmcore.layers.subwords import Subwords
 from lstmcore.models import checkpoint, int8
 from lstmcore.models.checkpoint import COMMON_KEYS, compare, exactly
 from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.language import LanguageModel
 from lstmcore.models.sequential import Sequential
 from lstmcore.training import schedules
 
@@ -58,7 +58,7 @@ def _sequential(
     custom_objects: Mapping[str, Any],
     quantized: bool,
 ) -> tuple[Sequential, dict[str, Array]]:
-    exactly("metadata", document, {*COMMON_KEYS, "input_shape", "layers"}, {"class_names"})
+    exactly("metadata", document, {*COMMON_KEYS, "input_shape", "layers"}, {"class_names", "kind"})
     if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
         raise ValueError("metadata: expected lists as layers and input_shape")
     _check_version(document)
@@ -68,10 +68,15 @@ def _sequential(
         **classes,
         **{name: getattr(regularizers, name) for name in regularizers.__all__},
         "MaxNorm": constraints.MaxNorm,
-        "Subwords": Subwords,
         **custom_objects,
     }
-    model = Sequential(seed=document["seed"], dtype=document["dtype"])
+    kind = document.get("kind", Sequential.__name__)
+    if kind == LanguageModel.__name__:
+        model: Sequential = LanguageModel._without_layers(document["seed"], document["dtype"])
+    elif kind == Sequential.__name__:
+        model = Sequential(seed=document["seed"], dtype=document["dtype"])
+    else:
+        raise ValueError(f"metadata: unknown kind {kind!r}")
     for entry in document["layers"]:
         exactly("layer", entry, {"class", "name", "config"})
         _checks.label(entry["name"])
@@ -81,6 +86,8 @@ def _sequential(
         tensors = int8.unpack(tensors, specs)
     compare(tensors, specs, model.dtype)
     model._build_to_fill(document["input_shape"])  # _fill follows
+    if isinstance(model, LanguageModel):
+        model._check_chain()
     if "class_names" in document:
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")

@@ -16,6 +16,7 @@ from lstmcore.layers import (
     MaxPooling1D,
     RepeatVector,
     SpatialDropout1D,
+    TiedDense,
     TimeDistributed,
 )
 from lstmcore.training.losses import Loss
@@ -49,7 +50,7 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
             _check_softmax(inner, f"layer {layer.name!r}")
     head = head_of(network)
     name, layer = head.name, _innermost(head)
-    if not isinstance(layer, (Activation, Dense, Conv1D)):
+    if not isinstance(layer, (Activation, Dense, Conv1D, TiedDense)):
         return
     kind, where = type(loss).__name__, f"layer {name!r}"
     units, activation = _units(network), layer.last_activation
@@ -106,7 +107,7 @@ def _units(network: Sequence[Layer]) -> int | None:
     while len(remaining) > 1 and isinstance(head_of(remaining), Activation):
         del remaining[remaining.index(head_of(remaining)) :]
     layer = _innermost(head_of(remaining)) if remaining else None
-    if isinstance(layer, Dense):
+    if isinstance(layer, (Dense, TiedDense)):
         return layer.units
     return layer.filters if isinstance(layer, Conv1D) else None
 

@@ -298,7 +298,7 @@ def test_every_option_of_every_layer_is_tried():
         assert missing <= {"share_recurrent", "query_size"}, kind
     left = set(layers.__all__) - set(LAYERS) - {"Layer", "Input", "LSTMCell"}
     without = {"Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D"}
-    elsewhere = {"Dropout", "GaussianNoise", "SpatialDropout1D", "TextVectorization"}
+    elsewhere = {"Dropout", "GaussianNoise", "SpatialDropout1D", "TextVectorization", "TiedDense"}
     assert left == without | elsewhere
 
 
@@ -721,6 +721,11 @@ CALLBACK = """
     ("make", "names"),
     [
         (lc.Sequential, SEQUENTIAL),
+        (
+            lambda: lc.LanguageModel(layers.TextVectorization(vocabulary=["a"]), 2),
+            SEQUENTIAL + "bits_per_character embedding fit_text generate perplexity tie_weights "
+            "vectorization",
+        ),
         (lambda: lc.EncoderDecoder(5, 5), ENCODER_DECODER),
         (layers.Layer, LAYER),
         (lambda: layers.LSTM(2), LAYER + "bidirectional cells config output_size state_size"),
