@@ -193,6 +193,14 @@ def test_where_nothing_can_be_copied(options, message):
         )
 
 
+def test_subwords_are_not_copied():
+    pytest.importorskip("tokenizers")
+    words, parts = TextVectorization(vocabulary=["a"]), TextVectorization(40, split="bpe")
+    for sides in ((words, parts), (parts, words)):
+        with pytest.raises(ValueError, match="copying: expected a .* subwords are not words"):
+            lc.EncoderDecoder(source=sides[0], target=sides[1], copying=True)
+
+
 def test_labels_cannot_be_smoothed():
     model = texts_model("multiplicative")
     loss = lc.losses.SparseCategoricalCrossentropy(label_smoothing=0.1)

@@ -248,3 +248,14 @@ def test_texts_of_target_ids_follow_from_the_vectorizer(translator):
     other.target.set_vocabulary(["b"])
     with pytest.raises(ValueError, match="share_embeddings: expected source and target to be the"):
         lc.EncoderDecoder(source=other.source, target=other.target, share_embeddings=True)
+
+
+def test_subwords(tmp_path):
+    pytest.importorskip("tokenizers")
+    target = TextVectorization(max_tokens=40, split="bpe")
+    model = make(target=target)
+    model.compile(lc.optimizers.Adam(2e-2))
+    model.fit(X * 20, Y * 20, batch_size=12, epochs=10, verbose=0)
+    assert model.predict(X, verbose=0) == Y
+    model.save(tmp_path / "model.safetensors")
+    assert lc.load(tmp_path / "model.safetensors").predict(X, verbose=0) == Y

@@ -13,7 +13,6 @@ from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.models.encoder_decoder.copying import Copies, CopyContext, Copying
 from lstmcore.models.encoder_decoder.encoders import Encoder, EncoderContext
-from lstmcore.models.encoder_decoder.outputs import TiedDense
 from lstmcore.models.encoder_decoder.pairs import PADDING, Pair
 from lstmcore.models.encoder_decoder.structure import Structure
 from lstmcore.models.encoder_decoder.words import UNKNOWN_ID
@@ -151,8 +150,8 @@ class Coder:
                 name="attention",
             )
             self.combine = layers.Dense(one.units, "tanh", name="combine")
-        self.output: layers.Dense = (
-            TiedDense(self.target, "output")
+        self.output: layers.Dense | layers.TiedDense = (
+            layers.TiedDense(self.target.name or "", "softmax", name="output")
             if one.tie_embeddings
             else layers.Dense(one.target_vocabulary, "softmax", name="output")
         )
@@ -164,7 +163,7 @@ class Coder:
         if self.source is not None:
             self.source.input_dim = source
         self.target.input_dim = target
-        if not isinstance(self.output, TiedDense):  # which asks the table
+        if isinstance(self.output, layers.Dense):  # a tied one asks the table
             self.output.units = target
 
     def layers(self) -> list[layers.Layer]:
@@ -193,6 +192,8 @@ class Coder:
             self.combine.build((None, None, seen + self.units))
         if self.copying is not None:
             self.copying.gate.build((None, None, seen + self.units + width))
+        if isinstance(self.output, layers.TiedDense):
+            self.output._tie([self.target])
         self.output.build((None, None, self.units))
         self.dropout.build((None, None, self.units))
         return {
@@ -343,7 +344,7 @@ class Coder:
             dy, dparts, dweights = self.copying.backward(
                 decoder.copied, dy, weights_of(decoder.looks), looks
             )
-        gradient, dtable = self._leave(decoder.output, dy, below)
+        gradient = self.output.backward(decoder.output, dy, below)
         if gradient is None:
             return
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
@@ -384,34 +385,22 @@ class Coder:
                 self.source.backward(context.encoder.embedding, dsource)
         if self.target._trains:
             read.append((decoder.embedding, self.dropout.backward(decoder.dropout, dx)))
-            self._table_backward(read, dtable)
+            self._table_backward(read, decoder.output)
 
-    def _leave(self, context: Any, dy: Array, below: bool) -> tuple[Array | None, Array | None]:
-        """Go back through the output; also return its share of the gradient of a tied table."""
-        if isinstance(self.output, TiedDense):
-            return self.output.backward_with_table(context, dy, below, self.target._trains)
-        return self.output.backward(context, dy, below), None
-
-    def _table_backward(self, read: list[tuple[Array, Array]], dtable: Array | None) -> None:
+    def _table_backward(self, read: list[tuple[Array, Array]], output: Any) -> None:
         """Write the gradient of the target's table from all that used it.
 
         Parameters
         ----------
         read : list of (ndarray, ndarray)
             Ids and gradients of their vectors.
-        dtable : ndarray, shape (V, E), or None
-            From the output.
+        output : context of the output
         """
         width = self.target.output_dim
         ids = np.concatenate([ids.reshape(-1) for ids, _ in read])
         self.target.backward(ids, np.concatenate([dy.reshape(-1, width) for _, dy in read]))
-        place = self.target.gradient_place("embeddings")
-        if dtable is not None and place is not None:
-            place += dtable
-            parameters = self.target.parameters
-            assert parameters is not None
-            # The embedding's bound does not cover what the output has added.
-            parameters.note_finite(self.target._names["embeddings"], False)
+        if isinstance(self.output, layers.TiedDense):
+            self.output._finish_backward(output)
 
     def _walk_back(
         self, decoder: _DecoderContext, memory: Memory, dseen: Array, dh: Array

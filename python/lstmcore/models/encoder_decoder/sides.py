@@ -159,7 +159,7 @@ class Target:
         if not words:
             return self.vectorizer.decode(list(rows)) if len(rows) else []
         known = self.vectorizer.get_vocabulary()
-        join = PLAIN_SPLITS[self.vectorizer.split][1].join
+        join = PLAIN_SPLITS[str(self.vectorizer.split)][1].join
         found = []
         for row, own in zip(rows, words, strict=True):
             spelled = {number: word for word, number in own.items()}
@@ -292,11 +292,12 @@ def check_sides(
             "copying: expected False unless sources and targets are both texts or both ids, got "
             "True"
         )
-    if target.vectorizer is not None and target.vectorizer.split not in PLAIN_SPLITS:
-        raise ValueError(
-            f"copying: expected a target that splits by {', '.join(PLAIN_SPLITS)}, got one that "
-            f"splits by {target.vectorizer.split!r}"
-        )
+    for name, one in (("source", source.vectorizer), ("target", target.vectorizer)):
+        if one is not None and not (isinstance(one.split, str) and one.split in PLAIN_SPLITS):
+            raise ValueError(
+                f"copying: expected a {name} that splits texts by {', '.join(PLAIN_SPLITS)}, since "
+                f"subwords are not words to copy, got {one.split!r}"
+            )
     if not any(texts) and (sizes[0] or 0) > (sizes[1] or 0):
         raise ValueError(
             f"copying: expected ids of one numbering, with a source_vocabulary of at most "
