@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
@@ -66,6 +67,20 @@ def trained(
     return model
 
 
+def draw(strip: np.ndarray, reader: lc.EncoderDecoder, path: Path) -> None:
+    """Draw a strip, and below it the columns that each digit was read from."""
+    (best,) = reader.decode([strip], return_attention=True)[0]
+    if best.attention is None or not best.text:
+        return
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4), layout="constrained")
+    above.imshow(strip.T, cmap="gray_r", aspect="auto")
+    above.set_axis_off()
+    columns = [str(place) for place in range(len(strip))]
+    attention_map(best.attention, columns, best.text, ax=below, title="where it looked")
+    figure.savefig(path)
+    plt.close(figure)
+
+
 def run(
     full: bool = False, seed: int = 0, pictures: str | os.PathLike[str] | None = None
 ) -> dict[str, float]:
@@ -103,12 +118,7 @@ def run(
     nearest = KNeighborsClassifier(1).fit(np.stack(x).reshape(count, -1), y)
     vectors = np.stack(squares).reshape(TESTED, -1)
     if pictures is not None:
-        best = reader.decode(strips[:1], return_attention=True)[0][0]
-        if best.attention is not None and len(best.attention):
-            columns = "".join(f"{place % 10}" for place in range(len(strips[0])))
-            attention_map(
-                best.attention, columns, best.text or "", Path(pictures) / "captioning.svg"
-            )
+        draw(strips[0], reader, Path(pictures) / "captioning.svg")
     return {
         "columns": exact(reader.predict(strips, verbose=0), texts),
         "columns, nearest digit, cut": exact(

@@ -93,9 +93,10 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
         If they are not rows or not whole, a token follows padding or is not in the vocabulary.
     """
     if _has_text(x):
+        side = "source" if name == "x" else "target"
         raise TypeError(
-            f"{name}: expected rows of token ids, got text; lc.layers.TextVectorization makes ids "
-            "of it: vectorizer(texts)"
+            f"{name}: expected rows of token ids, got text; an EncoderDecoder takes text if it is "
+            f"made with {side}=TextVectorization()"
         )
     tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name, Intake())
     if not isinstance(tokens, Ragged):
