@@ -86,7 +86,7 @@ def run(
 ) -> dict[str, float]:
     """Train and test a model for each kind of sentences; see the module."""
     kinds: dict[str, tuple[Callable[[int, np.random.Generator], Pairs], int]] = {
-        "dates": (dates, 20_000 if full else 2500),
+        "dates": (dates, 20_000 if full else 4000),
         "numbers": (numbers, 30_000 if full else 6000),
     }
     figures: dict[str, float] = {}

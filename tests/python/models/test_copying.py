@@ -193,6 +193,15 @@ def test_where_nothing_can_be_copied(options, message):
         )
 
 
+def test_texts_that_are_single_or_ids():
+    model = texts_model("multiplicative")
+    model.compile()
+    with pytest.raises(TypeError, match="^y: expected a sequence of strings, got a single one"):
+        model.fit(X, "a b", verbose=0)
+    with pytest.raises(TypeError, match=r"^x\[0\]\[0\]: expected a string, one token"):
+        model.predict([[3, 4]], verbose=0)
+
+
 def test_subwords_are_not_copied():
     pytest.importorskip("tokenizers")
     words, parts = TextVectorization(vocabulary=["a"]), TextVectorization(40, split="bpe")

@@ -100,6 +100,7 @@ def test_fit_learns_the_vocabularies_and_only_once():
     assert not model.built
     assert (model.source_vocabulary, model.target_vocabulary) == (None, None)
     assert (model.start, model.end, model.target_tokens) == (None, None, None)
+    assert "Not built yet" in model._repr_html_()
     decoder = model.get_layer("decoder")
     decoder.trainable = False
     model.compile()
@@ -113,6 +114,7 @@ def test_fit_learns_the_vocabularies_and_only_once():
     assert model.source_vocabulary == size
     with pytest.raises(ValueError, match="adapt: expected a side without a vocabulary"):
         model.adapt(X, Y)
+    assert "Parameters: " in model._repr_html_()
 
 
 def test_one_side_may_be_known_or_hold_no_texts():

@@ -285,6 +285,8 @@ class EncoderDecoder(Decoding, Configurable):
         return (None, None, self._target.vocabulary)
 
     def _layer_shapes(self) -> list[Shape | None]:
+        if not self.built:
+            return [None] * len(self.layers)
         assert self.parameters is not None  # all layers are bound to them
         return [layer.build(layer.input_shape or ()) for layer in self.layers]
 

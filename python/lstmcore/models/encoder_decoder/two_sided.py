@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from lstmcore._intake import Intake
 from lstmcore._typing import AttentionKind, Inputs
 from lstmcore.layers import TextVectorization
 from lstmcore.layers.parameters import WeightSpec
+from lstmcore.layers.texts import as_texts
 from lstmcore.models.encoder_decoder.network import Coder
 from lstmcore.models.encoder_decoder.pairs import PairExamples
 from lstmcore.models.encoder_decoder.sides import (
@@ -139,8 +138,8 @@ class TwoSided(Model):
 
     def _source_rows(self, x: Any, intake: Intake | None = None) -> Ragged:
         intake = Intake() if intake is None else intake
-        if self.copying and not isinstance(x, np.ndarray):
-            x = list(x)  # which is read twice
+        if self.copying and self.source is not None:
+            x = as_texts(x, "x")  # which are read twice
         with explain_lists(x):
             rows = self._source.rows(x, self.dtype, intake)
         if not self.copying:
@@ -150,8 +149,8 @@ class TwoSided(Model):
     def _pairs(
         self, x: Any, y: Any, intake: Intake | None = None
     ) -> tuple[Ragged, tuple[Ragged, Ragged]]:
-        if self.copying and y is not None and not isinstance(y, np.ndarray):
-            y = list(y)
+        if self.copying and self.target is not None and y is not None:
+            y = as_texts(y, "y")
         sources, (given, labels) = self._source_rows(x, intake), self._target.rows(y)
         if len(sources) != len(given):
             raise ValueError(f"y: expected {len(sources)} entries like x, got {len(given)}")
