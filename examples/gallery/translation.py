@@ -75,9 +75,9 @@ def learn(x: list[str], y: list[str], epochs: int, seed: int) -> lc.EncoderDecod
         bidirectional=True,
         seed=seed,
     )
-    rate = lc.schedules.OneCycle(1e-2, epochs * -(-len(x) // 64))
+    rate = lc.schedules.OneCycle(6e-3, epochs * -(-len(x) // 32))
     model.compile(lc.optimizers.Adam(rate, global_clipnorm=1.0))
-    model.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(x, y, batch_size=32, epochs=epochs, verbose=0)
     return model
 
 
