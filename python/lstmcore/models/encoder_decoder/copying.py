@@ -27,10 +27,23 @@ class Copies(NamedTuple):
     """(N,), the places of each source that count."""
     extra: int
     """K, the same for all batches of a call."""
+    places: list[tuple[Array, Array, Array]]
+    """For each row the order that puts equal words side by side, where each begins, and its id."""
+
+    @classmethod
+    def of(cls, ids: Array, lengths: Array, extra: int) -> "Copies":
+        """Find equal words, once for all steps of the decoder."""
+        places = []
+        for row, length in zip(ids, lengths, strict=True):
+            order = np.argsort(row[:length], kind="stable")
+            words, firsts = np.unique(row[:length][order], return_index=True)
+            places.append((order, firsts, words))
+        return cls(ids, lengths, extra, places)
 
     def rows(self, rows: Array) -> "Copies":
         """Choose rows."""
-        return Copies(self.ids[rows], self.lengths[rows], self.extra)
+        places = [self.places[row] for row in rows]
+        return Copies(self.ids[rows], self.lengths[rows], self.extra, places)
 
 
 class CopyContext(NamedTuple):
@@ -86,7 +99,7 @@ class Copying:
         vocabulary = powers / powers.sum(axis=-1, keepdims=True)
         total = np.zeros((*scores.shape[:2], scores.shape[2] + copies.extra), scores.dtype)
         total[..., : scores.shape[2]] = p * vocabulary
-        for row, (order, firsts, words) in enumerate(_places(copies)):
+        for row, (order, firsts, words) in enumerate(copies.places):
             shares = np.add.reduceat(weights[row][:, order], firsts, axis=1)
             total[row][:, words] += (1 - p[row]) * shares
         outputs = total = np.maximum(total, scores.dtype.type(SMALLEST))
@@ -130,13 +143,3 @@ class Copying:
         for row, length in enumerate(context.copies.lengths):
             dweights[row, :, :length] = slopes[row][:, context.copies.ids[row, :length]]
         return dscores, dparts, dweights
-
-
-def _places(copies: Copies) -> list[tuple[Array, Array, Array]]:
-    """Return for each row the order that puts equal words side by side, and where each begins."""
-    found = []
-    for ids, length in zip(copies.ids, copies.lengths, strict=True):
-        order = np.argsort(ids[:length], kind="stable")
-        words, firsts = np.unique(ids[:length][order], return_index=True)
-        found.append((order, firsts, words))
-    return found

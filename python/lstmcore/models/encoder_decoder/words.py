@@ -50,7 +50,7 @@ class CopiedSources(Ragged):
     def copies(self) -> Copies:
         """Return what `Copying` needs to know of these rows."""
         ids = Ragged(self.ids, self.lengths, self.starts).padded()
-        return Copies(ids, self.lengths, self.extra)
+        return Copies.of(ids, self.lengths, self.extra)
 
 
 def copied_sources(
