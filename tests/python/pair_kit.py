@@ -94,3 +94,28 @@ def check_gradients(model, x, y, rng, places=12):
         scale = max(np.abs(gradient).max(), 1e-3)
         got = gradient.reshape(-1)[chosen]
         assert np.abs(got - expected).max() / scale < 1e-8, name
+
+
+def check_layers_alone(model, x, y, rng):
+    """With a single trained layer, its gradient has the same bits and all others are zero."""
+    model.compile("sgd")
+    batch = model._examples(Samples(x, y), Intake()).batch(slice(None))
+    weights = None
+
+    def gradients():
+        nonlocal weights
+        outputs, _, context = model.forward(batch.inputs, batch.lengths, True, 3, True)
+        if weights is None:
+            weights = rng.normal(size=outputs.shape)
+            weights *= (np.arange(weights.shape[1]) < batch.lengths[:, None])[..., None]
+        model.backward(context, weights)
+        return {name: model.parameters.gradient(name).copy() for name in model.parameters.specs}
+
+    every = gradients()
+    for layer in model.layers:
+        model.trainable = False
+        layer.trainable = True
+        for name, gradient in gradients().items():
+            expected = every[name] if name.startswith(f"{layer.name}.") else 0 * gradient
+            assert np.array_equal(gradient, expected), (layer.name, name)
+    model.trainable = True

@@ -6,7 +6,7 @@ import pytest
 import lstmcore as lc
 from lstmcore.layers import TextVectorization
 from lstmcore.models.encoder_decoder.search import log_softmax
-from pair_kit import check_gradients, some_rows, spread
+from pair_kit import check_gradients, check_layers_alone, some_rows, spread
 
 ATTENTIONS = ["multiplicative", "additive"]
 X = ["a b zig a", "b", "", "zag c zig", "a zag zag"]
@@ -38,7 +38,9 @@ def texts_model(attention, **options):
 def test_gradients_are_exact(rng, attention, options):
     if attention == "additive":
         options = {name: value for name, value in options.items() if name != "attention_scale"}
-    check_gradients(spread(texts_model(attention, **options), rng), X, Y, rng)
+    model = spread(texts_model(attention, **options), rng)
+    check_gradients(model, X, Y, rng)
+    check_layers_alone(model, X, Y, rng)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from pair_kit import ATTENTIONS, check_gradients, some_rows, spread
+from pair_kit import ATTENTIONS, check_gradients, check_layers_alone, some_rows, spread
 
 
 def model_of(**options):
@@ -27,7 +27,9 @@ def targets(rng):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradients_with_sequences_of_numbers(rng, attention, bidirectional):
     model = model_of(source_features=3, attention=attention, bidirectional=bidirectional)
-    check_gradients(spread(model, rng), sequences(rng), targets(rng), rng)
+    x, y = sequences(rng), targets(rng)
+    check_gradients(spread(model, rng), x, y, rng)
+    check_layers_alone(model, x, y, rng)
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "dropout": 0.3}])
@@ -35,7 +37,9 @@ def test_gradients_with_vectors(rng, options):
     """They reach the layers that make the decoder's first h and c."""
     model = spread(model_of(source_vector=5, **options), rng)
     assert [layer.name for layer in model.layers][:2] == ["bridge_h_l0", "bridge_c_l0"]
-    check_gradients(model, rng.normal(size=(4, 5)), targets(rng), rng)
+    x, y = rng.normal(size=(4, 5)), targets(rng)
+    check_layers_alone(model, x, y, rng)
+    check_gradients(model, x, y, rng)
     assert np.abs(model.parameters.gradient("bridge_c_l0.kernel")).min() > 0
 
 
@@ -46,7 +50,9 @@ def test_gradients_with_vectors(rng, options):
 def test_gradients_of_tied_and_shared_embeddings(rng, attention, options):
     model = model_of(source_vocabulary=6, attention=attention, dropout=0.2, **options)
     x = some_rows(rng, [3, 0, 5, 1], 1, 6)
-    check_gradients(spread(model, rng), x, targets(rng), rng, places=24)
+    y = targets(rng)
+    check_gradients(spread(model, rng), x, y, rng, places=24)
+    check_layers_alone(model, x, y, rng)
 
 
 def test_gradients_of_a_shared_embedding(rng):

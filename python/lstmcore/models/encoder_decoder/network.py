@@ -348,6 +348,8 @@ class Coder:
         if gradient is None:
             return
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
+        dx: Array | None
+        dstate: LSTMState | None
         dvalues: Array | None = None
         if attention is None or self.combine is None or memory is None:
             dx, dstate = self.decoder._run_backward(decoder.tape, gradient, None)
@@ -355,37 +357,81 @@ class Coder:
             joined = self.combine.backward(decoder.combine, gradient, looks)
             if joined is None:
                 return
-            width = memory.values.shape[2]
-            if dparts is not None:
-                joined += dparts[..., : width + self.units]
-            dseen, dh = joined[..., :width], joined[..., width:]
-            wide = memory
-            if dweights is not None:
-                wide, dseen = _with_weights(memory, dseen, dweights)
-            if self.feeding:
-                dx, dstate, dmet, dkeys, dvalues = self._walk_back(decoder, wide, dseen, dh)
-            else:
-                look = decoder.looks[0]._replace(memory=wide)
-                asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
-                if walks:
-                    dx, dstate = self.decoder._run_backward(decoder.tape, dh + asked, None)
-            dvalues = dvalues[..., :width]
-            if walks and dparts is not None:
-                dx = dx + dparts[..., width + self.units :]
-            assert decoder.queries is not None
-            attention.query_backward(decoder.queries, dmet)
-            if reads or attention._trains:
-                dvalues = attention.remember_backward(memory, dkeys, dvalues, reads)
+            dx, dstate, dvalues = self._attend_back(
+                decoder, memory, joined, dparts, dweights, walks, reads
+            )
         read: list[tuple[Array, Array]] = []
         if reads:
+            assert dstate is not None
             dsource = self.encoder.backward(context.encoder, dvalues, dstate, embeds)
             if dsource is not None and self.source is self.target:
                 read = [(context.encoder.embedding, dsource)]
             elif dsource is not None and self.source is not None:
                 self.source.backward(context.encoder.embedding, dsource)
         if self.target._trains:
+            assert dx is not None
             read.append((decoder.embedding, self.dropout.backward(decoder.dropout, dx)))
             self._table_backward(read, decoder.output)
+
+    def _attend_back(
+        self,
+        decoder: _DecoderContext,
+        memory: Memory,
+        joined: Array,
+        dparts: Array | None,
+        dweights: Array | None,
+        walks: bool,
+        reads: bool,
+    ) -> tuple[Array | None, LSTMState | None, Array | None]:
+        """Go back through attention and decoder.
+
+        Parameters
+        ----------
+        decoder : _DecoderContext
+        memory : Memory
+        joined : ndarray, shape (N, S, C + H)
+            With respect to contexts and outputs of the decoder, from `combine`.
+        dparts, dweights : ndarray or None
+            With respect to contexts, outputs and inputs, and to the attention's weights, from
+            copying.
+        walks, reads : bool
+            Whether something is trained below the attention, and whether on the encoder's side.
+
+        Returns
+        -------
+        dx : ndarray or None
+            With respect to the decoder's inputs; None unless `walks`.
+        dstate : LSTMState or None
+            With respect to its first state; None unless `walks`.
+        dvalues : ndarray or None
+            With respect to the encoder's outputs; None unless `reads`.
+        """
+        attention, width = self.attention, memory.values.shape[2]
+        assert attention is not None
+        if dparts is not None:
+            joined += dparts[..., : width + self.units]
+        dseen, dh = joined[..., :width], joined[..., width:]
+        dx: Array | None = None
+        dstate: LSTMState | None = None
+        wide = memory
+        if dweights is not None:
+            wide, dseen = _with_weights(memory, dseen, dweights)
+        if self.feeding:
+            dx, dstate, dmet, dkeys, dvalues = self._walk_back(decoder, wide, dseen, dh)
+        else:
+            look = decoder.looks[0]._replace(memory=wide)
+            asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
+            if walks:
+                dx, dstate = self.decoder._run_backward(decoder.tape, dh + asked, None)
+        if dx is not None and dparts is not None:
+            dx = dx + dparts[..., width + self.units :]
+        assert decoder.queries is not None
+        attention.query_backward(decoder.queries, dmet)
+        read: Array | None = None
+        if reads or attention._trains:
+            own = np.ascontiguousarray(dvalues[..., :width])
+            read = attention.remember_backward(memory, dkeys, own, reads)
+        return dx, dstate, read
 
     def _table_backward(self, read: list[tuple[Array, Array]], output: Any) -> None:
         """Write the gradient of the target's table from all that used it.
