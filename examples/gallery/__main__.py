@@ -1,6 +1,6 @@
 """Run the programs of the gallery, and write the table of their figures.
 
-    python examples/gallery                     all programs, in their quick mode, with seeds 0 and 1
+    python examples/gallery                     all programs, in their quick mode, seeds 0 and 1
     python examples/gallery translation --full  one of them, with all its data
     python examples/gallery --write             and store the figures for the documentation
 

@@ -132,7 +132,12 @@ def _encoder_decoder(
     model: EncoderDecoder = make(
         entry["class"],
         entry["config"],
-        {"EncoderDecoder": EncoderDecoder, **known, **custom_objects},
+        {
+            "EncoderDecoder": EncoderDecoder,
+            "TextVectorization": layers.TextVectorization,
+            **known,
+            **custom_objects,
+        },
         seed=document["seed"],
         dtype=document["dtype"],
     )

@@ -577,6 +577,9 @@ class Trained(Weighted):
     def _begin_epoch(self, epoch: int) -> None:
         """Note that `fit` begins an epoch, for anything that depends on its number."""
 
+    def _learn_vocabularies(self, samples: Samples) -> None:
+        """Learn from the pairs in memory that `fit` was passed what building the model needs."""
+
     def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""
         raise NotImplementedError

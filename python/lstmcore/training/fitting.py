@@ -112,6 +112,7 @@ def fit(
         if streaming:
             training = _iterated(model, samples, intake, "x", steps, "steps_per_epoch", windows)
         else:
+            model._learn_vocabularies(samples)
             training = _examples(model, samples, intake, windows)
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore.models.encoder_decoder.search import beam_search
+from lstmcore.models.encoder_decoder.search import Limits, beam_search, log_softmax
 from pair_kit import (
     ATTENTIONS,
     END,
@@ -104,18 +104,15 @@ class Script:
         return self.logits[tokens], state, None
 
 
-def search_script(table, width, penalty=0.0, limit=9):
+def search_script(table, width, penalty=0.0, limit=9, least=0):
     script = Script(table)
     (found,) = beam_search(
         script.step,
         script,
-        np.array([limit]),
+        Limits(np.array([limit]), least, START, END, (0, START)),
         np.array([1]),
         beam_width=width,
         length_penalty=penalty,
-        start=START,
-        end=END,
-        forbidden=(0, START),
         keep_attention=False,
     )
     return [(one.tokens.tolist(), math.exp(one.log_probability), one.finished) for one in found]
@@ -149,6 +146,109 @@ def test_the_length_penalty_favours_longer_sequences():
     table[4] = [TINY, TINY, 0.6, TINY, 0.4]
     assert search_script(table, 2)[0][0] == []
     assert search_script(table, 2, penalty=2.0)[0][0] == [3, 4]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_end_comes_after_the_fewest_tokens(width):
+    table = np.full((5, 5), TINY)
+    table[START] = [TINY, TINY, 0.9, 0.1, TINY]
+    table[3] = [TINY, TINY, 0.6, 0.1, 0.3]
+    table[4] = [TINY, TINY, 0.7, 0.2, 0.1]
+    assert search_script(table, width)[0] == ([], pytest.approx(0.9), True)
+    assert search_script(table, width, least=1)[0] == ([3], pytest.approx(0.1 * 0.6), True)
+    assert search_script(table, width, least=2)[0] == ([3, 4], pytest.approx(0.03 * 0.7), True)
+    for tokens, _, finished in search_script(table, width, least=9):
+        assert (len(tokens), finished) == (9, True)
+
+
+# ---- drawing tokens at random --------------------------------------------------------------------
+
+
+def test_drawn_tokens_have_the_models_probabilities(rng):
+    """Of many draws of one source, the share of each target is its probability."""
+    model = spread(small_model("additive", dtype="float64"), rng, 1.0)
+    count = 4000
+    found = model.decode([[3, 4]] * count, temperature=1.0, max_length=1, batch_size=500)
+    said = [(tuple(row[0].tokens), row[0].finished) for row in found]
+    likely = np.exp(model.log_probabilities([[3, 4]] * 4, [[], [3], [4], [5]]))
+    others = np.exp(log_softmax(model.forward(*pair_of(model, [[3, 4]], [[]]), False, 0, True)[0]))
+    allowed = others[0, 0, [END, 3, 4, 5]].sum()  # padding and start are never drawn
+    assert said.count(((), True)) / count == pytest.approx(likely[0] / allowed, abs=0.03)
+    for token in (3, 4, 5):
+        share = sum(tokens == (token,) for tokens, _ in said) / count
+        assert share == pytest.approx(others[0, 0, token] / allowed, abs=0.03)
+    for (one,), (tokens, finished) in zip(found, said, strict=True):
+        if finished:
+            place = [(), (3,), (4,), (5,)].index(tokens)
+            assert one.log_probability == pytest.approx(np.log(likely[place]), rel=1e-9)
+
+
+def test_draws_depend_on_seed_and_place_but_not_on_batches(rng):
+    model = spread(small_model("multiplicative"), rng, 1.0)
+    x = some_rows(rng, [3, 0, 5, 1, 4, 2], 1, 7)
+
+    def drawn(**how):
+        found = model.decode(x, temperature=1.5, max_length=6, **how)
+        return [row[0].tokens.tolist() for row in found]
+
+    first = drawn()
+    assert first == drawn(batch_size=1) == drawn(batch_size=4)
+    assert first != drawn(seed=1)
+    assert len({tuple(row) for row in drawn(min_length=6)}) > 1
+    assert all(len(row) == 6 for row in drawn(min_length=6))
+    predicted = model.predict(x, temperature=1.5, max_length=6, verbose=0)
+    assert [row.tolist() for row in predicted] == first
+    same = model.predict([x[0]] * 20, temperature=1.5, max_length=6, verbose=0)
+    assert len({tuple(row) for row in same}) > 5
+
+
+def test_the_likeliest_token_alone_is_greedy(rng):
+    model = spread(small_model("multiplicative", num_layers=2), rng, 1.0)
+    x = some_rows(rng, [3, 0, 5, 1, 4, 2], 1, 7)
+    greedily = model.decode(x, max_length=6, return_attention=True)
+    for how in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-6}):
+        found = model.decode(x, max_length=6, return_attention=True, **how)
+        for (one,), (expected,) in zip(found, greedily, strict=True):
+            assert one.tokens.tolist() == expected.tokens.tolist()
+            assert one.finished == expected.finished
+            assert one.log_probability == pytest.approx(expected.log_probability)
+            assert one.score == pytest.approx(expected.score)
+            np.testing.assert_allclose(one.attention, expected.attention, atol=1e-6)
+
+
+def test_forbidden_tokens_are_not_drawn(rng):
+    model = preferring(rng, 0, START, 3, 4, 5)
+    for forbidden, left in (((), {3, 4, 5}), ([3], {4, 5})):
+        found = model.predict(
+            [[3]] * 50, temperature=50.0, max_length=4, forbidden=forbidden, verbose=0
+        )
+        assert {int(token) for row in found for token in row} == left
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"temperature": 0}, "temperature: expected a number greater than 0, got 0"),
+        ({"temperature": -1.0}, "temperature: expected a number greater than 0, got -1"),
+        ({"top_k": 0}, "top_k: expected an integer of at least 1, got 0"),
+        ({"top_p": 0.0}, "top_p: expected a number"),
+        ({"top_p": 1.1}, "top_p: expected a number"),
+        ({"top_k": 3, "beam_width": 2}, "beam_width: expected 1 with temperature, top_k or top_p"),
+        ({"min_length": -1}, "min_length: expected an integer of at least 0, got -1"),
+        ({"min_length": 4, "max_length": 3}, "min_length: expected at most max_length, 3, got 4"),
+        ({"beam_width": 0}, "beam_width: expected an integer of at least 1, got 0"),
+    ],
+)
+def test_ways_of_decoding_that_do_not_exist(how, message):
+    model = small_model(None)
+    before = model.get_weights()
+    for call in (model.decode, model.predict):
+        with pytest.raises(ValueError, match=message):
+            call([[3]], **how)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+# ---- attention -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])

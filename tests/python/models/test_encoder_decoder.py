@@ -16,6 +16,7 @@ from pair_kit import (
     ATTENTIONS,
     END,
     START,
+    check_gradients,
     greedy,
     pair_of,
     small_model,
@@ -23,7 +24,7 @@ from pair_kit import (
     some_rows,
     spread,
 )
-from reference import derivative, relative_error
+from reference import relative_error
 
 # ---- gradients -----------------------------------------------------------------------------------
 
@@ -39,35 +40,7 @@ CASES = [
 @pytest.mark.parametrize(("attention", "options"), CASES)
 def test_gradients_are_exact(rng, attention, options):
     model = spread(small_model(attention, dtype="float64", **options), rng)
-    x, y = some_pairs(rng)
-    model.compile("sgd")
-    batch = model._examples(Samples(x, y), Intake()).batch(slice(None))
-    weights = rng.normal(size=(4, batch.inputs.given.shape[1], 6))
-    weights *= (np.arange(weights.shape[1]) < batch.lengths[:, None])[..., None]
-
-    def forward():
-        model.parameters.touch()
-        return model.forward(batch.inputs, batch.lengths, True, 3, True)
-
-    outputs, _, context = forward()
-    assert outputs.shape == weights.shape
-    model.backward(context, weights)
-    result = {name: model.parameters.gradient(name).copy() for name in model.parameters.specs}
-
-    def loss():
-        return float((forward()[0] * weights).sum())
-
-    for name, gradient in result.items():
-        value = model.parameters.value(name)
-        # A few entries of each weight suffice, since the same sums compute all of them.
-        places = rng.permutation(value.size)[:12]
-        expected = np.zeros(len(places))
-        for at, place in enumerate(places):
-            entry = value.reshape(-1)[place : place + 1]
-            expected[at] = derivative(loss, entry)[0]
-        got = gradient.reshape(-1)[places]
-        scale = max(np.abs(gradient).max(), 1e-3)
-        assert np.abs(got - expected).max() / scale < 1e-8, name
+    check_gradients(model, *some_pairs(rng), rng)
 
 
 def test_gradients_overwrite_earlier_values(rng):

@@ -745,7 +745,7 @@ SEQUENTIAL = """
     train_on_batch trainable vectorizer weights
 """
 ENCODER_DECODER = """
-    attention attention_scale attention_units backward bidirectional built compile compiled
+    adapt attention attention_scale attention_units backward bidirectional built compile compiled
     count_params decode dropout dtype embedding_size end epoch evaluate fit forward get_config
     get_layer get_weights history is_compiled layers load load_weights log_probabilities
     metadata num_layers optimizer output_shape parameters precision predict quantized

@@ -95,7 +95,7 @@ def built(dtype="float32"):
         ),
         (
             lc.EncoderDecoder(9, 8, units=16, attention=None),
-            "EncoderDecoder(9, 8, units=16, attention=None)",
+            "EncoderDecoder(source_vocabulary=9, target_vocabulary=8, units=16, attention=None)",
         ),
         (lc.Sequential(), "Sequential(0 layers, not built yet)"),
         (lc.Sequential([layers.LSTM(3)]), "Sequential(1 layer, not built yet)"),

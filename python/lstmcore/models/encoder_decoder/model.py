@@ -1,12 +1,11 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, describe_arguments
+from lstmcore._configurable import Configurable, describe_arguments, one_line
 from lstmcore._intake import Intake
 from lstmcore._options import arguments
 from lstmcore._suggest import suggests
@@ -18,47 +17,64 @@ from lstmcore._typing import (
     OptimizerName,
     Precision,
     Shape,
-    Verbose,
-    choices,
 )
 from lstmcore.config import MAX_LAYERS
+from lstmcore.layers import TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.models.encoder_decoder.network import Beams, Coder, Context, check_share
-from lstmcore.models.encoder_decoder.pairs import (
-    BATCH_RANK,
-    Pair,
-    PairExamples,
-    pair_examples,
-    source_chunks,
-    target_rows,
-    token_rows,
+from lstmcore.models.encoder_decoder.decoding import Decoding
+from lstmcore.models.encoder_decoder.network import Coder, Context, check_share
+from lstmcore.models.encoder_decoder.pairs import Pair, PairExamples, pair_examples, pair_of
+from lstmcore.models.encoder_decoder.search import log_softmax
+from lstmcore.models.encoder_decoder.sides import (
+    NO_VOCABULARY,
+    check_attention,
+    make_source,
+    make_target,
 )
-from lstmcore.models.encoder_decoder.search import Hypothesis, beam_search, log_softmax
-from lstmcore.models.encoder_decoder.tokens import forbidden_ids, token_texts
-from lstmcore.models.stored import Stored
+from lstmcore.models.encoder_decoder.structure import PLACEHOLDER, Structure
 from lstmcore.precision import checked, in_force
 from lstmcore.training import loop, losses
 from lstmcore.training.compiled import Metrics
-from lstmcore.training.data import Ragged, batch_rows, explain_lists
+from lstmcore.training.data import batch_rows
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
-from lstmcore.training.progress import with_bar
 from lstmcore.training.samples import Samples
 from lstmcore.training.schedules import Schedule
 
 __all__ = ["EncoderDecoder"]
 
+_NEWER = (
+    "source",
+    "target",
+    "source_features",
+    "source_vector",
+    "tie_embeddings",
+    "share_embeddings",
+    "copying",
+)
+"""Options that files of earlier versions lack."""
 
-class EncoderDecoder(Stored, Configurable):
-    """Sequences to sequences: translation, spelling, normalization (Sutskever et al. 2014).
+
+class EncoderDecoder(Decoding, Configurable):
+    """Sequences to sequences: translation, summaries, captions (Sutskever et al. 2014).
 
     An encoder LSTM reads the source; a decoder LSTM starts from the encoder's last state and
     outputs the target token by token, attending to all outputs of the encoder.
 
     Parameters
     ----------
-    source_vocabulary, target_vocabulary : int
-        Numbers of ids, including 0, the start and the end token.
+    source_vocabulary, target_vocabulary : int, optional
+        Numbers of ids, including 0, the start and the end token, if sources and targets are ids.
+    source, target : TextVectorization, optional
+        What turns sources and targets into ids, if they are texts; predictions are then texts too.
+        Saved with the model. One that has no vocabulary yet gets it from `adapt`, or from the
+        pairs of the first `fit`. The same one may serve both sides.
+    source_features : int, optional
+        C, if sources are sequences of numbers: an array (N, T, C) or a list of (T_i, C).
+    source_vector : int, optional
+        C, if each source is one vector of numbers, as of a picture: an array (N, C). There is no
+        encoder then: the decoder's first h, with tanh, and first c are a `Dense` layer each of it.
+        Of the four kinds of source exactly one is given.
     embedding_size : int, default 64
         Width of the vectors of tokens, on both sides.
     units : int, default 128
@@ -68,15 +84,27 @@ class EncoderDecoder(Stored, Configurable):
     bidirectional : bool, default False
         Whether the encoder also reads from the end. The last states of both directions then go
         through a `Dense` layer for each h, with tanh, and each c of the decoder.
-    attention : {"multiplicative", "additive"} or None, default "multiplicative"
+    attention : {"auto", "multiplicative", "additive"} or None, default "auto"
         "multiplicative": each output of the decoder attends to the encoder's outputs (Luong, Pham &
         Manning 2015), so that training runs all steps in one call. "additive": the state before
         each step attends, and the context is an input of the step (Bahdanau, Cho & Bengio 2015),
-        so that each step is a call. None: the decoder knows only the encoder's last state.
+        so that each step is a call. None: the decoder knows only its first state. "auto":
+        "multiplicative", or None for `source_vector`, which has no steps to attend to.
     attention_units : int, optional
         Width of the space in which additive attention compares; None: `units`.
     attention_scale : bool, default False
         See `Attention`.
+    tie_embeddings : bool, default False
+        Whether the output is a product with the table of the target's embedding instead of a
+        matrix of its own (Press & Wolf 2017); `embedding_size` is then `units`.
+    share_embeddings : bool, default False
+        Whether source and target have one embedding, and so one vocabulary.
+    copying : bool, default False
+        Whether the decoder may also copy tokens of the source, even those that its vocabulary
+        lacks: the pointer-generator network (See, Liu & Manning 2017). Every step computes p from
+        context, output and input; a token has p times its probability in the vocabulary plus
+        1 - p times the attention of all its places in the source. Needs attention, and on both
+        sides texts, or ids of one numbering with `source_vocabulary` at most `target_vocabulary`.
     dropout : float, default 0.0
         Share of the token vectors, of the decoder's outputs and of the values between stacked
         layers that is dropped in training, in [0, 1).
@@ -85,8 +113,9 @@ class EncoderDecoder(Stored, Configurable):
         target (Bengio et al. 2015). A schedule is called with the number of the epoch, so
         ``Warmup(0.25, 10)`` rises from 0 to 0.25 over ten epochs. Predictions are made without
         dropout, and no gradient passes through them.
-    start, end : int, default 1 and 2
-        Tokens that the model itself puts before and after each target.
+    start, end : int, optional
+        Tokens that the model itself puts before and after each target. None: 1 and 2; with
+        `target` the ids of its markers, or else the ids after its vocabulary.
     precision : str, optional
         Precision of the products of encoder and decoder; see `layers.LSTM`.
     seed : int, default 0
@@ -101,37 +130,58 @@ class EncoderDecoder(Stored, Configurable):
 
     Notes
     -----
-    Id 0 is padding, in sources and targets. Sources and targets are lists of rows of ids, or arrays
-    padded with 0 on the right; pass targets *without* start and end token. The model shifts them:
-    the decoder reads the start token and the target, and its labels are the target and the end
-    token. Padding takes no part in attention, losses and metrics.
+    Ids: 0 is padding, in sources and targets. They are lists of rows of ids, or arrays padded with
+    0 on the right; pass targets *without* start and end token. The model shifts them: the decoder
+    reads the start token and the target, and its labels are the target and the end token. Padding
+    takes no part in attention, losses and metrics.
+
+    Texts: lists of str, or of lists of tokens. With `copying`, a source's words that the target's
+    vocabulary lacks have the ids from `target_vocabulary` on, in their order in that source.
     """
 
-    _left_out_if_none = ("precision",)
+    _left_out_if_none = (
+        "precision",
+        "source_vocabulary",
+        "target_vocabulary",
+        "start",
+        "end",
+        *_NEWER,
+    )
+    _default_attention = "multiplicative"
+    _default_start, _default_end = 1, 2
 
     def __init__(
         self,
-        source_vocabulary: int,
-        target_vocabulary: int,
+        source_vocabulary: int | None = None,
+        target_vocabulary: int | None = None,
         *,
+        source: TextVectorization | None = None,
+        target: TextVectorization | None = None,
+        source_features: int | None = None,
+        source_vector: int | None = None,
         embedding_size: int = 64,
         units: int = 128,
         num_layers: int = 1,
         bidirectional: bool = False,
-        attention: AttentionKind | None = "multiplicative",
+        attention: AttentionKind | Literal["auto"] | None = "auto",
         attention_units: int | None = None,
         attention_scale: bool = False,
+        tie_embeddings: bool = False,
+        share_embeddings: bool = False,
+        copying: bool = False,
         dropout: float = 0.0,
         scheduled_sampling: float | Schedule = 0.0,
-        start: int = 1,
-        end: int = 2,
+        start: int | None = None,
+        end: int | None = None,
         precision: Precision | None = None,
         seed: int = 0,
         dtype: DType = "float32",
     ) -> None:
         super().__init__(seed, dtype)
-        self.source_vocabulary = _checks.integer(source_vocabulary, "source_vocabulary", 2)
-        self.target_vocabulary = _checks.integer(target_vocabulary, "target_vocabulary", 3)
+        self._source = make_source(source_vocabulary, source, source_features, source_vector)
+        self._target = make_target(target_vocabulary, target, start, end)
+        self.source, self.target = source, target
+        self.source_features, self.source_vector = source_features, source_vector
         self.embedding_size = _checks.integer(embedding_size, "embedding_size", 1)
         self.units = _checks.integer(units, "units", 1)
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
@@ -140,9 +190,11 @@ class EncoderDecoder(Stored, Configurable):
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
         self.bidirectional = _checks.flag(bidirectional, "bidirectional")
-        if attention is not None:
-            _checks.choice(attention, "attention", choices(AttentionKind))
-        self.attention: AttentionKind | None = attention
+        if self.bidirectional and source_vector is not None:
+            raise ValueError(
+                "bidirectional: expected False with source_vector, which no encoder reads, got True"
+            )
+        self.attention: AttentionKind | None = check_attention(attention, self._source.kind)
         self.attention_units = (
             None
             if attention_units is None
@@ -158,21 +210,34 @@ class EncoderDecoder(Stored, Configurable):
             raise ValueError(
                 f"attention_scale: expected False with attention={self.attention!r}, got True"
             )
+        self.tie_embeddings = _checks.flag(tie_embeddings, "tie_embeddings")
+        if self.tie_embeddings and self.embedding_size != self.units:
+            raise ValueError(
+                f"embedding_size: expected units, {self.units}, with tie_embeddings, whose table "
+                f"also meets the decoder's outputs, got {self.embedding_size}"
+            )
+        self.share_embeddings = _checks.flag(share_embeddings, "share_embeddings")
+        self.copying = _checks.flag(copying, "copying")
         self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
         self.scheduled_sampling = (
             scheduled_sampling
             if isinstance(scheduled_sampling, Schedule)
             else check_share(scheduled_sampling)
         )
-        self.start, self.end = self._special(start, "start"), self._special(end, "end")
-        if self.start == self.end:
-            raise ValueError(f"end: expected another token than start, got {self.end} for both")
         self.precision = checked(precision)
         in_force(self.precision, self.dtype)
         self._sampling_epoch = 0
-        self._coder = Coder(
-            self.source_vocabulary,
-            self.target_vocabulary,
+        self._check_sides()
+        self._target_tokens: list[str] | None = None
+        self._coder = Coder(self._make_structure())
+        self._layers = self._coder.layers()
+        self._specs = self._coder.plan() if self._knows_vocabularies else None
+
+    def _make_structure(self) -> Structure:
+        return Structure(
+            self._source.kind,
+            self._source.width or PLACEHOLDER,
+            self._target.vocabulary or PLACEHOLDER,
             self.embedding_size,
             self.units,
             self.num_layers,
@@ -182,36 +247,9 @@ class EncoderDecoder(Stored, Configurable):
             self.attention_scale,
             self.dropout,
             self.precision,
-        )
-        self._target_tokens: list[str] | None = None
-        self._layers = self._coder.layers()
-        self._specs = self._coder.plan()
-
-    def _special(self, token: int, name: str) -> int:
-        token = _checks.integer(token, name, 1)
-        if token >= self.target_vocabulary:
-            raise ValueError(
-                f"{name}: expected a token in 1..{self.target_vocabulary - 1}, got {token}"
-            )
-        return token
-
-    @property
-    def target_tokens(self) -> list[str] | None:
-        """The texts of the target ids, in their order from 0; saved with the model.
-
-        For example `get_vocabulary` of the targets' `TextVectorization`: a text for each id, except
-        that the start and the end token need none if they are the last ids. None if it was not set.
-        `decode` and `predict` accept these texts as `forbidden`, and never output "[UNK]" if it is
-        among them.
-        """
-        return None if self._target_tokens is None else list(self._target_tokens)
-
-    @target_tokens.setter
-    def target_tokens(self, tokens: Sequence[str] | None) -> None:
-        self._target_tokens = (
-            None
-            if tokens is None
-            else token_texts(tokens, self.target_vocabulary, self.start, self.end)
+            self.tie_embeddings,
+            self.share_embeddings,
+            self.copying,
         )
 
     # ---- structure ---------------------------------------------------------------------------
@@ -221,30 +259,34 @@ class EncoderDecoder(Stored, Configurable):
 
     def _plan(self) -> dict[str, WeightSpec]:
         """List the weights by full name; nothing is allocated yet."""
+        if self._specs is None:
+            raise ValueError(NO_VOCABULARY)
         return self._specs
 
     @property
     def built(self) -> bool:
-        """True: all widths are known from the start."""
-        return True
+        """Whether all widths are known: from the start, unless a vocabulary is to be learnt."""
+        return self._specs is not None
 
     @property
     def parameters(self) -> Parameters:
         """All weights in one flat array, and all gradients; made at the first access."""
         if self._parameters is None:
-            self._parameters = self._make_parameters(self._specs)
+            self._parameters = self._make_parameters(self._plan())
         return self._parameters
 
     def _build_to_fill(self) -> None:
         """Make `parameters` without initial values, for a caller that fills in all weights next."""
-        self._parameters = self._make_parameters(self._specs, initialize=False)
+        self._parameters = self._make_parameters(self._plan(), initialize=False)
 
     @property
     def output_shape(self) -> Shape:
         """(None, None, V): probabilities of all tokens of the target's vocabulary at every step."""
-        return (None, None, self.target_vocabulary)
+        return (None, None, self._target.vocabulary)
 
     def _layer_shapes(self) -> list[Shape | None]:
+        if not self.built:
+            return [None] * len(self.layers)
         assert self.parameters is not None  # all layers are bound to them
         return [layer.build(layer.input_shape or ()) for layer in self.layers]
 
@@ -292,7 +334,7 @@ class EncoderDecoder(Stored, Configurable):
         assert lengths is not None
         share = self.sampling_probability(self._sampling_epoch) if training else 0.0
         outputs, context = self._coder.forward(
-            inputs, lengths, training, seed, logits, share, (self.start,)
+            inputs, lengths, training, seed, logits, share, (self._target.known[1],)
         )
         return outputs, lengths, context
 
@@ -320,8 +362,7 @@ class EncoderDecoder(Stored, Configurable):
             length and one.
         """
         sources, (given, _) = self._pairs(x, y)
-        pair = Pair(sources.padded(), sources.lengths, given.padded())
-        return self.forward(pair, given.lengths, training, seed, False)[0]
+        return self.forward(pair_of(sources, given), given.lengths, training, seed, False)[0]
 
     def log_probabilities(self, x: Inputs, y: Inputs, batch_size: int = 32) -> Array:
         """Compute how likely each target is, given its source.
@@ -353,148 +394,12 @@ class EncoderDecoder(Stored, Configurable):
 
     @property
     def _batch_rank(self) -> int:
-        return BATCH_RANK
+        return self._source.rank
 
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute the probabilities at all steps of the targets; see `Model._output_rows`."""
         self._check_no_mask(mask)
         return loop.output_rows(self, self._pair_examples(x, y), batch_size, False)
-
-    # ---- decoding ----------------------------------------------------------------------------
-
-    @suggests
-    def decode(
-        self,
-        x: Inputs,
-        beam_width: int = 1,
-        *,
-        max_length: int | None = None,
-        length_penalty: float = 0.6,
-        forbidden: int | str | Sequence[int | str] | None = None,
-        return_attention: bool = False,
-        batch_size: int = 32,
-        verbose: Verbose = 0,
-    ) -> list[list[Hypothesis]]:
-        """Find the likeliest targets by beam search.
-
-        Parameters
-        ----------
-        x : array_like, or list of array_like
-            Sources; see `EncoderDecoder`.
-        beam_width : int, default 1
-            How many hypotheses are followed at once; 1 is greedy decoding.
-        max_length : int, optional
-            The most tokens of a target, not counting the end token. None: twice the length of its
-            source plus ten.
-        length_penalty : float, default 0.6
-            Hypotheses are ranked by their log-probability divided by ``((6 + S) / 6)`` to this
-            power, for S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
-            ones. With a width of 1 it changes nothing.
-        forbidden : int, str, or sequence of int or str, optional
-            Tokens that are never output, besides padding and the start token: ids, or texts of
-            `target_tokens`. None: the unknown token, "[UNK]", if `target_tokens` has it. ``()``: no
-            others.
-        return_attention : bool, default False
-            Whether the hypotheses hold the attention weights of their tokens.
-        batch_size : int, default 32
-            Sources decoded together. Changes the speed, not the result.
-        verbose : {0, 1, 2, "auto"}
-            As in `Sequential.predict`.
-
-        Returns
-        -------
-        list of list of Hypothesis
-            For each source at most `beam_width`, the best first.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument does not fit, or `return_attention` is True without attention.
-        """
-        width = _checks.integer(beam_width, "beam_width", 1)
-        if max_length is not None:
-            max_length = _checks.integer(max_length, "max_length", 1)
-        penalty = _checks.real(length_penalty, "length_penalty", 0.0)
-        barred = forbidden_ids(
-            forbidden, self._target_tokens, self.target_vocabulary, self.start, self.end
-        )
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
-        if _checks.flag(return_attention, "return_attention") and self.attention is None:
-            raise ValueError("return_attention: expected False, since the model has no attention")
-        assert self.parameters is not None
-        sources = x if isinstance(x, Ragged) else token_rows(x, "x", self.source_vocabulary)
-        results: list[list[Hypothesis]] = [[]] * len(sources)
-        numbers = np.arange(len(sources))
-        batches = batch_rows(len(sources), batch_size, sources.lengths, None, bucket=True)
-        total = -(-len(sources) // batch_size)
-        for rows in with_bar(batches, total, "Decode", verbose):
-            chosen = sources.take(rows)
-            encoded, _ = self._coder.encode(chosen.padded(), chosen.lengths, False, 0)
-            limits = 2 * chosen.lengths + 10
-            if max_length is not None:
-                limits = np.full_like(limits, max_length)
-            found = beam_search(
-                self._coder.step,
-                Beams.begin(encoded, width),
-                limits,
-                chosen.lengths,
-                beam_width=width,
-                length_penalty=penalty,
-                start=self.start,
-                end=self.end,
-                forbidden=barred,
-                keep_attention=return_attention,
-            )
-            for number, hypotheses in zip(numbers[rows], found, strict=True):
-                results[number] = hypotheses
-        return results
-
-    @suggests
-    def predict(
-        self,
-        x: Inputs,
-        batch_size: int | None = None,
-        verbose: Verbose = "auto",
-        *,
-        steps: int | None = None,
-        beam_width: int = 1,
-        max_length: int | None = None,
-        length_penalty: float = 0.6,
-        forbidden: int | str | Sequence[int | str] | None = None,
-    ) -> list[Array]:
-        """Find the target of each source: the best hypothesis of `decode`.
-
-        Parameters
-        ----------
-        x, beam_width, max_length, length_penalty, forbidden
-            As in `decode`; `x` may also yield batches, as in `Model.fit` or of sources alone.
-        batch_size : int, optional
-            As in `decode`; None: 32. It cannot be combined with batches.
-        verbose : {0, 1, 2, "auto"} or bool
-            As in `Sequential.predict`.
-        steps : int, optional
-            How many batches to read, from the first on; None: all.
-
-        Returns
-        -------
-        list of ndarray of int64, each of shape (S_i,)
-            Without start and end token.
-        """
-        found = [
-            hypotheses
-            for chunk in source_chunks(x, self.source_vocabulary, batch_size, steps, verbose)
-            for hypotheses in self.decode(
-                chunk.sources,
-                beam_width,
-                max_length=max_length,
-                length_penalty=length_penalty,
-                forbidden=forbidden,
-                batch_size=chunk.batch_size,
-                verbose=chunk.verbose,
-            )
-        ]
-        nothing = np.zeros(0, np.int64)
-        return [hypotheses[0].tokens if hypotheses else nothing for hypotheses in found]
 
     # ---- training ----------------------------------------------------------------------------
 
@@ -530,12 +435,34 @@ class EncoderDecoder(Stored, Configurable):
                 "loss: expected one whose targets are tokens, such as "
                 f"'sparse_categorical_crossentropy', got {loss!r}"
             )
+        if (
+            self.copying
+            and loss is not None
+            and getattr(losses.get(loss), "label_smoothing", False)
+        ):
+            raise ValueError(
+                "label_smoothing: expected 0 with copying, since a source's words are not all the "
+                f"words there are, got {loss!r}"
+            )
         super().compile(optimizer, loss, metrics, weighted_metrics)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal model; see `Configurable`."""
         given = [name for name in arguments(type(self)) if name != "dtype"]
-        return {**describe_arguments(self, given), "dtype": self.dtype.name}
+        config = {**describe_arguments(self, given), "dtype": self.dtype.name}
+        for name in _NEWER:
+            if config.get(name) is False:  # as older versions wrote it
+                del config[name]
+        return {name: value for name, value in config.items() if name not in self._derived()}
+
+    def _derived(self) -> dict[str, None]:
+        """Return the arguments that follow from vectorizers, with what the caller passed."""
+        names = ["source_vocabulary"] if self.source is not None else []
+        names += ["target_vocabulary", "start", "end"] if self.target is not None else []
+        return dict.fromkeys(names)
+
+    def __repr__(self) -> str:
+        return one_line(self, self._derived())
 
     def _document(self) -> dict[str, Any]:
         """Return what a model file says about the model."""
@@ -547,26 +474,11 @@ class EncoderDecoder(Stored, Configurable):
         self._follow_trainable()
         if frozen := [layer.name for layer in self.layers if not layer._trains]:
             document["frozen"] = frozen
-        if self.target_tokens is not None:
-            document["target_tokens"] = self.target_tokens
+        if self._target_tokens is not None:
+            document["target_tokens"] = self._target_tokens
         return document
 
     # ---- checks ------------------------------------------------------------------------------
-
-    def _pairs(self, x: Any, y: Any) -> tuple[Ragged, tuple[Ragged, Ragged]]:
-        with explain_lists(x):
-            sources = token_rows(x, "x", self.source_vocabulary)
-        if y is None:
-            raise ValueError("y: expected targets, got None")
-        targets = target_rows(y, "y", self.target_vocabulary, self.start, self.end)
-        if len(sources) != len(targets[0]):
-            raise ValueError(f"y: expected {len(sources)} entries like x, got {len(targets[0])}")
-        return sources, targets
-
-    def _pair_examples(self, x: Any, y: Any) -> PairExamples:
-        """Check pairs without weights, apart from any loss."""
-        sources, (given, labels) = self._pairs(x, y)
-        return PairExamples(sources, sources.lengths + given.lengths, labels, given=given)
 
     def _check_no_mask(self, mask: Any) -> None:
         if mask is not None:
@@ -581,13 +493,13 @@ class EncoderDecoder(Stored, Configurable):
         if samples.reset is not None:
             self._check_passes_state("reset")
         self._check_no_mask(samples.mask)
-        sources, targets = self._pairs(samples.x, samples.y)
+        sources, targets = self._pairs(samples.x, samples.y, intake)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")
         return pair_examples(
             sources,
             targets,
-            self.target_vocabulary,
+            self._target.known[0],
             loss,
             self.dtype,
             samples.sample_weight,

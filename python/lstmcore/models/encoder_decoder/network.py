@@ -6,17 +6,21 @@ import numpy as np
 
 from lstmcore import _checks, layers
 from lstmcore._seeds import derive
-from lstmcore._typing import Array, AttentionKind, Precision
+from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.attention import Look, Memory
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.models.encoder_decoder.copying import Copies, CopyContext, Copying
+from lstmcore.models.encoder_decoder.encoders import Encoder, EncoderContext
 from lstmcore.models.encoder_decoder.pairs import PADDING, Pair
+from lstmcore.models.encoder_decoder.structure import Structure
+from lstmcore.models.encoder_decoder.words import UNKNOWN_ID
 
 __all__ = ["Beams", "Coder", "Encoded"]
 
-# Keys of `derive(seed, key)` for the random decisions of one forward.
-SOURCE, ENCODER, TARGET, DECODER, OUTPUT, COIN = range(6)
+# Keys of `derive(seed, key)` for the random decisions of one forward; the encoder has 0 and 1.
+TARGET, DECODER, OUTPUT, COIN = range(2, 6)
 
 
 class Encoded(NamedTuple):
@@ -25,13 +29,7 @@ class Encoded(NamedTuple):
     memory: Memory | None
     state: LSTMState
     """(layers, N, H)."""
-
-
-class _EncoderContext(NamedTuple):
-    embedding: Any
-    dropout: Any
-    tape: Any
-    bridges: list[Any]
+    copies: Copies | None = None
 
 
 class _DecoderContext(NamedTuple):
@@ -46,12 +44,13 @@ class _DecoderContext(NamedTuple):
     combine: Any
     output_dropout: Any
     output: Any
+    copied: CopyContext | None
 
 
 class Context(NamedTuple):
     """What `Coder.backward` needs."""
 
-    encoder: _EncoderContext
+    encoder: EncoderContext
     memory: Memory | None
     decoder: _DecoderContext
 
@@ -65,13 +64,14 @@ class Beams(NamedTuple):
     """(layers, R * B, H)."""
     width: int
     """B."""
+    copies: Copies | None = None
 
     @classmethod
     def begin(cls, encoded: Encoded, width: int) -> "Beams":
         """Start every row with `width` equal beams."""
         h: Array = np.repeat(encoded.state.h, width, axis=1)
         c: Array = np.repeat(encoded.state.c, width, axis=1)
-        return cls(encoded.memory, LSTMState(h, c), width)
+        return cls(encoded.memory, LSTMState(h, c), width, encoded.copies)
 
     def rows(self, rows: Array) -> "Beams":
         """Choose rows."""
@@ -79,9 +79,9 @@ class Beams(NamedTuple):
         if memory is not None:
             lengths = None if memory.lengths is None else memory.lengths[rows]
             memory = Memory(memory.values[rows], lengths, memory.keys[rows])
-        return Beams(
-            memory, self._take(rows[:, None] * self.width + np.arange(self.width)), self.width
-        )
+        places = rows[:, None] * self.width + np.arange(self.width)
+        copies = None if self.copies is None else self.copies.rows(rows)
+        return Beams(memory, self._take(places), self.width, copies)
 
     def beams(self, parents: Array) -> "Beams":
         """Select for each row and beam the parent beam, (R, B), that it continues."""
@@ -100,77 +100,79 @@ class Coder:
 
     Parameters
     ----------
-    source_vocabulary, target_vocabulary, embedding_size, units, num_layers, bidirectional
-        As in `EncoderDecoder`, like all other parameters.
+    structure : Structure
+        With placeholders for vocabularies that are not known yet; see `set_vocabularies`.
     """
 
-    def __init__(
-        self,
-        source_vocabulary: int,
-        target_vocabulary: int,
-        embedding_size: int,
-        units: int,
-        num_layers: int,
-        bidirectional: bool,
-        attention: AttentionKind | None,
-        attention_units: int | None,
-        attention_scale: bool,
-        dropout: float,
-        precision: Precision | None,
-    ) -> None:
-        between = dropout if num_layers > 1 else 0.0
+    def __init__(self, structure: Structure) -> None:
+        one = structure
+        between = one.dropout if one.num_layers > 1 else 0.0
 
         def walk(name: str | None) -> layers.LSTM:
             return layers.LSTM(
-                units,
+                one.units,
                 return_sequences=True,
-                num_layers=num_layers,
+                num_layers=one.num_layers,
                 dropout=between,
-                precision=precision,
+                precision=one.precision,
                 name=name,
             )
 
-        self.units = units
-        self.source = layers.Embedding(
-            source_vocabulary, embedding_size, mask_zero=True, name="source_embedding"
+        self.structure, self.units = structure, one.units
+        self.dropout = layers.Dropout(one.dropout)
+        self.target = layers.Embedding(
+            one.target_vocabulary,
+            one.embedding_size,
+            name="embedding" if one.share_embeddings else "target_embedding",
         )
-        self.encoder: Recurrent = (
-            layers.Bidirectional(walk(None), name="encoder") if bidirectional else walk("encoder")
-        )
-        self.bridges: list[tuple[layers.Dense, layers.Dense]] = []
-        if bidirectional:
-            self.bridges = [
-                (
-                    layers.Dense(units, "tanh", name=f"bridge_h_l{layer}"),
-                    layers.Dense(units, name=f"bridge_c_l{layer}"),
-                )
-                for layer in range(num_layers)
-            ]
-        self.target = layers.Embedding(target_vocabulary, embedding_size, name="target_embedding")
+        self.source: layers.Embedding | None = None
+        if one.share_embeddings:
+            self.source = self.target
+        elif one.kind == "ids":
+            self.source = layers.Embedding(
+                one.source_width, one.embedding_size, mask_zero=True, name="source_embedding"
+            )
+        rnn: Recurrent | None = None
+        if one.kind != "vector":
+            rnn = walk("encoder")
+            if one.bidirectional:
+                rnn = layers.Bidirectional(walk(None), name="encoder")
+        self.encoder = Encoder(self.source, rnn, one.units, one.num_layers, self.dropout)
         self.decoder = walk("decoder")
         self.attention: layers.Attention | None = None
         self.combine: layers.Dense | None = None
-        if attention is not None:
+        if one.attention is not None:
             self.attention = layers.Attention(
-                attention,
-                attention_units or (units if attention == "additive" else None),
-                query_size=units,
-                scale=attention_scale,
+                one.attention,
+                one.attention_units or (one.units if one.attention == "additive" else None),
+                query_size=one.units,
+                scale=one.attention_scale,
                 name="attention",
             )
-            self.combine = layers.Dense(units, "tanh", name="combine")
-        self.output = layers.Dense(target_vocabulary, "softmax", name="output")
-        self.dropout = layers.Dropout(dropout)
-        self.feeding = attention == "additive"
+            self.combine = layers.Dense(one.units, "tanh", name="combine")
+        self.output: layers.Dense | layers.TiedDense = (
+            layers.TiedDense(self.target.name or "", "softmax", name="output")
+            if one.tie_embeddings
+            else layers.Dense(one.target_vocabulary, "softmax", name="output")
+        )
+        self.copying = Copying() if one.copying else None
+        self.feeding = one.attention == "additive"
+
+    def set_vocabularies(self, source: int, target: int) -> None:
+        """Replace placeholders by the sizes of vocabularies, before `plan`."""
+        if self.source is not None:
+            self.source.input_dim = source
+        self.target.input_dim = target
+        if isinstance(self.output, layers.Dense):  # a tied one asks the table
+            self.output.units = target
 
     def layers(self) -> list[layers.Layer]:
         """List all layers with weights, in the order of the model file."""
-        bridges = [part for pair in self.bridges for part in pair]
-        between = [layer for layer in (self.attention, self.combine) if layer is not None]
+        gate = None if self.copying is None else self.copying.gate
+        between = [layer for layer in (self.attention, self.combine, gate) if layer is not None]
         return [
-            self.source,
-            self.encoder,
-            *bridges,
+            *([] if self.source is None or self.source is self.target else [self.source]),
+            *self.encoder.layers(),
             self.target,
             self.decoder,
             *between,
@@ -179,17 +181,19 @@ class Coder:
 
     def plan(self) -> dict[str, WeightSpec]:
         """Fix all widths, and list the weights by full name; nothing is allocated yet."""
-        embedded = self.source.build((None, None))
-        memory = self.encoder.build(embedded)
-        for pair in self.bridges:
-            for part in pair:
-                part.build((None, 2 * self.units))
         width = self.target.build((None, None))[-1] or 0
-        seen = memory[-1] or 0
+        read = self.structure.source_width
+        if self.source is not None:
+            read = self.source.build((None, None))[-1] or 0
+        seen = self.encoder.plan(read)
         self.decoder.build((None, None, width + seen if self.feeding else width))
         if self.attention is not None and self.combine is not None:
-            self.attention.build(memory)
+            self.attention.build((None, None, seen))
             self.combine.build((None, None, seen + self.units))
+        if self.copying is not None:
+            self.copying.gate.build((None, None, seen + self.units + width))
+        if isinstance(self.output, layers.TiedDense):
+            self.output._tie([self.target])
         self.output.build((None, None, self.units))
         self.dropout.build((None, None, self.units))
         return {
@@ -202,46 +206,14 @@ class Coder:
 
     def encode(
         self, source: Array, lengths: Array, training: bool, seed: int
-    ) -> tuple[Encoded, _EncoderContext]:
-        """Read sources: ids (N, T)."""
-        x, _, embedding = self.source.forward(source, lengths, training, 0)
-        x, _, dropout = self.dropout.forward(x, lengths, training, derive(seed, SOURCE))
-        values, state, tape = self.encoder._run(x, lengths, None, training, derive(seed, ENCODER))
-        bridges: list[Any] = []
-        if self.bridges:
-            parts: tuple[list[Array], list[Array]] = ([], [])
-            for layer, pair in enumerate(self.bridges):
-                for part, both, bridge in zip(parts, state, pair, strict=True):
-                    joined = np.hstack([both[2 * layer], both[2 * layer + 1]])
-                    crossed, _, context = bridge.forward(joined, None, training, 0)
-                    part.append(crossed)
-                    bridges.append(context)
-            state = LSTMState(*(np.stack(part) for part in parts))
-        memory = None if self.attention is None else self.attention.remember(values, lengths)
-        return Encoded(memory, state), _EncoderContext(embedding, dropout, tape, bridges)
-
-    def encode_backward(
-        self, context: _EncoderContext, dvalues: Array | None, dstate: LSTMState
-    ) -> None:
-        """Write the gradients of the encoder's trained weights."""
-        if self.bridges:
-            below = self.encoder._trains or self.source._trains
-            both: tuple[list[Array], list[Array]] = ([], [])
-            for layer, pair in enumerate(self.bridges):
-                for place, (part, gradient, bridge) in enumerate(
-                    zip(both, dstate, pair, strict=True)
-                ):
-                    joined = bridge.backward(
-                        context.bridges[2 * layer + place], gradient[layer], below
-                    )
-                    if joined is not None:
-                        part += np.hsplit(joined, 2)
-            if not below:
-                return
-            dstate = LSTMState(*(np.stack(part) for part in both))
-        dx, _ = self.encoder._run_backward(context.tape, dvalues, dstate)
-        if self.source._trains:
-            self.source.backward(context.embedding, self.dropout.backward(context.dropout, dx))
+    ) -> tuple[Encoded, EncoderContext]:
+        """Read sources: ids (N, T), or numbers (N, T, C)."""
+        values, state, context = self.encoder.forward(source, lengths, training, seed)
+        memory = None
+        if self.attention is not None:
+            assert values is not None
+            memory = self.attention.remember(values, lengths)
+        return Encoded(memory, state), context
 
     # ---- the decoder, all steps at once -------------------------------------------------------
 
@@ -270,6 +242,7 @@ class Coder:
             Tokens that it never predicts.
         """
         encoded, encoder = self.encode(pair.source, pair.source_lengths, training, seed)
+        encoded = encoded._replace(copies=pair.copies)
         given = pair.given
         if own_share > 0.0:
             given = self._mixed(encoded, given, lengths, own_share, derive(seed, COIN), barred)
@@ -285,7 +258,7 @@ class Coder:
         seed: int,
         logits: bool,
     ) -> tuple[Array, _DecoderContext]:
-        x, _, embedding = self.target.forward(given, None, training, 0)
+        x, _, embedding = self.target.forward(self._readable(given), None, training, 0)
         x, _, dropout = self.dropout.forward(x, None, training, derive(seed, TARGET))
         memory, queries = encoded.memory, None
         tape: Any
@@ -293,7 +266,7 @@ class Coder:
         place = derive(seed, DECODER)
         if self.attention is None or self.combine is None or memory is None:
             y, _, tape = self.decoder._run(x, lengths, encoded.state, training, place)
-            combine = None
+            parts, combine = [], None
         else:
             if self.feeding:
                 y, seen, queries, looks, tape = self._walk(
@@ -303,14 +276,28 @@ class Coder:
                 y, _, tape = self.decoder._run(x, lengths, encoded.state, training, place)
                 seen, look = self.attention.look(memory, y, lengths)
                 queries, looks = y, [look]
-            joined = np.concatenate([seen, y], axis=-1)
-            y, _, combine = self.combine.forward(joined, lengths, training, 0)
+            parts = [seen, y]
+            y, _, combine = self.combine.forward(
+                np.concatenate(parts, axis=-1), lengths, training, 0
+            )
         y, _, output_dropout = self.dropout.forward(y, lengths, training, derive(seed, OUTPUT))
-        run = self.output.forward_logits if logits else self.output.forward
+        run = self.output.forward_logits if logits or self.copying else self.output.forward
         outputs, _, output = run(y, lengths, training, 0)
+        copied = None
+        if self.copying is not None:
+            assert encoded.copies is not None
+            outputs, copied = self.copying.forward(
+                outputs, [*parts, x], weights_of(looks), encoded.copies, logits
+            )
         return outputs, _DecoderContext(
-            embedding, dropout, tape, looks, queries, combine, output_dropout, output
+            embedding, dropout, tape, looks, queries, combine, output_dropout, output, copied
         )
+
+    def _readable(self, tokens: Array) -> Array:
+        """Return tokens with the unknown one in place of words outside the vocabulary."""
+        if self.copying is None:
+            return tokens
+        return np.where(tokens < self.target.input_dim, tokens, UNKNOWN_ID)
 
     def _walk(
         self,
@@ -338,7 +325,7 @@ class Coder:
             joined = np.concatenate([x[:, step : step + 1], context], axis=-1)
             out, state, tape = self.decoder._run(joined, valid, state, training, derive(seed, step))
             y[:, step], seen[:, step] = out[:, 0], context[:, 0]
-            if training:
+            if training or self.copying is not None:
                 looks.append(look)
                 tapes.append(tape)
         return y, seen, queries, looks, tapes
@@ -346,15 +333,23 @@ class Coder:
     def backward(self, context: Context, dy: Array) -> None:
         """Write the gradients of all trained weights, and stop below the lowest of them."""
         decoder, attention, memory = context.decoder, self.attention, context.memory
-        bridges = [part for pair in self.bridges for part in pair]
-        reads = any(layer._trains for layer in (self.source, self.encoder, *bridges))
+        embeds = self.source is not None and self.source._trains
+        reads = embeds or self.encoder.trains
         walks = reads or self.target._trains or self.decoder._trains
         looks = walks or (attention is not None and attention._trains)
         below = looks or (self.combine is not None and self.combine._trains)
+        dparts, dweights = None, None
+        if self.copying is not None:
+            assert decoder.copied is not None
+            dy, dparts, dweights = self.copying.backward(
+                decoder.copied, dy, weights_of(decoder.looks), looks
+            )
         gradient = self.output.backward(decoder.output, dy, below)
         if gradient is None:
             return
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
+        dx: Array | None
+        dstate: LSTMState | None
         dvalues: Array | None = None
         if attention is None or self.combine is None or memory is None:
             dx, dstate = self.decoder._run_backward(decoder.tape, gradient, None)
@@ -362,23 +357,96 @@ class Coder:
             joined = self.combine.backward(decoder.combine, gradient, looks)
             if joined is None:
                 return
-            width = memory.values.shape[2]
-            dseen, dh = joined[..., :width], joined[..., width:]
-            if self.feeding:
-                dx, dstate, dmet, dkeys, dvalues = self._walk_back(decoder, memory, dseen, dh)
-            else:
-                (look,) = decoder.looks
-                asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
-                if walks:
-                    dx, dstate = self.decoder._run_backward(decoder.tape, dh + asked, None)
-            assert decoder.queries is not None
-            attention.query_backward(decoder.queries, dmet)
-            if reads or attention._trains:
-                dvalues = attention.remember_backward(memory, dkeys, dvalues, reads)
-        if self.target._trains:
-            self.target.backward(decoder.embedding, self.dropout.backward(decoder.dropout, dx))
+            dx, dstate, dvalues = self._attend_back(
+                decoder, memory, joined, dparts, dweights, walks, reads
+            )
+        read: list[tuple[Array, Array]] = []
         if reads:
-            self.encode_backward(context.encoder, dvalues, dstate)
+            assert dstate is not None
+            dsource = self.encoder.backward(context.encoder, dvalues, dstate, embeds)
+            if dsource is not None and self.source is self.target:
+                read = [(context.encoder.embedding, dsource)]
+            elif dsource is not None and self.source is not None:
+                self.source.backward(context.encoder.embedding, dsource)
+        if self.target._trains:
+            assert dx is not None
+            read.append((decoder.embedding, self.dropout.backward(decoder.dropout, dx)))
+            self._table_backward(read, decoder.output)
+
+    def _attend_back(
+        self,
+        decoder: _DecoderContext,
+        memory: Memory,
+        joined: Array,
+        dparts: Array | None,
+        dweights: Array | None,
+        walks: bool,
+        reads: bool,
+    ) -> tuple[Array | None, LSTMState | None, Array | None]:
+        """Go back through attention and decoder.
+
+        Parameters
+        ----------
+        decoder : _DecoderContext
+        memory : Memory
+        joined : ndarray, shape (N, S, C + H)
+            With respect to contexts and outputs of the decoder, from `combine`.
+        dparts, dweights : ndarray or None
+            With respect to contexts, outputs and inputs, and to the attention's weights, from
+            copying.
+        walks, reads : bool
+            Whether something is trained below the attention, and whether on the encoder's side.
+
+        Returns
+        -------
+        dx : ndarray or None
+            With respect to the decoder's inputs; None unless `walks`.
+        dstate : LSTMState or None
+            With respect to its first state; None unless `walks`.
+        dvalues : ndarray or None
+            With respect to the encoder's outputs; None unless `reads`.
+        """
+        attention, width = self.attention, memory.values.shape[2]
+        assert attention is not None
+        if dparts is not None:
+            joined += dparts[..., : width + self.units]
+        dseen, dh = joined[..., :width], joined[..., width:]
+        dx: Array | None = None
+        dstate: LSTMState | None = None
+        wide = memory
+        if dweights is not None:
+            wide, dseen = _with_weights(memory, dseen, dweights)
+        if self.feeding:
+            dx, dstate, dmet, dkeys, dvalues = self._walk_back(decoder, wide, dseen, dh)
+        else:
+            look = decoder.looks[0]._replace(memory=wide)
+            asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
+            if walks:
+                dx, dstate = self.decoder._run_backward(decoder.tape, dh + asked, None)
+        if dx is not None and dparts is not None:
+            dx = dx + dparts[..., width + self.units :]
+        assert decoder.queries is not None
+        attention.query_backward(decoder.queries, dmet)
+        read: Array | None = None
+        if reads or attention._trains:
+            own = np.ascontiguousarray(dvalues[..., :width])
+            read = attention.remember_backward(memory, dkeys, own, reads)
+        return dx, dstate, read
+
+    def _table_backward(self, read: list[tuple[Array, Array]], output: Any) -> None:
+        """Write the gradient of the target's table from all that used it.
+
+        Parameters
+        ----------
+        read : list of (ndarray, ndarray)
+            Ids and gradients of their vectors.
+        output : context of the output
+        """
+        width = self.target.output_dim
+        ids = np.concatenate([ids.reshape(-1) for ids, _ in read])
+        self.target.backward(ids, np.concatenate([dy.reshape(-1, width) for _, dy in read]))
+        if isinstance(self.output, layers.TiedDense):
+            self.output._finish_backward(output)
 
     def _walk_back(
         self, decoder: _DecoderContext, memory: Memory, dseen: Array, dh: Array
@@ -401,8 +469,11 @@ class Coder:
                 decoder.tape[step], dh[:, now], dstate, add=step + 1 < steps
             )
             dx[:, now] = gradient[..., :width]
-            dcontext = gradient[..., width:] + dseen[:, now]
-            dquery, met, keys, values = attention.look_backward(decoder.looks[step], dcontext, part)
+            # More channels than the context has carry the gradient of the weights.
+            dcontext = dseen[:, now].copy()
+            dcontext[..., : gradient.shape[2] - width] += gradient[..., width:]
+            look = decoder.looks[step]._replace(memory=memory)
+            dquery, met, keys, values = attention.look_backward(look, dcontext, part)
             dstate.h[-1] += dquery[:, 0]
             dmet[:, now] = met
             dkeys += keys
@@ -417,7 +488,7 @@ class Coder:
     def step(self, tokens: Array, beams: Beams) -> tuple[Array, Beams, Array | None]:
         """Advance by tokens (R, B); return logits (R, B, V), the next state, weights (R, B, T)."""
         rows, width = tokens.shape
-        x, _, _ = self.target.forward(tokens, None, False, 0)
+        x, _, _ = self.target.forward(self._readable(tokens), None, False, 0)
         memory, weights = beams.memory, None
 
         def run(inputs: Array) -> tuple[Array, LSTMState]:
@@ -435,9 +506,13 @@ class Coder:
             else:
                 y, state = run(x)
                 seen, look = self.attention.look(memory, y, None)
-            weights = look.weights
+            weights, parts = look.weights, [seen, y, x]
             y, _, _ = self.combine.forward(np.concatenate([seen, y], axis=-1), None, False, 0)
         logits, _, _ = self.output.forward_logits(y, None, False, 0)
+        if self.copying is not None:
+            assert beams.copies is not None
+            assert weights is not None
+            logits, _ = self.copying.forward(logits, parts, weights, beams.copies, True)
         return logits, beams._replace(state=state), weights
 
     def _mixed(
@@ -463,6 +538,25 @@ class Coder:
             chosen = own[:, step + 1]
             mixed[chosen, step + 1] = predicted[chosen]
         return mixed
+
+
+def weights_of(looks: list[Look]) -> Array:
+    """Return the weights of all steps, (N, S, T)."""
+    if len(looks) == 1:
+        return looks[0].weights
+    return np.concatenate([look.weights for look in looks], axis=1)
+
+
+def _with_weights(memory: Memory, dseen: Array, dweights: Array) -> tuple[Memory, Array]:
+    """Add the gradient of the weights to that of the context, for `Attention.look_backward`.
+
+    The engine knows the weights only by the contexts that they make. With T more channels of the
+    values, of which the t-th is 1 at step t and 0 elsewhere, the context holds the weights too.
+    """
+    samples, steps, _ = memory.values.shape
+    one = np.broadcast_to(np.eye(steps, dtype=dseen.dtype), (samples, steps, steps))
+    wide = memory._replace(values=np.concatenate([memory.values, one], axis=2))
+    return wide, np.concatenate([dseen, dweights], axis=2)
 
 
 def check_share(value: Any) -> float:

@@ -1,6 +1,6 @@
 """Pairs of sequences: checked once, then gathered batch by batch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -9,6 +9,8 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import Array, Verbose
+from lstmcore.models.encoder_decoder.copying import Copies
+from lstmcore.models.encoder_decoder.words import UNKNOWN_ID, CopiedSources
 from lstmcore.training.batches import (
     BATCH_SIZE,
     InMemory,
@@ -23,27 +25,28 @@ from lstmcore.training.prepare import add_targets
 from lstmcore.training.progress import with_bar
 
 __all__ = [
-    "BATCH_RANK",
     "Pair",
     "PairExamples",
     "pair_examples",
+    "pair_of",
     "source_chunks",
     "target_rows",
     "token_rows",
 ]
 
 PADDING = 0
-BATCH_RANK = 2  # of sources and targets: rows of token ids
 
 
 class Pair(NamedTuple):
     """The inputs of one forward of an `EncoderDecoder`."""
 
     source: Array
-    """(N, T) ids, 0 past each row's length."""
+    """(N, T) ids, or (N, T, C) numbers, 0 past each row's length."""
     source_lengths: Array
     given: Array
     """(N, S) ids that the decoder reads: the start token, then the target."""
+    copies: Copies | None = None
+    """What the decoder can copy."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,14 @@ class PairExamples(Examples):
         assert isinstance(self.inputs, Ragged)
         assert self.given is not None
         source, given = self.inputs.take(rows), self.given.take(rows)
-        pair = Pair(source.padded(), source.lengths, given.padded())
+        pair = pair_of(source, given)
         return Batch(pair, given.lengths, gather(self.targets, rows), gather(self.weights, rows))
+
+
+def pair_of(source: Ragged, given: Ragged) -> Pair:
+    """Gather rows for one forward."""
+    copies = source.copies() if isinstance(source, CopiedSources) else None
+    return Pair(source.padded(), source.lengths, given.padded(), copies)
 
 
 def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
@@ -84,9 +93,10 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
         If they are not rows or not whole, a token follows padding or is not in the vocabulary.
     """
     if _has_text(x):
+        side = "source" if name == "x" else "target"
         raise TypeError(
-            f"{name}: expected rows of token ids, got text; lc.layers.TextVectorization makes ids "
-            "of it: vectorizer(texts)"
+            f"{name}: expected rows of token ids, got text; an EncoderDecoder takes text if it is "
+            f"made with {side}=TextVectorization()"
         )
     tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name, Intake())
     if not isinstance(tokens, Ragged):
@@ -140,21 +150,36 @@ class Chunk(NamedTuple):
 
 
 def source_chunks(
-    x: Any, vocabulary: int, batch_size: int | None, steps: int | None, verbose: Verbose
+    x: Any,
+    rows_of: Callable[[Any], Ragged],
+    rank: int,
+    batch_size: int | None,
+    steps: int | None,
+    verbose: Verbose,
 ) -> Iterator[Chunk]:
     """Yield the sources that `predict` decodes: all at once, or each batch that `x` yields.
+
+    Parameters
+    ----------
+    x : anything
+    rows_of : callable
+        Checks sources and converts them to rows.
+    rank : int
+        The number of axes of x for one batch.
+    batch_size, steps, verbose
+        As in `EncoderDecoder.predict`.
 
     Raises
     ------
     TypeError, ValueError
-        As `token_rows`, or if `batch_size` or `steps` do not fit.
+        As `rows_of`, or if `batch_size` or `steps` do not fit.
     """
 
     def examples_of(item: Any) -> Examples:
-        sources = token_rows(inputs_of(item, BATCH_RANK), "x", vocabulary)
+        sources = rows_of(inputs_of(item, rank))
         return Examples(sources, sources.lengths)
 
-    if is_batches(x, BATCH_RANK):
+    if is_batches(x, rank):
         refuse_beside(batch_size=batch_size)
         batches = Iterated(x, examples_of, "x", steps, "steps")
         for examples, _ in with_bar(batches.batches(), batches.steps, "Decode", verbose):
@@ -162,7 +187,7 @@ def source_chunks(
             yield Chunk(examples.inputs, max(len(examples), 1), 0)
         return
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
-    sources = token_rows(x, "x", vocabulary)
+    sources = rows_of(x)
     if steps is not None:
         steps = _checks.integer(steps, "steps", 1)
         limited = InMemory(Examples(sources, sources.lengths), rows, False, steps)
@@ -170,7 +195,7 @@ def source_chunks(
     yield Chunk(sources, rows, verbose)
 
 
-def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tuple[Ragged, Ragged]:
+def target_rows(rows: Ragged, name: str, start: int, end: int) -> tuple[Ragged, Ragged]:
     """Make the decoder's inputs and labels from targets without start and end token.
 
     Returns
@@ -182,10 +207,9 @@ def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tup
 
     Raises
     ------
-    TypeError, ValueError
-        As `token_rows`, or if there is a start or end token already.
+    ValueError
+        If there is a start or end token already.
     """
-    rows = token_rows(y, name, vocabulary)
     for token, what in ((start, "start"), (end, "end")):
         if (rows.values == token).any():
             raise ValueError(
@@ -219,8 +243,10 @@ def pair_examples(
         raise ValueError(f"y: expected {len(sources)} entries like x, got {len(given)}")
     if sample_weight is not None and _checks.any_array(sample_weight, "sample_weight").ndim != 1:
         raise ValueError("sample_weight: expected shape (N,), a weight for each pair")
+    # To weights of classes, words outside the vocabulary are the unknown token.
+    inside = np.where(labels.values < vocabulary, labels.values, UNKNOWN_ID)
     rows = [
-        labels.values[begin : begin + length]
+        inside[begin : begin + length]
         for begin, length in zip(labels.starts, labels.lengths, strict=True)
     ]
     checked = add_targets(
@@ -237,7 +263,7 @@ def pair_examples(
     return PairExamples(
         sources,
         lengths,
-        checked.targets,
+        labels,
         checked.weights,
         sample_weights=checked.sample_weights,
         given=given,

@@ -1,4 +1,4 @@
-"""Beam search: find the likeliest sequences of a decoder, step by step."""
+"""Find sequences of a decoder, step by step: the likeliest by beam search, or drawn at random."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["Hypothesis", "beam_search", "log_softmax"]
+__all__ = ["Hypothesis", "Limits", "beam_search", "draw", "log_softmax"]
 
 
 class Hypothesis(NamedTuple):
@@ -25,6 +25,8 @@ class Hypothesis(NamedTuple):
         Whether the end token was reached; False if it was cut at the greatest length.
     attention : ndarray, shape (S, T), or None
         The attention of each token; T is the length of the source.
+    text : str or None
+        The tokens as a text, if the model writes texts.
     """
 
     tokens: Array
@@ -32,6 +34,26 @@ class Hypothesis(NamedTuple):
     score: float
     finished: bool
     attention: Array | None
+    text: str | None = None
+
+
+class Limits(NamedTuple):
+    """What outputs may be."""
+
+    most: Array
+    """(N,), the most tokens of each row."""
+    least: int
+    """The end token comes after at least this many tokens."""
+    start: int
+    end: int
+    forbidden: tuple[int, ...]
+    """Tokens that are never output."""
+
+    def rule_out(self, logs: Array, time: int) -> None:
+        """Set the logarithms (..., V) of what may not be said at a step to -inf."""
+        logs[..., list(self.forbidden)] = -np.inf
+        if time < self.least:
+            logs[..., self.end] = -np.inf
 
 
 class State(Protocol):
@@ -73,14 +95,11 @@ def log_softmax(logits: Array) -> Array:
 def beam_search(
     step: Step,
     state: Any,
-    limits: Array,
+    limits: Limits,
     source_lengths: Array,
     *,
     beam_width: int,
     length_penalty: float,
-    start: int,
-    end: int,
-    forbidden: tuple[int, ...],
     keep_attention: bool,
 ) -> list[list[Hypothesis]]:
     """Find the likeliest sequences for each row.
@@ -100,14 +119,11 @@ def beam_search(
         None.
     state : State
         Of all rows, with `beam_width` equal beams each.
-    limits : ndarray of int64, shape (N,)
-        The most tokens of each row.
+    limits : Limits
     source_lengths : ndarray of int64, shape (N,)
         The lengths that attention weights are cut to.
-    beam_width, length_penalty, start, end
+    beam_width, length_penalty
         As in `EncoderDecoder.decode`.
-    forbidden : tuple of int
-        Tokens that are never output.
     keep_attention : bool
 
     Returns
@@ -115,16 +131,16 @@ def beam_search(
     list of list of Hypothesis
         For each row at most `beam_width`, the best first.
     """
-    count = len(limits)
+    count = len(limits.most)
     found: list[list[Hypothesis]] = [[] for _ in range(count)]
     events: list[_Event] = []
     alive = np.arange(count)  # the rows that `state` holds
     working = np.ones(count, bool)  # which of these are not done
-    tokens = np.full((count, beam_width), start, np.int64)
+    tokens = np.full((count, beam_width), limits.start, np.int64)
     totals = np.full((count, beam_width), -np.inf)
     totals[:, 0] = 0.0  # all beams are equal, so only one counts
     best = np.full(count, -np.inf)  # score of what is finished
-    longest = _penalty(limits, length_penalty)
+    longest = _penalty(limits.most, length_penalty)
     time = 0
     while working.any():
         if 2 * int(working.sum()) <= len(alive):  # less work, at the price of copying the rest
@@ -133,11 +149,11 @@ def beam_search(
             state, working = state.rows(kept), np.ones(len(kept), bool)
         logits, state, weights = step(tokens, state)
         logs = log_softmax(logits)
-        logs[..., list(forbidden)] = -np.inf
+        limits.rule_out(logs, time)
         size = logs.shape[-1]
         choices, values = _best((totals[..., None] + logs).reshape(len(alive), -1), beam_width)
         parents, said = np.divmod(choices, size)
-        ends = (said == end) & np.isfinite(values)
+        ends = (said == limits.end) & np.isfinite(values)
         place = np.full(count, -1)
         place[alive] = np.arange(len(alive))
         going = np.argsort(ends, axis=1, kind="stable")[:, :beam_width]
@@ -147,7 +163,7 @@ def beam_search(
             np.take_along_axis(parents, going, 1),
             weights if keep_attention else None,
         )
-        at_limit = working & (limits[alive] <= time)
+        at_limit = working & (limits.most[alive] <= time)
         going_totals = np.take_along_axis(np.where(ends, -np.inf, values), going, 1)
         for at in np.flatnonzero(working & (ends[:, :beam_width].any(axis=1) | at_limit)):
             row = int(alive[at])
@@ -177,12 +193,76 @@ def beam_search(
         results.append(
             [
                 one._replace(
-                    attention=None if not keep_attention else _cut(one, source_lengths[row])
+                    attention=_cut(one.attention, source_lengths[row]) if keep_attention else None
                 )
                 for one in hypotheses[:beam_width]
             ]
         )
     return results
+
+
+def draw(
+    step: Step,
+    state: Any,
+    limits: Limits,
+    source_lengths: Array,
+    *,
+    choose: Callable[[Array, Array], Array],
+    length_penalty: float,
+    keep_attention: bool,
+) -> list[list[Hypothesis]]:
+    """Draw one sequence for each row: every token at random, given those before it.
+
+    Parameters
+    ----------
+    step, state, limits, source_lengths, length_penalty, keep_attention
+        As in `beam_search`, with a single beam.
+    choose : callable
+        From logarithms (R, V) and the numbers of their rows (R,) to tokens (R,).
+
+    Returns
+    -------
+    list of list of Hypothesis
+        One for each row.
+    """
+    count = len(limits.most)
+    said: list[list[int]] = [[] for _ in range(count)]
+    seen: list[list[Array]] = [[] for _ in range(count)]
+    totals, finished = np.zeros(count), np.zeros(count, bool)
+    alive, tokens, time = np.arange(count), np.full(count, limits.start, np.int64), 0
+    while len(alive):
+        logits, state, weights = step(tokens[:, None], state)
+        logs = log_softmax(logits)[:, 0]
+        limits.rule_out(logs, time)
+        # At its limit, a row may only end; greedy decoding does not say more either.
+        at_limit = limits.most[alive] <= time
+        tokens = choose(logs, alive)
+        goes_on = (tokens != limits.end) & ~at_limit
+        ends = tokens == limits.end
+        counted = goes_on | ends
+        totals[alive[counted]] += logs[counted, tokens[counted]]
+        finished[alive[ends]] = True
+        for at in np.flatnonzero(goes_on):
+            said[alive[at]].append(int(tokens[at]))
+            if weights is not None and keep_attention:
+                seen[alive[at]].append(weights[at, 0])
+        kept = np.flatnonzero(goes_on)
+        alive, tokens, time = alive[kept], tokens[kept], time + 1
+        state = state.rows(kept)
+    return [
+        [
+            Hypothesis(
+                np.array(row, np.int64),
+                float(total),
+                float(total) / float(_penalty(np.int64(len(row)), length_penalty)),
+                bool(ended),
+                _cut(np.array(parts) if parts else None, length) if keep_attention else None,
+            )
+        ]
+        for row, total, ended, parts, length in zip(
+            said, totals, finished, seen, source_lengths, strict=True
+        )
+    ]
 
 
 def _best(values: Array, width: int) -> tuple[Array, Array]:
@@ -218,6 +298,5 @@ def _penalty(count: Any, power: float) -> Any:
     return ((6.0 + count) / 6.0) ** power
 
 
-def _cut(hypothesis: Hypothesis, length: int) -> Array:
-    attention = hypothesis.attention
+def _cut(attention: Array | None, length: int) -> Array:
     return np.zeros((0, int(length))) if attention is None else attention[:, :length].copy()
