@@ -5,7 +5,7 @@
     python examples/gallery --write             and store the figures for the documentation
 
 Each program is run in a process of its own, and is left out, by name, if a package that it needs is
-not installed (`pip install 'lstmcore[gallery]'`).
+not installed; all of them are in the extra `gallery`.
 """
 
 import argparse
@@ -112,6 +112,8 @@ def write(results: Results) -> None:
     """Put figures beside the stored ones, and write the table anew."""
     stored: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, modes in results.items():
+        for figures in (one for seeds in modes.values() for one in seeds.values()):
+            figures.pop("seconds")  # which depend on the machine
         stored[name] = dict(sorted({**stored.get(name, {}), **modes}.items(), reverse=True))
     RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     TABLE.write_text(table(stored), encoding="utf-8")
