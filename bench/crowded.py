@@ -10,14 +10,15 @@ from bench.company import WAYS
 from bench.company.crowds import busy_loops, layer, thread_counts
 from bench.controller import available_cores
 
-STEPS = (500, 5000)
+CASES = ((1, 500), (1, 5000), (8, 20), (32, 30))
+"""Rows and steps of the calls."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print wall and processor time of calls of one row, with all threads over one thread.
+    """Print wall and processor time of calls, with all threads over one thread.
 
-    The threads of such calls meet at every step, so that a busy processor makes them wait. Figures
-    are medians of the ratios of turns, and the slowest turn's mean call with all threads.
+    Threads that share a row meet at every step, and short calls end before a thread that is not run
+    begins, so that a busy processor makes them wait. Figures are medians of the ratios of turns, and the slowest turn's mean call with all threads.
     """
     parser = argparse.ArgumentParser(prog="python -m bench crowded", description=main.__doc__)
     add = parser.add_argument
@@ -26,16 +27,16 @@ def main(arguments: Sequence[str]) -> int:
     add("--turn", type=float, default=0.3, help="seconds that a turn lasts at least")
     options = parser.parse_args(arguments)
     with busy_loops(options.busy):
-        for steps in STEPS:
+        for rows, steps in CASES:
             for way in WAYS:
-                call = layer(1, steps, way)
+                call = layer(rows, steps, way)
                 table = thread_counts(call, options.rounds, options.turn)
                 wall = statistics.median(all_[0] / one[0] for one, all_ in table)
                 processor = statistics.median(all_[1] / one[1] for one, all_ in table)
                 one = statistics.median(one[0] for one, _ in table)
                 slowest = max(all_[0] for _, all_ in table)
                 print(
-                    f"{f'{steps} steps, {way}':25} wall {wall:5.2f}  "
+                    f"{f'{rows} x {steps}, {way}':25} wall {wall:5.2f}  "
                     f"processor {processor:5.2f}  one thread {one * 1e3:.1f} ms  "
                     f"slowest {slowest * 1e3:.0f} ms",
                     flush=True,
