@@ -18,7 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print wall and processor time of calls, with all threads over one thread.
 
     Threads that share a row meet at every step, and short calls end before a thread that is not run
-    begins, so that a busy processor makes them wait. Figures are medians of the ratios of turns, and the slowest turn's mean call with all threads.
+    begins, so that a busy processor makes them wait. Figures are medians of the ratios of turns,
+    and the slowest turn's mean call with all threads.
     """
     parser = argparse.ArgumentParser(prog="python -m bench crowded", description=main.__doc__)
     add = parser.add_argument
