@@ -92,7 +92,9 @@ def _is_plain(tensor: Any) -> bool:
 
 def _reader() -> _core.TensorReader | None:
     functions = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)  # from PyTorch 2.10
-    return None if functions is None else _core.TensorReader(functions, _KINDS)
+    if type(functions).__name__ != "PyCapsule":  # also where the documentation imitates PyTorch
+        return None
+    return _core.TensorReader(functions, _KINDS)
 
 
 _READER = _reader()

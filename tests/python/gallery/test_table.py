@@ -22,7 +22,7 @@ def test_a_program_has_a_page_a_test_and_figures(gallery, name):
     assert name in gallery["programs"]()
     assert (Path(__file__).parent / f"test_{name}.py").exists()
     index = (ROOT / "docs" / "gallery" / "pictures.md").read_text(encoding="utf-8")
-    assert f"({gallery['page'](name).name})" in index
+    assert f"(./{gallery['page'](name).name})" in index
     quick = json.loads(gallery["RESULTS"].read_text(encoding="utf-8"))[name]["quick"]
     assert len(quick) >= 2  # seeds
     assert len({tuple(figures) for figures in quick.values()}) == 1
