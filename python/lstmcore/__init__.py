@@ -84,8 +84,9 @@ __all__ = [
     "memory_needed",
     "set_num_threads",
     "set_precision",
-    # data
+    # data and pictures
     "datasets",
+    "explain",
     "plots",
     # other frameworks; the modules aeon, jax, keras, onnx, sklearn, sktime and torch exist too, but
     # import packages that `from lstmcore import *` should not require
@@ -100,6 +101,7 @@ _MODULES = {
     "constraints",
     "convert",
     "datasets",
+    "explain",
     "functional",
     "jax",
     "keras",

@@ -51,16 +51,6 @@ class HistoryLike(Protocol):
         """Values of every epoch, by name."""
 
 
-class BacktestLike(Protocol):
-    """The result of `LSTMForecaster.backtest`."""
-
-    dates: Any
-    true: Any
-    forecasts: Mapping[str, Any]
-    bounds: Mapping[str, Any]
-    coverage: float | None
-
-
 def learning_curve(
     history: HistoryLike | Mapping[str, Sequence[float]],
     path: str | os.PathLike[str] | None = None,
@@ -288,7 +278,7 @@ def forecast_fan(
 
 
 def backtest(
-    result: BacktestLike,
+    result: Any,
     path: str | os.PathLike[str] | None = None,
     *,
     names: Sequence[str] = ("LSTM",),
@@ -341,7 +331,8 @@ def backtest(
     steps, first = np.unique(times, return_index=True)
     ax.plot(steps, result.true[..., target].ravel()[first], color=text, linewidth=1, label="true")
     for place, name in enumerate(names):
-        colour, label = f"C{place}" if place > 1 else COLOURS[place], name
+        colour = f"C{place}" if place > 1 else COLOURS[place]
+        label: str | None = name
         for origin, values in enumerate(result.forecasts[name][..., target]):
             ax.plot(times[origin], values, color=colour, linewidth=1.4, label=label)
             if place == 0 and name in result.bounds:
@@ -374,7 +365,8 @@ def _explain_lines(ax: "Axes", title: str) -> None:
     tidy(ax)
     locator = ax.xaxis.get_major_locator()
     if isinstance(locator, AutoDateLocator):
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        concise: Any = ConciseDateFormatter
+        ax.xaxis.set_major_formatter(concise(locator))
     text, _ = inks(ax)
     ax.set_title(title, loc="left", color=text, fontsize=11, fontweight="bold", parse_math=False)
     ax.legend(frameon=False, fontsize=8, labelcolor=text, loc="best")

@@ -23,6 +23,7 @@ ROOMS = (
     ("training",),
     ("callbacks", "losses", "metrics", "optimizers", "schedules"),
     ("models",),
+    ("explain",),
     # other frameworks
     ("convert",),
     ("jax", "onnx", "sklearn", "torch"),
