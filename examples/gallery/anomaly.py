@@ -45,7 +45,7 @@ def run(
         AHEAD,
         difference=0,
         hidden_size=32,
-        max_updates=1500 if full else 300,
+        max_iter=60 if full else 20,
         random_state=seed,
     ).fit(signal[:TRAINED])
     errors = rolling_errors(forecaster, signal)

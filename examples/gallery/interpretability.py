@@ -76,6 +76,18 @@ def agreement(left: dict[str, float], right: dict[str, float], words: list[str])
     return float(np.corrcoef(ranks)[0, 1])
 
 
+def alike(
+    left: list[explain.Attribution], right: list[explain.Attribution], size_alone: bool = False
+) -> float:
+    """Return the mean correlation of what two methods say about the words of a sentence."""
+    pairs = zip(left, right, strict=True)
+    found = [
+        np.corrcoef(np.abs(one.values) if size_alone else one.values, other.values)[0, 1]
+        for one, other in pairs
+    ]
+    return float(np.mean(found))
+
+
 def run(
     full: bool = False, seed: int = 0, pictures: str | os.PathLike[str] | None = None
 ) -> dict[str, float]:
@@ -98,19 +110,8 @@ def run(
         "value of tedious": values["tedious"],
         "value of warm": values["warm"],
         "agreement with naive Bayes": agreement(values, bayes, common),
-        "agreement with occlusion": float(
-            np.mean(
-                [np.corrcoef(a.values, b.values)[0, 1] for a, b in zip(found, gone, strict=True)]
-            )
-        ),
-        "agreement with attention": float(
-            np.mean(
-                [
-                    np.corrcoef(np.abs(a.values), b.values)[0, 1]
-                    for a, b in zip(found, looks, strict=True)
-                ]
-            )
-        ),
+        "agreement with occlusion": alike(found, gone),
+        "agreement with attention": alike(found, looks, size_alone=True),
     }
     for name, value in figures.items():
         print(f"{name:28}{value:9.4f}")

@@ -39,7 +39,7 @@ def sea(seed: int, full: bool) -> Backtest:
 def run(
     full: bool = False, seed: int = 0, pictures: str | os.PathLike[str] | None = None
 ) -> dict[str, float]:
-    """Test both forecasters, and return errors as multiples of the last season's (MASE)."""
+    """Test both forecasters, and return mean absolute errors and coverages."""
     figures: dict[str, float] = {}
     for name, result in (("Seattle", seattle(seed, full)), ("sea", sea(seed, full))):
         print(f"{name}\n{result}")
