@@ -24,14 +24,14 @@ def rolling_errors(forecaster: LSTMForecaster, signal: np.ndarray) -> np.ndarray
     rows = [signal[at : at + WINDOW] for at in range(count)]
     forecasts = np.array(forecaster.predict(y=rows))
     true = np.lib.stride_tricks.sliding_window_view(signal[WINDOW:], AHEAD)
-    return np.abs(true - forecasts).mean(axis=1)
+    return np.asarray(np.abs(true - forecasts).mean(axis=1))
 
 
 def repeating_errors(signal: np.ndarray, beat: int) -> np.ndarray:
     """Return the same for a forecast that repeats what was `beat` steps ago."""
     changes = np.abs(signal[beat:] - signal[:-beat])
     means = np.lib.stride_tricks.sliding_window_view(changes, AHEAD).mean(axis=1)
-    return means[max(WINDOW - beat, 0) :]
+    return np.asarray(means[max(WINDOW - beat, 0) :])
 
 
 def run(

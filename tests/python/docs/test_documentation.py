@@ -54,6 +54,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
         "deep_accuracy": (0.95, 1.0),
         "scaled_accuracy": (0.9, 1.0),
     },
+    "explain.md": {"accuracy": (0.9, 1.0)},
     "seq2seq.md": {"exact": (0.9, 1.0)},
     "quantization.md": {"accuracy": (0.9, 1.0), "small_accuracy": (0.9, 1.0)},
     "precision.md": {"unexplained": (0.0, 0.2)},
