@@ -73,7 +73,7 @@ def bayes_values(data: lc.datasets.Snippets) -> dict[str, float]:
 def agreement(left: dict[str, float], right: dict[str, float], words: list[str]) -> float:
     """Return the rank correlation of two values of words (Spearman)."""
     ranks = [np.argsort(np.argsort([table[word] for word in words])) for table in (left, right)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def alike(
