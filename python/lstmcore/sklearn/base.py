@@ -98,7 +98,6 @@ STRUCTURE = (
     "strategy",
     "difference",
     "season",
-    "quantiles",
 )
 PENALTY = "solver, alpha: L2 penalty"
 

@@ -35,7 +35,8 @@ from lstmcore.training.losses import LossLike
 
 __all__ = ["LOOKED_AT", "WindowEstimator", "slide"]
 
-LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, not only by training
+# By forecasts, not only by training.
+LOOKED_AT = ("window", "difference", "target", "exogenous", "loss", "quantiles")
 
 
 class WindowEstimator(SequenceEstimator):
@@ -309,6 +310,8 @@ class WindowEstimator(SequenceEstimator):
         _checks.choice(self.strategy, "strategy", choices(Strategy))
         _checks.choice(self.exogenous, "exogenous", choices(Exogenous))
         _checks.choice(self.loss, "loss", choices(ForecasterLoss))
+        if np.ndim(self.quantiles) != 1:
+            raise ValueError(f"quantiles: expected a sequence of levels, got {self.quantiles!r}")
         losses.Quantile(self.quantiles)
 
     def __sklearn_tags__(self) -> Any:
@@ -317,7 +320,12 @@ class WindowEstimator(SequenceEstimator):
         return tags
 
     def _structure(self) -> dict[str, Any]:
-        made = super()._structure()
+        # What the outputs mean; the two losses of single values may replace each other.
+        made = {**super()._structure(), "loss": "squared_error or absolute_error"}
+        if describes(self.loss):
+            made["loss"] = self.loss
+        if self.loss == "quantile":
+            made["quantiles"] = [float(level) for level in self.quantiles]
         return {**made, "horizon": self.horizon} if self.strategy == "direct" else made
 
     def _check_held(self, targets: Array, weights: Array | None) -> None:

@@ -195,10 +195,25 @@ def test_levels_that_cannot_be_answered_are_refused():
         plain.predict_quantiles()
 
 
-@pytest.mark.parametrize("quantiles", [[], [0.5, 0.5], [0.0], [1.2]])
+@pytest.mark.parametrize("quantiles", [[], [0.5, 0.5], [0.0], [1.2], 0.5])
 def test_impossible_levels_are_refused_before_training(quantiles):
     with pytest.raises(ValueError, match="quantiles: expected"):
         forecaster("quantile", quantiles=quantiles).fit(WAVE)
+
+
+def test_the_meaning_of_outputs_cannot_change_after_fit():
+    model = forecaster("quantile", max_updates=2, quantiles=np.array([0.2, 0.5])).fit(WAVE[:100])
+    model.partial_fit(WAVE[100:120])
+    model.set_params(quantiles=[0.1, 0.5])
+    with pytest.raises(ValueError, match=r"quantiles: expected \[0.2, 0.5\], which the model was"):
+        model.predict()
+    with pytest.raises(ValueError, match="loss: expected 'quantile', which the model was made"):
+        model.set_params(quantiles=[0.2, 0.5], loss="gaussian").predict_quantiles()
+    plain = forecaster("squared_error", max_updates=2).fit(WAVE[:100])
+    before = plain.predict()
+    assert (plain.set_params(loss="absolute_error", quantiles=[0.3]).predict() == before).all()
+    with pytest.raises(ValueError, match="loss: expected 'squared_error or absolute_error'"):
+        plain.set_params(loss="gaussian").predict()
 
 
 def test_a_horizon_beyond_the_known_columns_is_refused():
