@@ -93,8 +93,9 @@ __all__ = [
     "memory_needed",
     "set_num_threads",
     "set_precision",
-    # data
+    # data and pictures
     "datasets",
+    "explain",
     "features",
     "plots",
     "sampling",
@@ -112,6 +113,7 @@ _MODULES = {
     "convert",
     "datasets",
     "decoding",
+    "explain",
     "features",
     "functional",
     "jax",

@@ -201,6 +201,7 @@ Scale: TypeAlias = Literal["standard", "series"]
 ForecasterScale: TypeAlias = Literal["standard"]
 RateCourse: TypeAlias = Literal["onecycle", "cosine", "constant"]
 RegressionLoss: TypeAlias = Literal["squared_error", "absolute_error"]
+ForecasterLoss: TypeAlias = Literal["squared_error", "absolute_error", "quantile", "gaussian"]
 Strategy: TypeAlias = Literal["direct", "recursive"]
 Exogenous: TypeAlias = Literal["known", "past"]
 

@@ -1,4 +1,4 @@
-"""Plot training and attention with matplotlib (``pip install matplotlib``).
+"""Plot training, attention and forecasts with matplotlib (``pip install matplotlib``).
 
 Every function draws into given axes, or into a new figure, and returns the axes; their ``figure``
 can be changed and saved in any format. A notebook shows new figures below the cell. Nothing here
@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["attention_map", "learning_curve"]
+__all__ = ["attention_map", "backtest", "forecast_fan", "learning_curve"]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(__name__, __all__)
@@ -32,7 +32,9 @@ VALIDATION_COLOUR = "#ea580c"
 GRID_COLOUR = "#e5e7eb"
 TEXT_COLOUR = "#374151"
 
+COLOURS = (TRAINING_COLOUR, VALIDATION_COLOUR)
 PANEL_SIZE = (4.6, 3.2)  # inches
+WIDE = (7.2, 3.2)  # inches, of pictures of series
 MOST_COLUMNS = 3  # panels side by side
 MOST_MARKERS = 40  # with more epochs, lines without markers are clearer
 CELL = 0.27  # inches, the width of a map's cell
@@ -198,6 +200,176 @@ def attention_map(
     ax.set_title(title, loc="left", color=text, fontsize=11, fontweight="bold", parse_math=False)
     _finish(ax, path, made)
     return ax
+
+
+def forecast_fan(
+    history: npt.ArrayLike,
+    forecast: npt.ArrayLike,
+    intervals: Mapping[float, npt.ArrayLike] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    dates: npt.ArrayLike | None = None,
+    truth: npt.ArrayLike | None = None,
+    title: str = "Forecast",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a forecast after the steps that it continues, in a fan of intervals.
+
+    Parameters
+    ----------
+    history : array_like, shape (T,)
+        The last steps before the forecast.
+    forecast : array_like, shape (h,)
+    intervals : mapping of float to array_like, shape (h, 2)
+        Lower and upper bounds by coverage, such as `LSTMForecaster.predict_interval` returns; the
+        narrower, the darker.
+    path : path-like, optional
+        As in `learning_curve`.
+    dates : array_like, shape (T + h,), optional
+        Labels of all steps: numbers or dates. None: 0 is the last step of the history.
+    truth : array_like, shape (h,), optional
+        The values that came true.
+    title : str, default "Forecast"
+        Title above the picture.
+    ax : Axes, optional
+        Axes to draw in. None: a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, or there is no step.
+    ImportError
+        If matplotlib is not installed.
+    """
+    known, ahead = _array(history, "history", (None,)), _array(forecast, "forecast", (None,))
+    size = len(ahead)
+    fan = {share: _array(pair, "intervals", (size, 2)) for share, pair in (intervals or {}).items()}
+    after = None if truth is None else _array(truth, "truth", (size,))
+    total = len(known) + len(ahead)
+    times = np.arange(total) - len(known) + 1 if dates is None else np.asarray(dates)
+    if times.shape != (total,):
+        raise ValueError(
+            f"dates: expected shape ({total},), for {len(known)} steps of history and {len(ahead)} "
+            f"of the forecast, got {times.shape}"
+        )
+
+    made = ax is None
+    if ax is None:
+        (ax,) = new_axes(new_figure(*WIDE))
+    text, _ = inks(ax)
+    later = times[len(known) :]
+    for place, share in enumerate(sorted(fan, reverse=True)):
+        shade = 0.35 * (place + 1) / len(fan)
+        label = f"{share:.0%} interval"
+        ax.fill_between(
+            later, *fan[share].T, color=TRAINING_COLOUR, alpha=shade, linewidth=0, label=label
+        )
+    ax.plot(times[: len(known)], known, color=text, linewidth=1.2, label="history")
+    if after is not None:
+        ax.plot(later, after, color=text, linewidth=1.2, linestyle=":", label="true")
+    ax.plot(later, ahead, color=TRAINING_COLOUR, linewidth=1.8, label="forecast")
+    _explain_lines(ax, title)
+    _finish(ax, path, made)
+    return ax
+
+
+def backtest(
+    result: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    names: Sequence[str] = ("LSTM",),
+    target: int = 0,
+    title: str = "Backtest",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw the forecasts of a backtest beside the true values, each from its origin.
+
+    Parameters
+    ----------
+    result : Backtest
+        The result of `LSTMForecaster.backtest`. The intervals of the first name are shaded.
+    path : path-like, optional
+        As in `learning_curve`.
+    names : sequence of str, default ("LSTM",)
+        Forecasts to draw, among those of `result`.
+    target : int, default 0
+        Which of K targets.
+    title : str, default "Backtest"
+        Title above the picture.
+    ax : Axes, optional
+        Axes to draw in. None: a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a name or the target does not exist.
+    ImportError
+        If matplotlib is not installed.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in names if name not in result.forecasts]
+    if unknown or not names:
+        known = ", ".join(map(repr, result.forecasts))
+        raise ValueError(f"names: expected some of {known}, got {unknown or names}")
+    width = result.true.shape[-1]
+    if not 0 <= target < width:
+        raise ValueError(f"target: expected 0 to {width - 1}, got {target}")
+
+    made = ax is None
+    if ax is None:
+        (ax,) = new_axes(new_figure(*WIDE))
+    text, _ = inks(ax)
+    times = np.asarray(result.dates)
+    steps, first = np.unique(times, return_index=True)
+    ax.plot(steps, result.true[..., target].ravel()[first], color=text, linewidth=1, label="true")
+    for place, name in enumerate(names):
+        colour = f"C{place}" if place > 1 else COLOURS[place]
+        label: str | None = name
+        for origin, values in enumerate(result.forecasts[name][..., target]):
+            ax.plot(times[origin], values, color=colour, linewidth=1.4, label=label)
+            if place == 0 and name in result.bounds:
+                lower, upper = result.bounds[name][origin, :, target].T
+                share = None if label is None else f"{result.coverage:.0%} interval"
+                ax.fill_between(
+                    times[origin], lower, upper, color=colour, alpha=0.2, linewidth=0, label=share
+                )
+            label = None
+    _explain_lines(ax, title)
+    _finish(ax, path, made)
+    return ax
+
+
+def _array(values: npt.ArrayLike, name: str, shape: tuple[int | None, ...]) -> Any:
+    found = np.asarray(values, np.float64)
+    fits = found.ndim == len(shape) and all(
+        size in (None, length) for size, length in zip(shape, found.shape, strict=True)
+    )
+    if not fits or not found.size:
+        expected = "(T,), with at least one step" if shape == (None,) else str(shape)
+        raise ValueError(f"{name}: expected shape {expected}, got {found.shape}")
+    return found
+
+
+def _explain_lines(ax: "Axes", title: str) -> None:
+    """Add title, legend and a grid to lines over time."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    tidy(ax)
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, AutoDateLocator):
+        concise: Any = ConciseDateFormatter
+        ax.xaxis.set_major_formatter(concise(locator))
+    text, _ = inks(ax)
+    ax.set_title(title, loc="left", color=text, fontsize=11, fontweight="bold", parse_math=False)
+    ax.legend(frameon=False, fontsize=8, labelcolor=text, loc="best")
 
 
 # ---- figures, for these plots and for others in the same style -----------------------------------

@@ -17,12 +17,13 @@ except ImportError as error:
     ) from error
 
 from lstmcore._suggest import public
+from lstmcore.sklearn.backtest import Backtest
 from lstmcore.sklearn.classifier import LSTMClassifier
 from lstmcore.sklearn.forecaster import LSTMForecaster
 from lstmcore.sklearn.regressor import LSTMRegressor
 from lstmcore.sklearn.samples import split_samples
 
-__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "split_samples"]
+__all__ = ["Backtest", "LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "split_samples"]
 
 if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)

@@ -16,7 +16,6 @@ from lstmcore._suggest import did_you_mean
 from lstmcore._typing import (
     Array,
     LayerActivation,
-    LossName,
     OptimizerName,
     Pooling,
     RateCourse,
@@ -41,6 +40,7 @@ from lstmcore.sklearn.keeping import (
     to_bytes,
     unchanged_on_error,
 )
+from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from lstmcore.training.schedules import CosineDecay, OneCycle, Schedule
 
@@ -121,7 +121,7 @@ class SequenceEstimator(BaseEstimator):
         """Scale the result of `_targets`."""
         return targets
 
-    def _output(self) -> tuple[int, LayerActivation, LossName]:
+    def _output(self) -> tuple[int, LayerActivation, LossLike]:
         """Return the width of the output, its activation and the loss."""
         raise NotImplementedError
 

@@ -129,7 +129,8 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
         that is not negligible, or if the loss is hardly below `constant`.
     """
     advice = "raise max_updates or max_iter, or learning_rate_init"
-    if constant and losses[-1] > NOTHING_LEARNT * constant:
+    # A negative log-likelihood may be below 0.
+    if constant and losses[-1] > constant - (1 - NOTHING_LEARNT) * abs(constant):
         warnings.warn(
             f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is hardly below "
             f"the {constant:.3g} of one constant output, so almost nothing was learnt; {advice}",

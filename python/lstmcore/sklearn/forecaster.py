@@ -12,26 +12,24 @@ from sklearn.utils.validation import check_is_fitted
 from lstmcore import _checks
 from lstmcore._suggest import suggests
 from lstmcore._typing import (
-    Array,
     AutoOrInt,
     DType,
     Exogenous,
+    ForecasterLoss,
     ForecasterScale,
     Inputs,
     OptimizerName,
     RateCourse,
-    RegressionLoss,
     Strategy,
 )
-from lstmcore.sklearn.budget import PREDICT_ROWS
+from lstmcore.sklearn.backtest import Backtest, run_backtest
+from lstmcore.sklearn.distributions import check_levels, describes, scaled_quantiles
 from lstmcore.sklearn.intervals import errors_at_the_end, half_widths
 from lstmcore.sklearn.keeping import unchanged_on_error
-from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
-from lstmcore.sklearn.windows import WindowEstimator, slide
+from lstmcore.sklearn.series import Series, read_series
+from lstmcore.sklearn.windows import LOOKED_AT, WindowEstimator
 
 __all__ = ["LSTMForecaster"]
-
-LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, not only by training
 
 
 class LSTMForecaster(WindowEstimator):
@@ -68,7 +66,13 @@ class LSTMForecaster(WindowEstimator):
         `predict_interval`; at least `horizon` steps. A second model, trained on the steps before,
         forecasts them, which takes as long again. None: no errors are measured; see `calibrate`.
     hidden_size : int, default 64
-    loss : {"squared_error", "absolute_error"}
+    loss : {"squared_error", "absolute_error", "quantile", "gaussian"}
+        "quantile": the model learns the `quantiles` of each value; its forecast is the one nearest
+        to 0.5. "gaussian": it learns the mean and the variance of a normal distribution, and its
+        forecast is the mean. See `predict_quantiles`, and `losses.Quantile` and
+        `losses.GaussianNLL` for the formulas.
+    quantiles : sequence of float, default (0.05, 0.25, 0.5, 0.75, 0.95)
+        Levels for ``loss="quantile"``, and the default of `predict_quantiles`.
     num_layers : int, default 1
     dropout : float, default 0.0
     scale : {"standard"}, optional
@@ -142,7 +146,8 @@ class LSTMForecaster(WindowEstimator):
         season: AutoOrInt | None = "auto",
         calibration: float | None = None,
         hidden_size: int = 64,
-        loss: RegressionLoss = "squared_error",
+        loss: ForecasterLoss = "squared_error",
+        quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
         num_layers: int = 1,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -178,6 +183,7 @@ class LSTMForecaster(WindowEstimator):
         self.calibration = calibration
         self.hidden_size = hidden_size
         self.loss = loss
+        self.quantiles = quantiles
         self.num_layers = num_layers
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
@@ -366,29 +372,54 @@ class LSTMForecaster(WindowEstimator):
             In the units of the series, with as many axes, and a list for a list.
         """
         check_is_fitted(self, "model_")
-        self._check_unchanged(LOOKED_AT)
         steps = self._steps_ahead(horizon)
-        if y is None and past_X is not None:
-            raise ValueError("past_X: expected None without y, to which it belongs")
-        series = self._series
-        if y is not None:
-            series = read_series(self, y, past_X, reset=False, x_name="past_X")
-            listed = is_list(y)
-        else:
-            listed = self._listed
-        needed = self.window + self.difference_
-        for place, one in enumerate(series):
-            if len(one.y) < needed:
-                raise ValueError(
-                    f"y: expected at least {needed} steps, which a forecast is based on, got "
-                    f"{len(one.y)} in series {place}"
-                )
-        ahead = read_exogenous(self, X, steps, len(series), listed)
-        past = np.stack([one.y[-needed:] for one in series])
-        beside = np.stack([one.x[-self.window :] for one in series])
-        forecasts = self._forecast(past, beside, ahead, steps)
-        rows = [row[:, 0] if self._flat else row for row in forecasts]
-        return rows if listed else rows[0]
+        past, beside, ahead, listed = self._origins(steps, X, y, past_X)
+        return self._as_given(self._forecast(past, beside, ahead, steps), listed)
+
+    def predict_quantiles(
+        self,
+        horizon: int | None = None,
+        X: Inputs | None = None,
+        *,
+        quantiles: Sequence[float] | None = None,
+        y: Inputs | None = None,
+        past_X: Inputs | None = None,
+    ) -> Any:
+        """Return quantiles of the next values, as the model learned them.
+
+        Parameters
+        ----------
+        horizon, X, y, past_X
+            As in `predict`; `horizon` is at most `steps_`, since the distribution of steps beyond
+            would have to include that of the forecasts that they are based on.
+        quantiles : sequence of float, optional
+            Q levels in (0, 1); with ``loss="quantile"`` among the estimator's `quantiles`. None:
+            these.
+
+        Returns
+        -------
+        ndarray of float64, shape (horizon, Q) or (horizon, K, Q), or list of them
+            In the order of the levels. Quantiles that cross are sorted (Chernozhukov et al. 2010).
+
+        Raises
+        ------
+        ValueError
+            If `loss` is neither "quantile" nor "gaussian", a level was not trained, or the horizon
+            is too long.
+        """
+        check_is_fitted(self, "model_")
+        levels = check_levels(self, quantiles)
+        steps = self._steps_ahead(horizon)
+        if steps > self.steps_:
+            raise ValueError(
+                f"horizon: expected at most {self.steps_}, which the model forecasts at once, got "
+                f"{steps}"
+            )
+        past, beside, ahead, listed = self._origins(steps, X, y, past_X)
+        outputs = self._outputs_after(past, beside, ahead)
+        scaled = scaled_quantiles(self, outputs, levels)
+        rows = [self._undone(scaled[..., place], past) for place in range(len(levels))]
+        return self._as_given(np.stack(rows, axis=-1)[:, :steps], listed)
 
     def score(self, y: Inputs, X: Inputs | None = None) -> float:
         """Forecast `horizon` steps from each step of `y` that has a window before it.
@@ -439,7 +470,9 @@ class LSTMForecaster(WindowEstimator):
         Their distance from the forecast is the `coverage` quantile of the errors that `calibrate`,
         or `fit` with `calibration`, measured at the same step (split conformal prediction,
         Papadopoulos et al. 2002). They are valid as far as the future resembles the steps on which
-        errors were measured.
+        errors were measured. If none were measured, and `loss` is "quantile" or "gaussian", the
+        bounds are those quantiles of `predict_quantiles` which leave out equal shares on both
+        sides.
 
         Parameters
         ----------
@@ -461,12 +494,18 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         ValueError
-            If no errors were measured after `fit`, or too few for the coverage.
+            If no errors were measured after `fit`, or too few for the coverage, or quantiles are
+            needed that were not trained.
         """
         check_is_fitted(self, "model_")
         coverage = _checks.real(coverage, "coverage", 0.0, 1.0, low_open=True, high_open=True)
         _checks.flag(extrapolate, "extrapolate")
         if not hasattr(self, "errors_"):
+            if describes(self.loss):
+                ends = [
+                    round((1 + side * coverage) / 2, 12) for side in (-1, 1)
+                ]  # 0.05, not +1e-17
+                return self.predict_quantiles(horizon, X, quantiles=ends, y=y, past_X=past_X)
             raise ValueError(
                 "predict_interval: needs calibrate(y) first, on unseen series, or calibration=0.2 "
                 "before fit"
@@ -482,56 +521,45 @@ class LSTMForecaster(WindowEstimator):
             return [np.stack([one - off, one + off], axis=-1) for one in forecasts]
         return np.stack([forecasts - off, forecasts + off], axis=-1)
 
-    def _steps_ahead(self, horizon: Any) -> int:
-        if np.ndim(horizon) or hasattr(horizon, "columns"):
-            raise TypeError(
-                f"horizon: expected an integer, got {_checks.describe(horizon)}; predict(y=series) "
-                "continues another series than that of fit"
-            )
-        return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+    def backtest(
+        self,
+        y: Inputs,
+        X: Inputs | None = None,
+        *,
+        start: float | int = 0.7,
+        step: int | None = None,
+        refit: bool = False,
+        coverage: float | None = None,
+    ) -> Backtest:
+        """Forecast the last part of a series from many origins, beside simple forecasts.
 
-    def _rolling(self, y: Any, X: Any, horizon: int | None = None) -> tuple[Array, Array]:
-        """Return the true values and the forecasts after each window: both (M, horizon, K)."""
-        check_is_fitted(self, "model_")
-        self._check_unchanged(LOOKED_AT)
-        true, forecasts = [], []
-        needed, steps = self.window + self.difference_, self._steps_ahead(horizon)
-        for one in read_series(self, y, X, reset=False):
-            if len(one.y) < needed + steps:
-                raise ValueError(
-                    f"y: expected at least {needed + steps} steps, for a window and the horizon, "
-                    f"got {len(one.y)}"
-                )
-            values, beside = slide(one.y, needed + steps), slide(one.x, needed + steps)
-            known = beside[:, needed:] if self._known else None
-            looked = beside[:, self.difference_ : needed]
-            forecasts.append(self._forecast(values[:, :needed], looked, known, steps))
-            true.append(values[:, needed:])
-        return np.concatenate(true), np.concatenate(forecasts)
+        The forecaster itself is not changed: copies of it are trained. The other forecasts are the
+        last value ("naive"), the last season ("seasonal naive"), and scikit-learn's ridge
+        regression, with a penalty chosen by leave-one-out errors, on the ``window + difference_``
+        steps that the LSTM looks at ("ridge").
 
-    def _forecast(self, past: Array, beside: Array, ahead: Array | None, steps: int) -> Array:
-        """Continue M series: from (M, window + lag, K) and (M, window, E) to (M, steps, K)."""
-        lag, window, block = self.difference_, self.window, self.steps_
-        if not self._known and beside.shape[2] and steps > block:
-            raise ValueError(
-                f"horizon: expected at most {block}, since the exogenous columns beyond are not "
-                f"known, got {steps}"
-            )
-        begin = past.shape[1]
-        for at in range(0, steps, block):
-            recent = past[:, past.shape[1] - window - lag :]
-            values = recent[:, lag:] - recent[:, :-lag] if lag else recent
-            future = None
-            if ahead is not None:
-                future = ahead[:, at : at + block]
-                missing = block - future.shape[1]  # steps beyond those requested repeat the last
-                future = np.concatenate([future, np.repeat(future[:, -1:], missing, 1)], axis=1)
-            inputs = self._inputs(values, beside, future)
-            outputs = self.model_.predict(inputs, PREDICT_ROWS, 0)[:, -block:]
-            outputs = outputs.reshape(len(past), block, -1) * self.target_scale_ + self.target_mean_
-            for step in range(block):
-                value = outputs[:, step] + (past[:, -lag] if lag else 0.0)
-                past = np.concatenate([past, value[:, None]], axis=1)
-            if future is not None:
-                beside = np.concatenate([beside, future], axis=1)[:, -window:]
-        return past[:, begin : begin + steps]
+        Parameters
+        ----------
+        y, X
+            One series, as in `fit`; dates are the index of a pandas object.
+        start : float or int, default 0.7
+            Steps before the first forecast: a share of them, or their number.
+        step : int, optional
+            Steps from one origin to the next; None: `horizon`.
+        refit : bool, default False
+            Whether to train again on all steps before each origin, rather than once.
+        coverage : float, optional
+            Coverage of intervals, in (0, 1). If `calibration` is None and `loss` describes no
+            distribution, the copies are trained with ``calibration=0.2``. None: no intervals.
+
+        Returns
+        -------
+        Backtest
+            Its `table` has MAE, RMSE, MASE and coverage; `plot` draws it.
+
+        Raises
+        ------
+        ValueError
+            If `y` is a list, or too short before or after `start`; see also `fit`.
+        """
+        return run_backtest(self, y, X, start=start, step=step, refit=refit, coverage=coverage)

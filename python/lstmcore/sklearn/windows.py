@@ -6,27 +6,37 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
 from lstmcore._typing import (
     Array,
     Exogenous,
+    ForecasterLoss,
     ForecasterScale,
     LayerActivation,
-    LossName,
-    RegressionLoss,
     Strategy,
     choices,
 )
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
-from lstmcore.sklearn.budget import auto_or_integer
+from lstmcore.sklearn.budget import PREDICT_ROWS, auto_or_integer
+from lstmcore.sklearn.distributions import (
+    constant_loss,
+    describes,
+    loss_of,
+    with_changes_summed,
+)
 from lstmcore.sklearn.inputs import cast, statistics
 from lstmcore.sklearn.lags import choose_lag, longest_lag
-from lstmcore.sklearn.regressor import LOSSES, constant_loss
 from lstmcore.sklearn.seasons import find_season
-from lstmcore.sklearn.series import Series
+from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
+from lstmcore.training import losses
+from lstmcore.training.losses import LossLike
 
-__all__ = ["WindowEstimator", "slide"]
+__all__ = ["LOOKED_AT", "WindowEstimator", "slide"]
+
+# By forecasts, not only by training.
+LOOKED_AT = ("window", "difference", "target", "exogenous", "loss", "quantiles")
 
 
 class WindowEstimator(SequenceEstimator):
@@ -147,6 +157,8 @@ class WindowEstimator(SequenceEstimator):
             values = slide(self._scaled_columns("target", _differences(one.y, lag)), size)
             beside = slide(self._scaled_columns("exogenous", one.x[lag:]), size)
             self._fill(inputs[begin : begin + count], values[:, :window], beside[:, :steps])
+            if describes(self.loss):
+                values = with_changes_summed(values, window, lag)
             parts.append(values if self._known else values[:, window:].reshape(count, -1))
             begin += count
         # For a single series, targets may be a view of it, which saves a copy.
@@ -181,6 +193,112 @@ class WindowEstimator(SequenceEstimator):
         weights[self.window :] = steps / self.steps_
         return np.broadcast_to(weights, (count, steps))
 
+    # ---- forecasts ---------------------------------------------------------------------------
+
+    def _as_given(self, rows: Array, listed: bool) -> Any:
+        """Return results (M, horizon, K, ...) in the form of the series that they belong to."""
+        found = [row[:, 0] if self._flat else row for row in rows]
+        return found if listed else found[0]
+
+    def _origins(
+        self, steps: int, X: Any, y: Any, past_X: Any
+    ) -> tuple[Array, Array, Array | None, bool]:
+        """Return the steps that forecasts are based on, the columns ahead, and if in a list."""
+        self._check_unchanged(LOOKED_AT)
+        if y is None and past_X is not None:
+            raise ValueError("past_X: expected None without y, to which it belongs")
+        series, listed = self._series, self._listed
+        if y is not None:
+            series = read_series(self, y, past_X, reset=False, x_name="past_X")
+            listed = is_list(y)
+        needed = self.window + self.difference_
+        for place, one in enumerate(series):
+            if len(one.y) < needed:
+                raise ValueError(
+                    f"y: expected at least {needed} steps, which a forecast is based on, got "
+                    f"{len(one.y)} in series {place}"
+                )
+        ahead = read_exogenous(self, X, steps, len(series), listed)
+        past = np.stack([one.y[-needed:] for one in series])
+        return past, np.stack([one.x[-self.window :] for one in series]), ahead, listed
+
+    def _steps_ahead(self, horizon: Any) -> int:
+        if np.ndim(horizon) or hasattr(horizon, "columns"):
+            raise TypeError(
+                f"horizon: expected an integer, got {_checks.describe(horizon)}; predict(y=series) "
+                "continues another series than that of fit"
+            )
+        return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+
+    def _rolling(self, y: Any, X: Any, horizon: int | None = None) -> tuple[Array, Array]:
+        """Return the true values and the forecasts after each window: both (M, horizon, K)."""
+        check_is_fitted(self, "model_")
+        self._check_unchanged(LOOKED_AT)
+        true, forecasts = [], []
+        needed, steps = self.window + self.difference_, self._steps_ahead(horizon)
+        for one in read_series(self, y, X, reset=False):
+            if len(one.y) < needed + steps:
+                raise ValueError(
+                    f"y: expected at least {needed + steps} steps, for a window and the horizon, "
+                    f"got {len(one.y)}"
+                )
+            values, beside = slide(one.y, needed + steps), slide(one.x, needed + steps)
+            known = beside[:, needed:] if self._known else None
+            looked = beside[:, self.difference_ : needed]
+            forecasts.append(self._forecast(values[:, :needed], looked, known, steps))
+            true.append(values[:, needed:])
+        return np.concatenate(true), np.concatenate(forecasts)
+
+    def _forecast(self, past: Array, beside: Array, ahead: Array | None, steps: int) -> Array:
+        """Continue M series: from (M, window + lag, K) and (M, window, E) to (M, steps, K)."""
+        lag, window, block = self.difference_, self.window, self.steps_
+        if not self._known and beside.shape[2] and steps > block:
+            raise ValueError(
+                f"horizon: expected at most {block}, since the exogenous columns beyond are not "
+                f"known, got {steps}"
+            )
+        begin = past.shape[1]
+        loss = losses.get(self._output()[2])
+        for at in range(0, steps, block):
+            recent = past[:, past.shape[1] - window - lag :]
+            future = None if ahead is None else ahead[:, at : at + block]
+            points = loss.predictions(self._outputs_after(recent, beside, future))
+            values = self._undone(points.reshape(len(past), block, -1), recent)
+            past = np.concatenate([past, values], axis=1)
+            if future is not None:
+                beside = np.concatenate([beside, future], axis=1)[:, -window:]
+        return past[:, begin : begin + steps]
+
+    def _outputs_after(self, past: Array, beside: Array, future: Array | None) -> Array:
+        """Return the model's outputs for the next `steps_` steps, (M, U) or (M, steps_, U)."""
+        lag = self.difference_
+        values = past[:, lag:] - past[:, :-lag] if lag else past
+        if future is not None:
+            missing = self.steps_ - future.shape[1]  # steps beyond those requested repeat the last
+            future = np.concatenate([future, np.repeat(future[:, -1:], max(missing, 0), 1)], axis=1)
+        outputs: Array = self.model_.predict(
+            self._inputs(values, beside, future), PREDICT_ROWS, verbose=0
+        )
+        return outputs[:, -self.steps_ :] if self._known else outputs
+
+    def _undone(self, scaled: Array, past: Array) -> Array:
+        """Turn scaled forecasts (M, steps_, K) after `past` into values in the series' units."""
+        lag, block = self.difference_, self.steps_
+        if not lag:
+            return np.asarray(scaled * self.target_scale_ + self.target_mean_)
+        begin = past.shape[1]
+        if describes(self.loss):
+            step = np.arange(block)
+            drift = (step // lag + 1)[:, None] * self.target_mean_
+            return np.asarray(
+                scaled * self.target_scale_ + drift + past[:, begin - lag + step % lag]
+            )
+        changes = scaled * self.target_scale_ + self.target_mean_
+        for place in range(block):
+            value = changes[:, place] + past[:, -lag]
+            past = np.concatenate([past, value[:, None]], axis=1)
+        return past[:, begin:]
+
     # ---- the model ---------------------------------------------------------------------------
 
     @property
@@ -199,7 +317,10 @@ class WindowEstimator(SequenceEstimator):
             auto_or_integer(self.season, "season", 2)
         _checks.choice(self.strategy, "strategy", choices(Strategy))
         _checks.choice(self.exogenous, "exogenous", choices(Exogenous))
-        _checks.choice(self.loss, "loss", choices(RegressionLoss))
+        _checks.choice(self.loss, "loss", choices(ForecasterLoss))
+        if np.ndim(self.quantiles) != 1:
+            raise ValueError(f"quantiles: expected a sequence of levels, got {self.quantiles!r}")
+        losses.Quantile(self.quantiles)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -207,7 +328,12 @@ class WindowEstimator(SequenceEstimator):
         return tags
 
     def _structure(self) -> dict[str, Any]:
-        made = super()._structure()
+        # What the outputs mean; the two losses of single values may replace each other.
+        made = {**super()._structure(), "loss": "squared_error or absolute_error"}
+        if describes(self.loss):
+            made["loss"] = self.loss
+        if self.loss == "quantile":
+            made["quantiles"] = [float(level) for level in self.quantiles]
         return {**made, "horizon": self.horizon} if self.strategy == "direct" else made
 
     def _check_held(self, targets: Array, weights: Array | None) -> None:
@@ -221,16 +347,18 @@ class WindowEstimator(SequenceEstimator):
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:
         if self._known:
             targets = targets[:, -self.steps_ :]
-        return constant_loss(self.loss, targets.reshape(len(targets), -1), None)
+        return constant_loss(self, targets.reshape(len(targets), -1))
 
     def _pooling(self) -> str:
         return "none" if self._known else "last"
 
-    def _output(self) -> tuple[int, LayerActivation, LossName]:
+    def _output(self) -> tuple[int, LayerActivation, LossLike]:
         width = self.n_targets_ if self._known else self.n_targets_ * self.steps_
-        return width, "linear", LOSSES[self.loss]
+        loss, outputs = loss_of(self)
+        return width * outputs, "linear", loss
 
     def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        outputs = losses.get(self._output()[2]).predictions(outputs)
         rows = (part[:, -self.steps_ :] if self._known else part for part in (targets, outputs))
         true, predicted = (part.reshape(-1, self.n_targets_) for part in rows)
         return float(r2_score(true, predicted))

@@ -1,0 +1,139 @@
+"""Backtests: each origin sees only its past, and the simple forecasts are what they say."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from lstmcore.sklearn import LSTMForecaster
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+TIME = np.arange(300.0)
+SEASONAL = 50 + 10 * np.sin(2 * np.pi * TIME / 12) + RNG.standard_normal(300)
+
+
+def forecaster(**settings):
+    quick = {"hidden_size": 12, "max_updates": 150, "learning_rate_init": 0.01, "random_state": 0}
+    return LSTMForecaster(12, 6, **{**quick, "difference": 0, "season": 12, **settings})
+
+
+def test_forecasts_are_those_of_a_model_that_was_trained_on_the_past():
+    model = forecaster()
+    result = model.backtest(SEASONAL, start=200, step=20)
+    assert not hasattr(model, "model_")  # the forecaster itself is not trained
+    origins = range(200, 295, 20)
+    np.testing.assert_array_equal(result.dates, [np.arange(at, at + 6) for at in origins])
+    np.testing.assert_array_equal(result.true[..., 0], SEASONAL[result.dates])
+    trained = forecaster().fit(SEASONAL[:200])
+    own = [trained.predict(y=SEASONAL[:at]) for at in origins]
+    np.testing.assert_array_equal(result.forecasts["LSTM"][..., 0], own)
+    again = model.backtest(SEASONAL, start=200, step=60, refit=True)
+    later = forecaster().fit(SEASONAL[:260])
+    np.testing.assert_array_equal(again.forecasts["LSTM"][1, :, 0], later.predict())
+
+
+def test_the_simple_forecasts():
+    result = forecaster(max_updates=2).backtest(SEASONAL, start=200)
+    at = result.dates[:, 0]
+    naive = result.forecasts["naive"][..., 0]
+    np.testing.assert_array_equal(naive, np.tile(SEASONAL[at - 1][:, None], 6))
+    seasonal = result.forecasts["seasonal naive"][..., 0]
+    np.testing.assert_array_equal(seasonal, SEASONAL[result.dates - 12])
+    # A shorter season than the horizon repeats.
+    short = forecaster(max_updates=2, season=4).backtest(SEASONAL, start=200)
+    back = np.array([4, 4, 4, 4, 8, 8])
+    np.testing.assert_array_equal(
+        short.forecasts["seasonal naive"][..., 0], SEASONAL[short.dates - back]
+    )
+
+
+def test_ridge_continues_a_linear_recurrence_exactly():
+    """A sine with a trend is a linear function of its last steps, which ridge finds."""
+    wave = np.sin(TIME / 3) + 0.1 * TIME
+    result = forecaster(max_updates=2).backtest(wave, start=200)
+    np.testing.assert_allclose(result.forecasts["ridge"], result.true, atol=0.02)
+    assert result.table["ridge"]["MAE"] < 0.01
+
+
+def test_nothing_of_the_future_is_seen():
+    changed = SEASONAL.copy()
+    changed[206:] += 1000
+    for refit in (False, True):
+        options = {"start": 200, "step": 40, "coverage": 0.8, "refit": refit}
+        one = forecaster(max_updates=5).backtest(SEASONAL, **options)
+        two = forecaster(max_updates=5).backtest(changed, **options)
+        for name, values in one.forecasts.items():
+            np.testing.assert_array_equal(values[0], two.forecasts[name][0])
+            np.testing.assert_array_equal(one.bounds[name][0], two.bounds[name][0])
+
+
+def test_the_figures_of_the_table():
+    result = forecaster(max_updates=5).backtest(SEASONAL, start=200, coverage=0.8)
+    errors = np.abs(result.forecasts["naive"] - result.true)
+    row = result.table["naive"]
+    assert row["MAE"] == errors.mean()
+    assert row["RMSE"] == pytest.approx(np.sqrt((errors**2).mean()))
+    unit = np.abs(SEASONAL[12:200] - SEASONAL[:188]).mean()
+    assert row["MASE"] == pytest.approx(errors.mean() / unit)
+    lower, upper = np.moveaxis(result.bounds["naive"], -1, 0)
+    inside = (lower <= result.true) & (result.true <= upper)
+    assert row["coverage"] == inside.mean()
+    assert row["width"] == pytest.approx((upper - lower).mean())
+    assert "seasonal naive" in str(result)
+    assert "coverage" in str(result)
+    assert "coverage" not in str(forecaster(max_updates=5).backtest(SEASONAL, start=200))
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "gaussian", "quantile"])
+def test_intervals_cover_and_the_lstm_learns(loss):
+    result = forecaster(loss=loss).backtest(SEASONAL, start=220, step=2, coverage=0.9)
+    row = result.table["LSTM"]
+    assert row["MAE"] < 0.6 * result.table["naive"]["MAE"]
+    assert row["coverage"] > 0.7
+    # 75 values; noise of deviation 1 alone needs 3.3
+    assert 2 < row["width"] < 10
+
+
+def test_dates_and_frames_of_pandas():
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2021-01-01", periods=300, freq="D")
+    holiday = (RNG.random(300) < 0.2).astype(float)
+    frame = pd.DataFrame({"load": SEASONAL - 9 * holiday, "holiday": holiday}, days)
+    result = forecaster(target="load", max_updates=20).backtest(frame, start=0.8)
+    assert (result.dates[0] == days[240:246].to_numpy()).all()
+    assert list(result.to_frame().index) == ["LSTM", "naive", "seasonal naive", "ridge"]
+    past = forecaster(exogenous="past", max_updates=5)
+    assert past.backtest(SEASONAL, holiday, start=0.8).true.shape == (10, 6, 1)
+
+
+def test_two_targets():
+    pair = np.stack([SEASONAL, 2 * SEASONAL[::-1]], axis=1)
+    result = forecaster(max_updates=5).backtest(pair, start=200, coverage=0.8)
+    assert result.forecasts["ridge"].shape == (16, 6, 2)
+    assert result.bounds["LSTM"].shape == (16, 6, 2, 2)
+    assert result.unit.shape == (2,)
+
+
+def test_without_a_season_there_is_no_seasonal_forecast():
+    result = forecaster(season=None, max_updates=2).backtest(SEASONAL, start=200)
+    assert set(result.forecasts) == {"LSTM", "naive", "ridge"}
+    found = forecaster(season="auto", max_updates=2).backtest(SEASONAL, start=200)
+    assert found.season == 12
+
+
+def test_what_cannot_be_tested_is_refused():
+    model = forecaster(max_updates=2)
+    with pytest.raises(ValueError, match="y: expected one series, got a list"):
+        model.backtest([SEASONAL, SEASONAL])
+    with pytest.raises(ValueError, match="start: expected at most 294 of 300 steps"):
+        model.backtest(SEASONAL, start=295)
+    with pytest.raises(ValueError, match="start"):
+        model.backtest(SEASONAL, start=1.5)
+    with pytest.raises(ValueError, match="step"):
+        model.backtest(SEASONAL, step=0)
+    with pytest.raises(ValueError, match="coverage"):
+        model.backtest(SEASONAL, coverage=1.0)
+    with pytest.raises(ValueError, match="y: expected at least 18 steps"):
+        model.backtest(SEASONAL, start=15)
