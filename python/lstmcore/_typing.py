@@ -114,6 +114,8 @@ Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]
 RecurrentForm: TypeAlias = Literal["lstm", "auto", "scan"]
 Recompute: TypeAlias = int | Literal["sqrt"] | None
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw"]
+SpanScheme: TypeAlias = Literal["BIO", "BIOES", "BILOU"]
+SpanAverage: TypeAlias = Literal["micro", "macro", "weighted"]
 LossName: TypeAlias = Literal[
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
@@ -132,6 +134,7 @@ LossName: TypeAlias = Literal[
     "gaussian_nll",
     "poisson",
     "presence_crossentropy",
+    "crf",
 ]
 MetricName: TypeAlias = Literal[
     "accuracy",

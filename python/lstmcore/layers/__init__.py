@@ -10,6 +10,7 @@ from lstmcore.layers.batch_normalization import BatchNormalization
 from lstmcore.layers.bidirectional import Bidirectional
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.convolution import Conv1D
+from lstmcore.layers.crf import CRF
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
@@ -32,6 +33,7 @@ from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "CRF",
     "Activation",
     "Attention",
     "AveragePooling1D",

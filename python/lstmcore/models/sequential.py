@@ -29,7 +29,6 @@ from lstmcore.training.batches import (
 )
 from lstmcore.training.carry import Carry, Walk
 from lstmcore.training.data import Examples, explain_lists, whole_batches
-from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.progress import with_bar
@@ -398,7 +397,7 @@ class Sequential(LayerStack):
         with nullcontext() if self.built else self._unchanged_on_error():
             if windows:
                 self._check_passes_state("tbptt")
-                if isinstance(loss, SequenceLoss):
+                if loss.sees_sequences:
                     raise ValueError(
                         f"tbptt: expected None for {type(loss).__name__}, which applies to whole "
                         "sequences"

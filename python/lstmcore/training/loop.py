@@ -18,7 +18,7 @@ from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged
-from lstmcore.training.losses import SequenceLoss
+from lstmcore.training.losses import CRF, SequenceLoss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
 from lstmcore.training.trainable import Trainable
@@ -37,7 +37,7 @@ class Totals:
         self.loss, self.count, self.penalty = 0.0, 0, 0.0
         self.compiled = compiled
         # With a loss of sequences, metrics see what it makes of the logits.
-        self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
+        self.logits = compiled.takes_logits and not compiled.loss.sees_sequences
         # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
@@ -310,6 +310,18 @@ def _loss(
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
         seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
         return value, gradient, count, (*seen, None, weights)
+    if isinstance(loss, CRF):
+        assert batch.targets is not None
+        assert lengths is not None
+        count, tagged = len(outputs), (outputs, lengths)
+        scale = 1.0 / max(count, 1)
+        value, gradient = loss.sum_tagged(
+            batch.targets, *tagged, batch.weights, scale, need_gradient
+        )
+        if not compiled.metrics:
+            return value, gradient, count, (batch.targets, outputs, None, None)
+        rows, targets, weights, mask, _ = _flatten(loss.decided(*tagged), lengths, batch)
+        return value, gradient, count, (targets, rows, mask, weights)
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
     if gradient is not None:

@@ -111,6 +111,7 @@ ONLY_PYTHON = {
     "Activation",
     "AveragePooling1D",
     "BatchNormalization",
+    "CRF",
     "Flatten",
     "GaussianNoise",
     "Masking",

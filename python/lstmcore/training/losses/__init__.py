@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lstmcore._suggest import did_you_mean, public
 from lstmcore._typing import LossName
 from lstmcore.training.losses.base import Loss
+from lstmcore.training.losses.chain import CRF
 from lstmcore.training.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -31,6 +32,7 @@ from lstmcore.training.losses.regression import (
 from lstmcore.training.losses.sequence import PresenceCrossentropy, SequenceLoss
 
 __all__ = [
+    "CRF",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -76,6 +78,7 @@ NAMES: dict[LossName, type[Loss]] = {
     "gaussian_nll": GaussianNLL,
     "poisson": Poisson,
     "presence_crossentropy": PresenceCrossentropy,
+    "crf": CRF,
 }
 
 

@@ -24,6 +24,14 @@ from lstmcore.training.metrics.means import (
 )
 from lstmcore.training.metrics.ranks import AUC
 from lstmcore.training.metrics.regression import R2
+from lstmcore.training.metrics.spans import (
+    Span,
+    SpanScore,
+    forbidden_transitions,
+    span_f1,
+    span_scores,
+    spans,
+)
 
 __all__ = [
     "AUC",
@@ -41,9 +49,15 @@ __all__ = [
     "R2",
     "Recall",
     "RootMeanSquaredError",
+    "Span",
+    "SpanScore",
     "SparseCategoricalAccuracy",
     "TopK",
+    "forbidden_transitions",
     "get",
+    "span_f1",
+    "span_scores",
+    "spans",
 ]
 
 if not TYPE_CHECKING:  # which would take it for a module with any name
