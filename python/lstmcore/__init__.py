@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from lstmcore.precision import get_precision, set_precision
     from lstmcore.stream import LSTMStream
+    from lstmcore.training.curriculum import Curriculum
 
 __all__ = [
     "__version__",
@@ -68,6 +69,7 @@ __all__ = [
     "constraints",
     "regularizers",
     # training
+    "Curriculum",
     "callbacks",
     "losses",
     "metrics",
@@ -118,6 +120,7 @@ _MODULES = {
 }
 _MEMBERS = {
     "Activation": "config",
+    "Curriculum": "training.curriculum",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
     "LSTMStream": "stream",

@@ -10,6 +10,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "aeon": "aeon",
     "sktime": "sktime",
+    "optuna": "optuna",
     "plot": "matplotlib",
 }
 """The packages of each extra of pyproject.toml; only installations from source can name extras."""

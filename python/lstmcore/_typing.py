@@ -116,6 +116,7 @@ Recompute: TypeAlias = int | Literal["sqrt"] | None
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw"]
 SpanScheme: TypeAlias = Literal["BIO", "BIOES", "BILOU"]
 SpanAverage: TypeAlias = Literal["micro", "macro", "weighted"]
+Pace: TypeAlias = Literal["root", "linear", "steps"]
 LossName: TypeAlias = Literal[
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",

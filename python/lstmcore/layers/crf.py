@@ -265,11 +265,12 @@ def _allowed(
     """
     table = np.ones((tags + 1, tags + 1), np.bool_)
     for before, after in forbidden:
-        table[tags if before == START else before, tags if after == END else after] = False
+        row, column = (tags if isinstance(tag, str) else tag for tag in (before, after))
+        table[row, column] = False
     transitions, starts, ends = table[:tags, :tags], table[tags, :tags], table[:tags, tags]
     reached = starts
     for steps in range(1, 2 * tags + 1):  # after which a pattern of reached tags has repeated
         if not (reached & ends).any():
             raise ValueError(f"forbidden: expected pairs that leave a sequence of {steps} tags")
-        reached = (reached[:, None] & transitions).any(axis=0)
+        reached = np.asarray((reached[:, None] & transitions).any(axis=0))
     return transitions, starts, ends

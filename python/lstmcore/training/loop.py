@@ -180,7 +180,8 @@ def fit(
             def step(batch: Batch, state: ModelState, totals: Totals = totals) -> ModelState:
                 return train_step(model, batch, totals, state, guarded)
 
-            for number, (examples, rows) in enumerate(source.batches(seed if shuffle else None)):
+            batches = source.batches(seed if shuffle else None, epoch)
+            for number, (examples, rows) in enumerate(batches):
                 listeners.on_train_batch_begin(number)
                 walk.go(examples, rows, step)
                 listeners.on_train_batch_end(number, totals.batch_logs())

@@ -125,8 +125,8 @@ def _chain_of(outputs: Array, lengths: Array) -> Chain:
     """Return the scores in float64, with zeros past each row's length."""
     transitions, starts, ends, emissions = linear_chain.parted(outputs)
     valid = np.arange(emissions.shape[1]) < lengths[:, None]
-    tables = (table[0].astype(np.float64) for table in (transitions, starts, ends))
-    return Chain(*tables, np.where(valid[:, :, None], emissions, 0).astype(np.float64))
+    moves, begin, end = (table[0].astype(np.float64) for table in (transitions, starts, ends))
+    return Chain(moves, begin, end, np.where(valid[:, :, None], emissions, 0).astype(np.float64))
 
 
 def _expected(found: linear_chain.Sums, chain: Chain) -> Array:
@@ -136,7 +136,8 @@ def _expected(found: linear_chain.Sums, chain: Chain) -> Array:
     assert found.first is not None
     assert found.last is not None
     tags = len(chain.starts)
-    whole = linear_chain.joined(np.zeros((tags, tags)), *np.zeros((2, tags)), found.unary)
+    nothing = np.zeros(tags)
+    whole = linear_chain.joined(np.zeros((tags, tags)), nothing, nothing, found.unary)
     transitions, starts, ends, _ = linear_chain.parted(whole)
     transitions[...], starts[...], ends[...] = found.pairs, found.first, found.last
     return whole

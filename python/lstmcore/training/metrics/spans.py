@@ -125,7 +125,7 @@ def _count(
 ) -> dict[str, tuple[int, int, int]]:
     """Count the spans of each kind: found, predicted, and among the targets."""
     if scheme is not None:
-        scheme = _checks.choice(scheme, "scheme", choices(SpanScheme))
+        _checks.choice(scheme, "scheme", choices(SpanScheme))
     true = _rows(y_true, "y_true", tags, mask)
     found = _rows(y_pred, "y_pred", tags, mask)
     if len(true) != len(found):
@@ -171,7 +171,7 @@ def span_f1(
     float
         0 if neither has any span.
     """
-    average = _checks.choice(average, "average", choices(SpanAverage))
+    _checks.choice(average, "average", choices(SpanAverage))
     counts = _count(y_true, y_pred, tags, scheme, mask)
     if not counts:
         return 0.0
@@ -205,7 +205,7 @@ def forbidden_transitions(
     >>> forbidden_transitions(["O", "B", "I"])
     [(0, 2), ('start', 2)]
     """
-    scheme = _checks.choice(scheme, "scheme", choices(SpanScheme))
+    _checks.choice(scheme, "scheme", choices(SpanScheme))
     parts = [_parts(tag, scheme) for tag in tags]
     border = (OUTSIDE, "")
     closes = "E" in {_LETTERS.get(letter, letter) for letter in _STRICT[scheme]}
