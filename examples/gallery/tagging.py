@@ -24,7 +24,7 @@ from lstmcore import layers
 KINDS = ("CALL", "DEF", "IMPORT", "KEYWORD", "PARAM", "STORE")
 TAGS = ["O", *(f"{letter}-{kind}" for kind in KINDS for letter in "BI")]
 VOCABULARY, LONGEST = 1500, 60  # tokens that are known; tokens of a line, at most
-LEFT_OUT = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+LEFT_OUT = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}
 LIBRARY = Path(os.__file__).parent
 PLAIN = {tokenize.NUMBER: "NUMBER", tokenize.STRING: "STRING"}
 Row = list[str]
@@ -45,12 +45,10 @@ def marked(tree: ast.AST) -> Iterator[tuple[tuple[int, int], int, str]]:
 
 def tagged(path: Path) -> list[tuple[Row, Row]]:
     """Return the tokens and tags of each logical line of a file."""
-    text = path.read_text(encoding="utf-8")
-    if not text.isascii():  # ast counts bytes, tokenize characters
-        return []
+    text = path.read_text("utf-8").encode("ascii", "replace").decode()  # since ast counts bytes
     inside = {start: (length, kind) for start, length, kind in marked(ast.parse(text)) if length}
     lines: list[tuple[Row, Row]] = []
-    words, tags, kind, stop = [], [], "", (0, 0)
+    words, tags, kind, stop = Row(), Row(), "", (0, 0)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NEWLINE:
             lines += [(words, tags)] * (1 < len(words) <= LONGEST)
@@ -87,7 +85,7 @@ def tagger(crf: bool, seed: int) -> lc.Sequential:
     model = lc.Sequential([layers.Embedding(VOCABULARY, 32), lstm, dense], seed=seed)
     if crf:
         model.add(layers.CRF(len(TAGS), lc.metrics.forbidden_transitions(TAGS, "BIO")))
-    model.compile(lc.optimizers.Adam(4e-3), "crf" if crf else "sparse_categorical_crossentropy")
+    model.compile(lc.optimizers.Adam(2e-3), "crf" if crf else "sparse_categorical_crossentropy")
     return model
 
 
@@ -99,27 +97,24 @@ def run(
     known = Counter(word for words, _ in train for word in words).most_common(VOCABULARY - 1)
     numbers = {word: place for place, (word, _) in enumerate(known, 1)}  # 0: unknown
     x, fresh = ([[numbers.get(word, 0) for word in words] for words, _ in p] for p in (train, test))
-    y, truth = [[TAGS.index(tag) for tag in tags] for _, tags in train], [tags for _, tags in test]
+    y, truth = [[*map(TAGS.index, tags)] for _, tags in train], [tags for _, tags in test]
 
-    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)  # "": a token that is not known
     for word, tag in (pair for row in train for pair in zip(*row, strict=True)):
         seen[word][tag] += 1
-        seen[""][tag] += 1  # of a token that is not known
+        seen[""][tag] += 1
     usual = {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
-    figures, answers = (
-        {},
-        {"usual tag": [[usual.get(w, usual[""]) for w in words] for words, _ in test]},
-    )
+    answers = {"usual tag": [[usual.get(w, usual[""]) for w in words] for words, _ in test]}
     for name in ("softmax", "CRF"):
         model = tagger(name == "CRF", seed)
-        model.fit(x, y, epochs=6, verbose=0)
+        model.fit(x, y, epochs=8, verbose=0)
         found = [row if name == "CRF" else row.argmax(axis=1) for row in model.predict(fresh)]
         answers[name] = [[TAGS[number] for number in row] for row in found]
 
+    figures = {}
     print(f"{len(train)} lines of code, {len(test)} to test\n{'':12}{'accuracy':>9}{'F1':>8}")
     for name, rows in answers.items():
-        right = np.concatenate(rows) == np.concatenate(truth)
-        figures[f"{name} accuracy"] = float(right.mean())
+        figures[f"{name} accuracy"] = float((np.hstack(rows) == np.hstack(truth)).mean())
         figures[f"{name} F1"] = lc.metrics.span_f1(truth, rows, scheme="BIO")
         print(f"{name:12}{figures[f'{name} accuracy']:9.4f}{figures[f'{name} F1']:8.4f}")
     if pictures is not None:
@@ -131,11 +126,12 @@ def draw(truth: list[Row], answers: dict[str, list[Row]], to: Path) -> None:
     """Draw the F1 of each kind of span."""
     from matplotlib.figure import Figure
 
-    axes = (figure := Figure(figsize=(7, 3))).subplots()
+    figure = Figure(figsize=(7, 3))
+    axes = figure.subplots()
     for place, (name, rows) in enumerate(answers.items()):
         scores = lc.metrics.span_scores(truth, rows, scheme="BIO")
-        heights = [scores[kind].f1 for kind in KINDS]
-        axes.bar(np.arange(len(KINDS)) + 0.27 * place, heights, 0.25, label=name)
+        places = np.arange(len(KINDS)) + 0.27 * place
+        axes.bar(places, [scores[kind].f1 for kind in KINDS], 0.25, label=name)
     axes.set_xticks(np.arange(len(KINDS)) + 0.27, KINDS)
     axes.legend(title="F1 of spans", loc="lower right")
     figure.savefig(to)
