@@ -10,7 +10,7 @@ from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._suggest import did_you_mean, suggests
 from lstmcore._typing import Array, ArrayLike, DType, Inputs, Shape, State, Verbose
-from lstmcore.layers import Input, Layer
+from lstmcore.layers import CRF, Input, Layer
 from lstmcore.layers.states import ModelState
 from lstmcore.models.checkpoint import describe
 from lstmcore.models.inputs import read_examples
@@ -313,6 +313,8 @@ class Sequential(LayerStack):
             widths = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
             middle = widths if len(self.output_shape) > 2 else ()
             y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
+            if isinstance(self._network[-1], CRF):  # whose outputs are tags
+                y = np.empty(y.shape[:2], np.int64)
             after = state or (self.initial_state(0) if return_state else {})
         else:
             y, after = loop.predict(

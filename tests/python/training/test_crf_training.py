@@ -101,6 +101,14 @@ def test_a_target_that_is_forbidden_is_named(rng):
     model.train_on_batch(np.repeat(x, 2, axis=0), [[0, 2, 2], [2, 0, 0]], sample_weight=[0, 1])
 
 
+def test_no_rows_have_no_tags():
+    model = tagger()
+    model.build((None, None))
+    tags = model.predict(np.zeros((0, 4), int), verbose=0)
+    assert tags.shape == (0, 4)
+    assert tags.dtype == np.int64
+
+
 def test_what_does_not_fit_is_refused(rng):
     x, y = rows(rng, 6)
     model = tagger()
@@ -120,3 +128,5 @@ def test_what_does_not_fit_is_refused(rng):
     inside = lc.Sequential([lc.layers.CRF(K), lc.layers.Dense(K)])
     with pytest.raises(ValueError, match="expected a CRF as the last layer"):
         inside.compile("adam", "mse")
+    with pytest.raises(ValueError, match="layer 'dense': expected no layer after the CRF 'crf'"):
+        inside.build((None, None, K))
