@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from lstmcore.precision import get_precision, set_precision
     from lstmcore.stream import LSTMStream
+    from lstmcore.training.curriculum import Curriculum
 
 __all__ = [
     "__version__",
@@ -76,6 +77,7 @@ __all__ = [
     "constraints",
     "regularizers",
     # training
+    "Curriculum",
     "callbacks",
     "losses",
     "metrics",
@@ -134,6 +136,7 @@ _MODULES = {
 }
 _MEMBERS = {
     "Activation": "config",
+    "Curriculum": "training.curriculum",
     "EncoderDecoder": "models",
     "LSTMConfig": "config",
     "Input": "layers",

@@ -10,6 +10,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "aeon": "aeon",
     "sktime": "sktime",
+    "optuna": "optuna",
     "plot": "matplotlib",
     "text": "tokenizers",
 }

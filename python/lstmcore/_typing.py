@@ -128,6 +128,9 @@ Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]
 RecurrentForm: TypeAlias = Literal["lstm", "auto", "scan"]
 Recompute: TypeAlias = int | Literal["sqrt"] | None
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw"]
+SpanScheme: TypeAlias = Literal["BIO", "BIOES", "BILOU"]
+SpanAverage: TypeAlias = Literal["micro", "macro", "weighted"]
+Pace: TypeAlias = Literal["root", "linear", "steps"]
 LossName: TypeAlias = Literal[
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
@@ -147,6 +150,7 @@ LossName: TypeAlias = Literal[
     "poisson",
     "presence_crossentropy",
     "ctc",
+    "crf",
 ]
 MetricName: TypeAlias = Literal[
     "accuracy",

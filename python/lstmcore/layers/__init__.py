@@ -10,6 +10,7 @@ from lstmcore.layers.batch_normalization import BatchNormalization
 from lstmcore.layers.bidirectional import Bidirectional
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.convolution import Conv1D
+from lstmcore.layers.crf import CRF
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
@@ -36,6 +37,7 @@ from lstmcore.layers.tied import TiedDense
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "CRF",
     "Activation",
     "Add",
     "Attention",

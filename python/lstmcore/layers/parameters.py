@@ -74,7 +74,7 @@ class Parameters:
         self._fixed = self._find_fixed()
         self.frozen = self._fixed
         self.followed: int | None = None
-        self.trained_parts = self._find_parts_without(self.frozen)
+        self.trained_parts = self.parts_without(self.frozen)
         self._finite: frozenset[str] = frozenset()
         self._unknown_parts = self.trained_parts
         self._locked: str | None = None
@@ -129,10 +129,10 @@ class Parameters:
         return frozenset(name for name, spec in self.specs.items() if not spec.trainable)
 
     def _find_parts(self) -> None:
-        self.trained_parts = self._find_parts_without(self.frozen)
-        self._unknown_parts = self._find_parts_without(self.frozen | self._finite)
+        self.trained_parts = self.parts_without(self.frozen)
+        self._unknown_parts = self.parts_without(self.frozen | self._finite)
 
-    def _find_parts_without(self, names: Collection[str]) -> list[slice]:
+    def parts_without(self, names: Collection[str]) -> list[slice]:
         """Return the ranges of the flat arrays without the weights `names`, neighbours joined."""
         parts: list[slice] = []
         begin = 0

@@ -10,7 +10,7 @@ from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._suggest import did_you_mean, suggests
 from lstmcore._typing import Array, ArrayLike, DType, Inputs, Shape, State, Verbose
-from lstmcore.layers import Input, Layer
+from lstmcore.layers import CRF, Input, Layer
 from lstmcore.layers.states import ModelState
 from lstmcore.models.checkpoint import describe
 from lstmcore.models.inputs import read_examples
@@ -29,7 +29,6 @@ from lstmcore.training.batches import (
 )
 from lstmcore.training.carry import Carry, Walk
 from lstmcore.training.data import Examples, explain_lists, whole_batches
-from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.progress import with_bar
@@ -314,6 +313,8 @@ class Sequential(LayerStack):
             widths = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
             middle = widths if len(self.output_shape) > 2 else ()
             y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
+            if isinstance(self._network[-1], CRF):  # whose outputs are tags
+                y = np.empty(y.shape[:2], np.int64)
             after = state or (self.initial_state(0) if return_state else {})
         else:
             y, after = loop.predict(
@@ -398,7 +399,7 @@ class Sequential(LayerStack):
         with nullcontext() if self.built else self._unchanged_on_error():
             if windows:
                 self._check_passes_state("tbptt")
-                if isinstance(loss, SequenceLoss):
+                if loss.sees_sequences:
                     raise ValueError(
                         f"tbptt: expected None for {type(loss).__name__}, which applies to whole "
                         "sequences"

@@ -28,6 +28,7 @@ from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled, Metrics
+from lstmcore.training.curriculum import Curriculum
 from lstmcore.training.data import Examples
 from lstmcore.training.heads import check_head
 from lstmcore.training.joint import Joint
@@ -214,6 +215,7 @@ class Trained(Weighted):
         state: State | None = None,
         reset: ArrayLike | None = None,
         mask: Named | None = None,
+        curriculum: Curriculum | None = None,
         check_finite: bool = True,
         on_nan: OnNan = "raise",
     ) -> History:
@@ -289,6 +291,9 @@ class Trained(Weighted):
             time step of `y` and `sample_weight`, which may be anything at gaps. A reset at a masked
             step applies to the row's next valid step. Not with data that `tbptt` reads window by
             window, and not for validation data.
+        curriculum : lstmcore.Curriculum, optional
+            Which samples each epoch uses, from the easiest on. Not with batches from an iterable,
+            and not with `stateful`.
         check_finite : bool, default True
             Whether NaN and infinities in x, y and `state` are refused. Masked steps, and steps past
             a row's end, may hold anything.
@@ -332,6 +337,7 @@ class Trained(Weighted):
             tbptt=tbptt,
             stateful=stateful,
             state=state,
+            curriculum=curriculum,
             check_finite=check_finite,
             on_nan=on_nan,
         )

@@ -39,8 +39,10 @@ class Source(Protocol):
     def steps(self) -> int | None:
         """Batches of an epoch; None if the number is known only at its end."""
 
-    def batches(self, seed: int | None = None) -> "Iterator[tuple[Examples, Array | slice]]":
-        """Yield the batches of one epoch: rows of samples; `seed` is that of a random order."""
+    def batches(
+        self, seed: int | None = None, epoch: int = 0
+    ) -> "Iterator[tuple[Examples, Array | slice]]":
+        """Yield the batches of an epoch: rows of samples; `seed` is that of a random order."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class InMemory:
         """Batches of an epoch."""
         return self.limit or -(-len(self.examples) // self.batch_size)
 
-    def batches(self, seed: int | None = None) -> Iterator[tuple[Examples, Array | slice]]:
+    def batches(
+        self, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Examples, Array | slice]]:
         """Yield the batches of one epoch; see `Source`."""
         examples = self.examples
         lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
@@ -151,7 +155,9 @@ class Iterated:
             self._first = [first]
         return self._first[0]
 
-    def batches(self, seed: int | None = None) -> Iterator[tuple[Examples, Array | slice]]:
+    def batches(
+        self, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Examples, Array | slice]]:
         """Yield the batches of one epoch; see `Source`. Their order is that of `x`."""
         made = 0
         while self.limit is None or made < self.limit:
@@ -261,6 +267,7 @@ def refuse_beside(**given: Any) -> None:
         "validation_split": "it is not known where the last part begins; use validation_data",
         "shuffle": "the batches come in their own order; shuffle where they are made",
         "reset": "it is for samples in memory",
+        "curriculum": "it orders samples in memory; order them where the batches are made",
         "mask": "it is for samples in memory; leave steps out, as in lists of rows",
         "state": "batches that do not continue each other begin with zeros; with stateful=True "
         "it is the state before the first",

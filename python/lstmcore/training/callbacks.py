@@ -16,17 +16,21 @@ from lstmcore.training.callback import Logs as Logs  # for callbacks outside thi
 from lstmcore.training.history import History
 from lstmcore.training.log_table import LogTable
 from lstmcore.training.monitoring import Monitoring, written_lines
+from lstmcore.training.pruning import OptunaPruning
 from lstmcore.training.schedules import Schedule
 from lstmcore.training.trainable import Trainable
+from lstmcore.training.unfreezing import GradualUnfreezing
 
 __all__ = [
     "CSVLogger",
     "Callback",
     "EarlyStopping",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "OptunaPruning",
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]

@@ -77,7 +77,7 @@ class Compiled:
                 "sequences of other lengths than the outputs"
             )
         step_loss, takes_logits = chosen_loss.behind(last_activation)
-        sequences = isinstance(chosen_loss, SequenceLoss)  # which show metrics no logits
+        sequences = chosen_loss.sees_sequences  # which show metrics no logits
         for metric in found:
             metric.bind(chosen_loss, chosen_loss if sequences else step_loss)
         for metric in with_weights:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import OnNan, choices
+from lstmcore._typing import Array, OnNan, choices
 from lstmcore.layers.states import ModelState
 from lstmcore.training import loop
 from lstmcore.training.batches import (
@@ -26,6 +26,7 @@ from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
 from lstmcore.training.carry import Carry
+from lstmcore.training.curriculum import Curriculum, Paced
 from lstmcore.training.data import Examples, Ragged, whole_batches
 from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
@@ -65,6 +66,7 @@ def fit(
     tbptt: int | None,
     stateful: bool | None,
     state: Any,
+    curriculum: Curriculum | None,
     check_finite: bool,
     on_nan: str,
 ) -> History:
@@ -79,6 +81,7 @@ def fit(
             shuffle=shuffle or None,
             reset=samples.reset,
             mask=samples.mask,
+            curriculum=curriculum,
         )
         shuffle = False
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
@@ -102,6 +105,8 @@ def fit(
     if tbptt is not None:
         tbptt = _checks.integer(tbptt, "tbptt", 1)
     on_nan = _checks.choice(on_nan, "on_nan", choices(OnNan))
+    if curriculum is not None:
+        _checks.instance(curriculum, Curriculum, "curriculum", "an lstmcore.Curriculum")
     intake = Intake(check_finite)
     listed = _listed(callbacks)
     history = History()
@@ -114,6 +119,10 @@ def fit(
         else:
             model._learn_vocabularies(samples)
             training = _examples(model, samples, intake, windows)
+        order: Array | None = None
+        if curriculum is not None:
+            assert isinstance(training, Examples)
+            order = curriculum.order(samples.x, samples.y, len(training))
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:
             assert isinstance(training, Examples)
@@ -129,6 +138,8 @@ def fit(
         if carry.stateful and shuffle:
             raise ValueError("shuffle: expected False, since each batch continues the previous one")
         source = _source(training, "x", carry, rows, shuffle, steps, "steps_per_epoch")
+        if curriculum is not None and order is not None:
+            source = _paced(source, curriculum, order, carry)
         validation: Source | None = None
         if held_out is not None:
             bucket = not carry.stateful and validation_steps is None
@@ -373,6 +384,18 @@ def _source(
     if carry.stateful:
         whole_batches(len(part), rows, name)
     return InMemory(part, rows, bucket, limit, argument)
+
+
+def _paced(source: Source, curriculum: Curriculum, order: Array, carry: Carry) -> Paced:
+    """Divide samples in memory into batches of a curriculum."""
+    assert isinstance(source, InMemory)
+    if carry.stateful:
+        raise ValueError(
+            "curriculum: expected None with stateful=True, where each batch continues the previous "
+            "one"
+        )
+    order = order[order < len(source.examples)]  # without those that validation_split holds out
+    return Paced(source.examples, source.batch_size, source.bucket, source.limit, order, curriculum)
 
 
 def _steps(value: int | None, name: str) -> int | None:

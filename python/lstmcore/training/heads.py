@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lstmcore.layers import (
+    CRF,
     Activation,
     AveragePooling1D,
     Conv1D,
@@ -48,6 +49,7 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
     for layer in network:
         for inner in layer._layers_within():
             _check_softmax(inner, f"layer {layer.name!r}")
+    _check_chain(loss, network)
     head = head_of(network)
     name, layer = head.name, _innermost(head)
     if not isinstance(layer, (Activation, Dense, Conv1D, TiedDense)):
@@ -85,6 +87,32 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
         f"loss: {kind} expects the probabilities that {loss.activation} returns, but {where} ends "
         f"with activation={activation!r}; {advice}"
     )
+
+
+def _check_chain(loss: Loss, network: Sequence[Layer]) -> None:
+    """Raise ValueError unless a `CRF` is the last layer and has its own loss."""
+    for layer in network:
+        if layer is not network[-1] and any(
+            isinstance(inner, CRF) for inner in layer._layers_within()
+        ):
+            raise ValueError(f"layer {layer.name!r}: expected a CRF as the last layer of the model")
+    last = network[-1]
+    if isinstance(last, CRF):
+        if loss.activation != last.last_activation:
+            raise ValueError(
+                f"loss: expected 'crf' for a model that ends with the CRF {last.name!r}, got "
+                f"{type(loss).__name__}, which does not see the transitions"
+            )
+    elif loss.activation == CRF.last_activation:
+        raise ValueError(
+            "loss: 'crf' expects a model that ends with lstmcore.layers.CRF(tags), behind a "
+            f"Dense(tags), got the last layer {last.name!r}, a {type(last).__name__}"
+        )
+    elif any(isinstance(inner, CRF) for inner in last._layers_within()):
+        raise ValueError(
+            f"layer {last.name!r}: expected a CRF as a layer of the model itself, got one within "
+            f"{type(last).__name__}"
+        )
 
 
 def head_of(network: Sequence[Layer]) -> Layer:

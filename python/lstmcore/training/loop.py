@@ -19,7 +19,7 @@ from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples
 from lstmcore.training.joint import Joint
-from lstmcore.training.losses import SequenceLoss
+from lstmcore.training.losses import CRF, SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
@@ -86,7 +86,7 @@ class Totals:
         self.loss, self.count, self.penalty = 0.0, 0, 0.0
         self.compiled = compiled
         # With a loss of sequences, metrics see what it makes of the logits.
-        self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
+        self.logits = compiled.takes_logits and not compiled.loss.sees_sequences
         # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
@@ -291,7 +291,8 @@ def fit(
             def step(batch: Batch, state: ModelState, totals: AnyTotals = totals) -> ModelState:
                 return train_step(model, batch, totals, state, guarded)
 
-            for number, (examples, rows) in enumerate(source.batches(seed if shuffle else None)):
+            batches = source.batches(seed if shuffle else None, epoch)
+            for number, (examples, rows) in enumerate(batches):
                 listeners.on_train_batch_begin(number)
                 walk.go(examples, rows, step)
                 listeners.on_train_batch_end(number, totals.batch_logs())
@@ -477,6 +478,18 @@ def _loss(
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
         seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
         return Judged(value, gradient, count, (*seen, None, weights))
+    if isinstance(loss, CRF):
+        assert batch.targets is not None
+        assert lengths is not None
+        count, tagged = len(outputs), (outputs, lengths)
+        scale = 1.0 / max(count, 1)
+        value, gradient = loss.sum_tagged(
+            batch.targets, *tagged, batch.weights, scale, need_gradient
+        )
+        if not compiled.metrics:
+            return Judged(value, gradient, count, (batch.targets, outputs, None, None))
+        rows, targets, weights, mask, _ = _flatten(loss.decided(*tagged), lengths, batch)
+        return Judged(value, gradient, count, (targets, rows, mask, weights))
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
     if gradient is not None:

@@ -31,6 +31,11 @@ class Optimizer(Configurable):
     global_clipnorm : float, optional
         All gradients together are scaled down to this norm at most. Only one of the three may be
         given.
+    rate_factors : mapping of str to float, optional
+        Factors above 0 of the learning rate by the names of layers, such as ``{"embedding": 0.1}``;
+        1 for the others. "residual.0" is a layer within another. For a model whose lower layers
+        were trained before (discriminative rates, Howard & Ruder 2018). To leave a layer as it is,
+        set its `trainable` to False.
 
     Attributes
     ----------
@@ -44,6 +49,7 @@ class Optimizer(Configurable):
     slot_names: tuple[str, ...] = ()
 
     _open_attributes = ("iterations", "slots")
+    _left_out_if_none = ("rate_factors",)
     _always_shown = ("learning_rate",)
 
     def _why_fixed(self, name: str) -> str | None:
@@ -55,8 +61,10 @@ class Optimizer(Configurable):
         clipnorm: float | None,
         clipvalue: float | None,
         global_clipnorm: float | None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
         self.learning_rate = learning_rate
+        self.rate_factors = rate_factors
         limits = {
             "clipnorm": clipnorm,
             "clipvalue": clipvalue,
@@ -84,6 +92,21 @@ class Optimizer(Configurable):
             value = _checks.real(value, "learning_rate", 0.0)
         self._learning_rate = value
 
+    @property
+    def rate_factors(self) -> dict[str, float] | None:
+        """Factors of the learning rate by the names of layers; may be set at any time."""
+        return self._rate_factors
+
+    @rate_factors.setter
+    def rate_factors(self, value: Mapping[str, float] | None) -> None:
+        if value is not None:
+            _checks.instance(value, Mapping, "rate_factors", "factors by the names of layers")
+            for name, factor in value.items():
+                _checks.instance(name, str, "rate_factors", "names of layers")
+                _checks.real(factor, f"rate_factors[{name!r}]", 0.0, low_open=True)
+        self._rate_factors = None if not value else {k: float(v) for k, v in value.items()}
+        self._rated: tuple[Any, list[tuple[slice, float]]] | None = None
+
     def current_learning_rate(self) -> float:
         """Return the learning rate of the next step."""
         rate = self._learning_rate
@@ -95,11 +118,13 @@ class Optimizer(Configurable):
         Raises
         ------
         ValueError
-            If the optimizer belongs to another model already.
+            If the optimizer belongs to another model already, or `rate_factors` names a layer that
+            does not exist.
         """
         if self._parameters is None:
             self._parameters = parameters
             self.slots = {name: np.zeros_like(parameters.values) for name in self.slot_names}
+            self._rated_parts(parameters)
         elif self._parameters is not parameters:
             raise ValueError("optimizer: it belongs to another model already; make a new one")
 
@@ -119,12 +144,25 @@ class Optimizer(Configurable):
         self.build(parameters)
         self._clip(parameters)
         rate = self.current_learning_rate()
-        for part in parameters.trained_parts:
+        for part, factor in self._rated_parts(parameters):
             slots = {name: slot[part] for name, slot in self.slots.items()}
-            self._step(parameters.values[part], parameters.gradients[part], slots, rate)
+            self._step(parameters.values[part], parameters.gradients[part], slots, rate * factor)
         self.iterations += 1
         parameters.settle()
         parameters.touch()
+
+    def _rated_parts(self, parameters: Parameters) -> list[tuple[slice, float]]:
+        """Return the trained ranges of the flat arrays, each with its factor of the rate."""
+        if not self._rate_factors:
+            return [(part, 1.0) for part in parameters.trained_parts]
+        if self._rated is None or self._rated[0] is not parameters.trained_parts:
+            factors = _factors_of(self._rate_factors, parameters)
+            parts = []
+            for factor in sorted(set(factors.values())):
+                others = {name for name, own in factors.items() if own != factor}
+                parts += [(p, factor) for p in parameters.parts_without(parameters.frozen | others)]
+            self._rated = parameters.trained_parts, sorted(parts, key=lambda part: part[0].start)
+        return self._rated[1]
 
     def _step(
         self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
@@ -145,6 +183,21 @@ class Optimizer(Configurable):
                     _clip_norm([parameters.gradient(name).reshape(-1)], self.clipnorm)
 
 
+def _factors_of(factors: Mapping[str, float], parameters: Parameters) -> dict[str, float]:
+    """Return the factor of each weight: that of the innermost layer that is named."""
+    found = dict.fromkeys(parameters.specs, 1.0)
+    for layer in sorted(factors, key=len):  # so that "residual.0" comes after "residual"
+        own = [name for name in found if name.startswith(f"{layer}.")]
+        if not own:
+            known = list(dict.fromkeys(name.rpartition(".")[0] for name in found))
+            raise ValueError(
+                f"rate_factors: expected names of layers with weights, {', '.join(known)}, got "
+                f"{layer!r}{did_you_mean(layer, known)}"
+            )
+        found.update(dict.fromkeys(own, factors[layer]))
+    return found
+
+
 def _clip_norm(parts: Sequence[Array], limit: float) -> None:
     """Scale arrays of one axis so that their norm, all together, is at most `limit`."""
     norm = float(np.sqrt(sum(_core.squared_norm(part) for part in parts)))
@@ -163,7 +216,7 @@ class SGD(Optimizer):
         In [0, 1].
     nesterov : bool, default False
         Whether the momentum is Nesterov's.
-    clipnorm, clipvalue, global_clipnorm : float, optional
+    clipnorm, clipvalue, global_clipnorm, rate_factors : optional
         See `Optimizer`.
     """
 
@@ -176,8 +229,9 @@ class SGD(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, rate_factors)
         self.momentum = _checks.real(momentum, "momentum", 0.0, 1.0)
         self.nesterov = _checks.flag(nesterov, "nesterov")
 
@@ -209,7 +263,7 @@ class RMSprop(Optimizer):
         Decay of the mean square, in [0, 1).
     epsilon : float, default 1e-7
         Added to the root.
-    clipnorm, clipvalue, global_clipnorm : float, optional
+    clipnorm, clipvalue, global_clipnorm, rate_factors : optional
         See `Optimizer`.
     """
 
@@ -224,8 +278,9 @@ class RMSprop(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, rate_factors)
         self.rho = _checks.real(rho, "rho", 0.0, 1.0, high_open=True)
         self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
 
@@ -246,7 +301,7 @@ class Adam(Optimizer):
         Decay of the running means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-7
         Added to the root.
-    clipnorm, clipvalue, global_clipnorm : float, optional
+    clipnorm, clipvalue, global_clipnorm, rate_factors : optional
         See `Optimizer`.
     """
 
@@ -264,8 +319,9 @@ class Adam(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, rate_factors)
         self.beta_1 = _checks.real(beta_1, "beta_1", 0.0, 1.0, high_open=True)
         self.beta_2 = _checks.real(beta_2, "beta_2", 0.0, 1.0, high_open=True)
         self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
@@ -297,7 +353,7 @@ class AdamW(Adam):
         Each step takes this share, times the learning rate, from every parameter.
     beta_1, beta_2, epsilon : float
         As in `Adam`.
-    clipnorm, clipvalue, global_clipnorm : float, optional
+    clipnorm, clipvalue, global_clipnorm, rate_factors : optional
         See `Optimizer`.
     """
 
@@ -312,6 +368,7 @@ class AdamW(Adam):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -321,6 +378,7 @@ class AdamW(Adam):
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
+            rate_factors=rate_factors,
         )
         self.weight_decay = _checks.real(weight_decay, "weight_decay", 0.0)
 

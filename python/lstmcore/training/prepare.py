@@ -79,10 +79,19 @@ def add_targets(
             inputs, loss, output_shape, dtype, y, sample_weight, class_weight, intake
         )
     in_time = len(output_shape) == 3
+    if loss.sees_sequences and class_weight is not None:
+        raise ValueError(
+            f"class_weight: expected None for {type(loss).__name__}, which judges the tags of a "
+            "sequence together; use sample_weight"
+        )
     own = None
     if sample_weight is not None:
         own = _sample_weights(
-            rows_of(sample_weight, "sample_weight"), inputs, in_time, dtype, intake
+            rows_of(sample_weight, "sample_weight"),
+            inputs,
+            in_time and not loss.sees_sequences,
+            dtype,
+            intake,
         )
     # A target with weight 0 may have any value.
     targets, known = read_targets(inputs, loss, output_shape, dtype, rows_of(y, "y"), own, intake)

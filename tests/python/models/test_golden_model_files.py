@@ -113,6 +113,7 @@ ONLY_PYTHON = {
     "Average",
     "AveragePooling1D",
     "BatchNormalization",
+    "CRF",
     "Concatenate",
     "EALSTM",
     "Flatten",

@@ -228,6 +228,6 @@ def test_names_are_those_of_keras(keras):
         assert callable(keras.losses.get(name))
     own = set(losses.NAMES) - shared
     assert own == {
-        *("quantile", "pinball", "gaussian_nll", "presence_crossentropy", "ctc"),
+        *("quantile", "pinball", "gaussian_nll", "presence_crossentropy", "crf", "ctc"),
         "sparse_categorical_focal_crossentropy",
     }

@@ -285,6 +285,17 @@ LAYERS = {
         X,
         {},
     ),
+    "CRF": (
+        lambda **o: layers.CRF(**{"tags": X.shape[-1], **o}),
+        {
+            "forbidden": [(0, 1), ("start", 0)],
+            "transitions_initializer": "random_normal",
+            "transitions_regularizer": "l2",
+            "seed": 4,
+        },
+        X,
+        {"seed": {"transitions_initializer": "random_normal"}},
+    ),
     "Residual": (
         lambda **o: layers.Residual(**{"layers": layers.Dense(3, seed=1), **o}),
         {"layers": layers.Dense(3, seed=2), "projection": True},
@@ -346,7 +357,7 @@ def test_every_option_of_every_layer_is_tried():
     free = {"name", "precision", "trainable"}
     for kind, (_, options, _, _) in LAYERS.items():
         missing = set(arguments(getattr(layers, kind))) - set(options) - free
-        assert missing <= {"share_recurrent", "query_size"}, kind
+        assert missing <= {"share_recurrent", "query_size", "tags"}, kind
     left = set(layers.__all__) - set(LAYERS) - {"Layer", "Input", "LSTMCell"}
     without = {"Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D"}
     without |= {"Add", "Average", "Multiply", "Subtract"}

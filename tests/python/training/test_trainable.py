@@ -443,6 +443,7 @@ def test_every_layer_takes_the_keyword_and_writes_it_only_if_it_is_frozen(name):
         "LSTM": (2,),
         "SimpleRNN": (2,),
         "LSTMCell": (2,),
+        "CRF": (3,),
     }.get(name, ())
     assert "trainable" not in kind(*needs).get_config()
     frozen = kind(*needs, trainable=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lstmcore._suggest import did_you_mean, public
 from lstmcore._typing import LossName
 from lstmcore.training.losses.base import Loss
+from lstmcore.training.losses.chain import CRF
 from lstmcore.training.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -32,6 +33,7 @@ from lstmcore.training.losses.regression import (
 from lstmcore.training.losses.sequence import PresenceCrossentropy, SequenceLoss
 
 __all__ = [
+    "CRF",
     "CTC",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
@@ -79,6 +81,7 @@ NAMES: dict[LossName, type[Loss]] = {
     "poisson": Poisson,
     "presence_crossentropy": PresenceCrossentropy,
     "ctc": CTC,
+    "crf": CRF,
 }
 
 

@@ -41,6 +41,8 @@ class Loss(ChecksTargets):
         The activation that turns logits into the probabilities that the loss compares.
     from_logits : bool
         Whether it takes logits.
+    sees_sequences : bool
+        Whether it judges whole sequences, so that metrics see no logits but what it makes of them.
     check_gradient : bool
         Whether `fit` compares value and gradient on a few rows before it trains with a loss that is
         not part of this package. False: for a subclass whose gradient differs on purpose.
@@ -50,6 +52,7 @@ class Loss(ChecksTargets):
     labels = False
     activation: str | None = None
     from_logits = False
+    sees_sequences = False
 
     def sum(
         self,

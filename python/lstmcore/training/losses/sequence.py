@@ -32,6 +32,8 @@ class SequenceLoss(Loss):
     can be used with it, `for_metrics`.
     """
 
+    sees_sequences = True
+
     def sum_sequences(
         self,
         targets: Array,

@@ -25,6 +25,14 @@ from lstmcore.training.metrics.means import (
 )
 from lstmcore.training.metrics.ranks import AUC
 from lstmcore.training.metrics.regression import R2
+from lstmcore.training.metrics.spans import (
+    Span,
+    SpanScore,
+    forbidden_transitions,
+    span_f1,
+    span_scores,
+    spans,
+)
 
 __all__ = [
     "AUC",
@@ -42,11 +50,17 @@ __all__ = [
     "R2",
     "Recall",
     "RootMeanSquaredError",
+    "Span",
+    "SpanScore",
     "SparseCategoricalAccuracy",
     "TopK",
     "character_error_rate",
     "edit_distance",
+    "forbidden_transitions",
     "get",
+    "span_f1",
+    "span_scores",
+    "spans",
     "word_error_rate",
 ]
 

@@ -10,7 +10,6 @@ from lstmcore._typing import Array
 from lstmcore.training.losses import (
     CategoricalCrossentropy,
     Loss,
-    SequenceLoss,
     SparseCategoricalCrossentropy,
 )
 from lstmcore.training.losses.crossentropy import no_distributions
@@ -210,7 +209,7 @@ class MeanLoss(Metric):
 
     def __init__(self, loss: Loss, name: str | None = None) -> None:
         super().__init__(name)
-        if not isinstance(loss, Loss) or isinstance(loss, SequenceLoss):
+        if not isinstance(loss, Loss) or loss.sees_sequences:
             raise TypeError(f"loss: expected a Loss of rows, got {_checks.describe(loss)}")
         self.loss = loss
         self.labels = loss.labels
