@@ -13,6 +13,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -55,27 +56,32 @@ def run_all(names: list[str], full: bool, seeds: list[int], pictures: Path) -> t
     results: Results = {}
     passed = True
     pictures.mkdir(parents=True, exist_ok=True)
-    output = pictures / "figures.json"
     mode = "full" if full else "quick"
     for name in names:
         for seed in seeds:
-            call = [sys.executable, str(HERE), "--inner", name, "--seeds", str(seed)]
-            call += ["--pictures", str(pictures), *(["--full"] if full else [])]
-            status = subprocess.run(call, check=False).returncode
+            status, figures = run_in_process(name, full, seed, pictures)
             if status == MISSING:
                 break
             if status != 0:
                 print(f"{name}: FAILED with seed {seed}")
                 passed = False
                 continue
-            figures = json.loads(output.read_text())
             results.setdefault(name, {}).setdefault(mode, {})[str(seed)] = figures
             print(f"{name}, seed {seed}, {figures['seconds']} s")
             for key, value in figures.items():
                 if key != "seconds":
                     print(f"  {key:44} {value:10.4g}", flush=True)
-    output.unlink(missing_ok=True)
     return results, passed
+
+
+def run_in_process(name: str, full: bool, seed: int, pictures: Path) -> tuple[int, dict[str, Any]]:
+    """Run a program in a process of its own; return its exit status and its figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "figures.json"
+        call = [sys.executable, str(HERE), "--inner", name, "--seeds", str(seed)]
+        call += ["--pictures", str(pictures), "--output", str(output)]
+        status = subprocess.run([*call, *(["--full"] if full else [])], check=False).returncode
+        return status, json.loads(output.read_text()) if status == 0 else {}
 
 
 def page(name: str) -> Path:
@@ -128,11 +134,11 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, default=Path("build/gallery"), metavar="FOLDER")
     parser.add_argument("--write", action="store_true", help="store figures, pictures and table")
     parser.add_argument("--inner", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     if options.inner is not None:
-        output = options.pictures / "figures.json"
-        return run_here(options.inner, options.full, seeds[0], options.pictures, output)
+        return run_here(options.inner, options.full, seeds[0], options.pictures, options.output)
     unknown = sorted(set(options.names) - set(programs()))
     if unknown:
         parser.error(f"no program {', '.join(unknown)}; there are {', '.join(programs())}")

@@ -15,7 +15,7 @@ def extras():
     """Return every extra of pyproject.toml with the names of its packages."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
-    lines = re.findall(r"^(\w+) = \[(.*)\]$", table, flags=re.MULTILINE)
+    lines = re.findall(r"^(\w+) = \[([^]]*)\]$", table, flags=re.MULTILINE)
     return {name: re.findall(r'"([\w-]+)', packages) for name, packages in lines}
 
 
