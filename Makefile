@@ -108,7 +108,7 @@ test-python: $(STAMPS)/test
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
 WHEEL ?= .
 NEIGHBOURS := torch==2.13.0 jax keras h5py onnx onnxruntime scikit-learn aeon sktime pandas polars tokenizers \
-  matplotlib nbclient ipykernel ipywidgets captum
+  matplotlib nbclient ipykernel ipywidgets captum optuna seqeval jiwer dask distributed
 NEIGHBOURLY_EXAMPLES := pytorch_tutorial japanese_vowels voice_activity onnx_round_trip
 NEIGHBOURLY := build/neighbours/bin/python
 

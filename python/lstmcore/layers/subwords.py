@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
 from lstmcore._extras import how_to_install
 from lstmcore._typing import SubwordSplit, choices
 
-__all__ = ["Subwords", "is_tokenizer"]
+__all__ = ["Subwords", "Tokenizer", "is_tokenizer"]
 
 
 class Subwords(Configurable):
@@ -118,6 +118,13 @@ class Subwords(Configurable):
 
 
 _UNKNOWN = "[UNK]"
+
+
+class Tokenizer(Protocol):
+    """A `tokenizers.Tokenizer`, for type checkers without that package."""
+
+    def to_str(self, pretty: bool = ...) -> str:
+        """Return the contents of its file."""
 
 
 def is_tokenizer(value: Any) -> bool:

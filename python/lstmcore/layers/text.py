@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,11 +18,8 @@ from lstmcore._typing import (
     choices,
 )
 from lstmcore.layers.base import Layer
-from lstmcore.layers.subwords import Subwords, is_tokenizer
+from lstmcore.layers.subwords import Subwords, Tokenizer, is_tokenizer
 from lstmcore.layers.texts import PLAIN_SPLITS, as_texts, id_rows, standardized
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 __all__ = ["TextVectorization"]
 
@@ -84,7 +81,7 @@ class TextVectorization(Layer):
         self,
         max_tokens: int | None = None,
         standardize: Standardize | None = STANDARDIZE,
-        split: "Split | Tokenizer | Subwords" = "whitespace",
+        split: Split | Tokenizer | Subwords = "whitespace",
         *,
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
