@@ -79,6 +79,7 @@ class CRF(Layer):
     """
 
     last_activation = "crf"
+    _decides = True
 
     def __init__(
         self,

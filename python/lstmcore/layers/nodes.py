@@ -41,6 +41,9 @@ class Node(Configurable):
     _joins_steps = False
     """Whether inputs with steps must all have the same ones."""
 
+    _decides = False
+    """Whether the outputs are decisions, such as tags, after which no layer may come."""
+
     _takes_states = False
     """Whether calls may have states besides their other inputs, or none."""
 
@@ -71,6 +74,12 @@ class Node(Configurable):
             raise ValueError(
                 f"{name}: expected stateful=False in a graph, whose calls pass no state on"
             )
+        before = [symbol._call.layer for symbol in inputs if symbol._call is not None]
+        for layer in before:
+            if layer._decides:
+                raise ValueError(
+                    f"{name}: no layer may follow a {type(layer).__name__}, which returns tags"
+                )
         shapes = [symbol.shape for symbol in inputs]
         made = self._build_node(shapes)
         if self._node_shapes is not None:  # another call of a shared layer

@@ -12,7 +12,6 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array, DType, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import (
-    CRF,
     Attention,
     Bidirectional,
     Input,
@@ -452,11 +451,11 @@ class LayerStack(Stored):
                 f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
                 "a model each layer has one output"
             )
-        if index and isinstance(self._network[index - 1], CRF):
-            before = self._network[index - 1].name
+        before = self._network[index - 1] if index else None
+        if before is not None and before._decides:
             raise ValueError(
-                f"layer {layer.name!r}: expected no layer after the CRF {before!r}, which returns "
-                "tags"
+                f"layer {layer.name!r}: expected no layer after the {type(before).__name__} "
+                f"{before.name!r}, which returns tags"
             )
         within = layer._layers_within()
         if any(isinstance(inner, Attention) and inner.query_size for inner in within):

@@ -341,3 +341,20 @@ def test_no_report_about_several_outputs():
     model = lc.Model(x, [layers.Dense(2)(x), layers.Dense(1)(x)])
     with pytest.raises(ValueError, match="model: expected one with a single output, got one with"):
         lc.quantization_report(model, lc.quantize(model), np.zeros((N, C)))
+
+
+def test_a_graph_of_a_crf_and_a_simple_rnn(rng):
+    x = lc.Input((None, C))
+    h, state = layers.SimpleRNN(H, return_sequences=True, return_state=True)(x)
+    tags = layers.CRF(3)(layers.Dense(3)(h))
+    model = lc.Model(x, {"tags": tags, "value": layers.Dense(1)(state)})
+    model.compile(lc.optimizers.Adam(3e-2), {"tags": "crf", "value": "mse"})
+    given = rng.standard_normal((N, T, C))
+    y = {"tags": rng.integers(0, 3, (N, T)), "value": given[:, 0, :1]}
+    losses = model.fit(given, y, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    found = model.predict(given)
+    assert found["tags"].shape == (N, T)
+    assert found["tags"].dtype == np.int64
+    with pytest.raises(ValueError, match="Dense: no layer may follow a CRF"):
+        layers.Dense(2)(tags)
