@@ -157,7 +157,9 @@ void StepBarrier::wait(int threads) {
 
 bool crowded() { return Crowd::of_process().lasts() && parting_is_measured(); }
 
-void count_as_crowded() { Crowd::of_process().found(); }
+void count_as_crowded() {
+  if (parting_is_measured()) Crowd::of_process().found();
+}
 
 bool parting_is_measured() { return forced_parting.load(std::memory_order_relaxed) == measured_parting; }
 
