@@ -41,6 +41,24 @@ def _cells(inputs: int, hidden: int, rows: int) -> Callable[[], Callable[[], Any
     return prepare
 
 
+def _autocast(hidden: int, training: bool) -> Callable[[], Callable[[], Any]]:
+    def prepare() -> Callable[[], Any]:
+        import torch
+
+        lstm, x = torch.nn.LSTM(hidden, hidden), torch.randn(60, 32, hidden)
+
+        def calls() -> None:
+            for _ in range(10):
+                with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16):
+                    y = lstm(x)[0]
+                if training:
+                    y.float().sum().backward()
+
+        return calls
+
+    return prepare
+
+
 WORKS: dict[str, Callable[[], Callable[[], Any]]] = {
     "resemblyzer": _of_others("resemblyzer"),
     "lightning": _of_others("lightning"),
@@ -49,6 +67,11 @@ WORKS: dict[str, Callable[[], Callable[[], Any]]] = {
         f"cell-{rows}x{inputs}x{hidden}": _cells(inputs, hidden, rows)
         for inputs, hidden in ((16, 32), (64, 128), (256, 256))
         for rows in (1, 8)
+    },
+    **{
+        f"autocast-{hidden}-{'training' if training else 'inference'}": _autocast(hidden, training)
+        for hidden in (64, 128, 256, 512)
+        for training in (False, True)
     },
 }
 """What is timed, by name: functions that prepare it and return what to call."""

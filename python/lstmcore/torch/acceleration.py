@@ -161,8 +161,9 @@ def accelerate(function: Any = None, /, *, verbose: bool = False) -> Any:
     -----
     On lstmcore run dense tensors of float32 or float64 on the CPU: batches, single sequences,
     `PackedSequence`, layers, both directions, projections, with and without gradients, on as many
-    threads as ``torch.set_num_threads`` allows.
-    PyTorch computes the rest: other dtypes and devices, ``torch.autocast``, subclasses of Tensor,
+    threads as ``torch.set_num_threads`` allows. Within ``torch.autocast`` to bfloat16 so do LSTMs
+    over tensors, with products in bfloat16, if the processor has instructions for them.
+    PyTorch computes the rest: other dtypes and devices, other autocast, subclasses of Tensor,
     everything inside transforms of ``torch.func``, forward mode, graphs of ``torch.compile`` and
     ``torch.export``, and third derivatives. `accelerated_calls` counts both, with reasons.
 

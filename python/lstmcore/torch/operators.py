@@ -14,6 +14,7 @@ import torch
 from torch.autograd import forward_ad
 
 from lstmcore import _core
+from lstmcore._typing import Precision
 from lstmcore.torch import autograd, calls, cells, engine
 from lstmcore.torch.aten import LSTM_CELL, LSTM_DATA, LSTM_INPUT, own
 from lstmcore.torch.engine import Call
@@ -23,6 +24,8 @@ from lstmcore.torch.weights import RememberedByTensors
 
 _VF = torch._C._VariableFunctions
 
+AUTOCAST = "autocast"
+
 _SHAPES = "empty tensors, or shapes that do not fit"
 _TYPES = (torch.Tensor, torch.nn.Parameter)
 
@@ -31,8 +34,11 @@ _remembered = RememberedByTensors()
 
 def _unusual(tensors: Sequence[Any]) -> str:
     """Return why PyTorch computes every call with such tensors at this moment; "": it need not."""
-    if mode := _mode():
-        return mode
+    return _mode() or _unfit(tensors)
+
+
+def _unfit(tensors: Sequence[Any]) -> str:
+    """Return what is unusual about tensors; "": nothing."""
     dtype = tensors[0].dtype
     if dtype not in FLOAT_TYPES:
         return f"dtype {dtype}"
@@ -57,7 +63,7 @@ def _mode() -> str:
     if torch._C._get_tracing_state() is not None:  # hidden while a recorded operator runs
         return "torch.jit.trace, which does not record this operator"
     if torch.is_autocast_enabled("cpu"):
-        return "autocast"
+        return AUTOCAST
     return ""
 
 
@@ -82,10 +88,10 @@ class _Sizes(NamedTuple):
     both: bool  # directions
     projected: int  # width of a projected h, or 0
 
-    def plan(self, features: int) -> Plan:
+    def plan(self, features: int, precision: Precision = "fp32") -> Plan:
         """Return the plan for an input with that many features."""
         hidden, layers, bias, both, projected = self
-        return plan_of(features, hidden, layers, bias, 0.0, both, projected, "")
+        return plan_of(features, hidden, layers, bias, 0.0, both, projected, "", precision)
 
 
 def _sizes(
@@ -133,6 +139,10 @@ def lstm_input(
 ) -> Any:
     """Run aten::lstm.input: rows of equal length, (T, N, C) or with `batch_first` (N, T, C)."""
     reason = _unusual((x, *hx, *weights))
+    if reason == AUTOCAST and (layers == 1 or not train or dropout == 0.0):
+        lowered = _in_bfloat16(records, x, hx, weights, bias, layers, both, batch_first)
+        if lowered is not None:
+            return lowered
     sizes = None
     if not reason and x.dim() == 3 and x.numel():
         batch = x.size(0 if batch_first else 1)
@@ -146,6 +156,45 @@ def lstm_input(
     time_major = x.transpose(0, 1) if batch_first else x
     y, h, c = _run(records, time_major, hx, weights, sizes, dropout if train else 0.0, None)
     return y.transpose(0, 1) if batch_first else y, h, c
+
+
+def _in_bfloat16(
+    records: bool,
+    x: Any,
+    hx: Sequence[Any],
+    weights: Sequence[Any],
+    bias: bool,
+    layers: int,
+    both: bool,
+    batch_first: bool,
+) -> Any:
+    """Run lstm.input within autocast to bfloat16; None if PyTorch computes it.
+
+    Products are in bfloat16, sums and the cell in float32; results are rounded to bfloat16, in
+    which PyTorch's own kernel returns them.
+    """
+    if torch.get_autocast_dtype("cpu") is not torch.bfloat16 or not _multiplies_bfloat16():
+        return None
+    with torch.autocast("cpu", enabled=False):
+        x, *hx = (part.float() if part.dtype is torch.bfloat16 else part for part in (x, *hx))
+        tensors = (x, *hx, *weights)
+        if _unfit(tensors) or x.dtype is not torch.float32 or x.dim() != 3 or not x.numel():
+            return None
+        batch = x.size(0 if batch_first else 1)
+        sizes = _sizes(x.size(2), batch, hx, weights, bias, layers, both)
+        if sizes is None or sizes.projected:
+            return None
+        _begin(LSTM_INPUT, x)
+        time_major = x.transpose(0, 1) if batch_first else x
+        plan = sizes.plan(x.size(2), "bf16")
+        results = _engine(records, plan, time_major, hx[0], hx[1], weights, None)
+        y, h, c = (part.to(torch.bfloat16) for part in results)
+    return y.transpose(0, 1) if batch_first else y, h, c
+
+
+def _multiplies_bfloat16() -> bool:
+    """Return whether the processor has instructions for products of bfloat16."""
+    return _core.product_unit("bf16").split()[0] != _core.isa()
 
 
 def lstm_data(

@@ -9,7 +9,7 @@ from typing import Any
 
 from lstmcore import functional as F
 from lstmcore._suggest import did_you_mean
-from lstmcore._typing import Recompute
+from lstmcore._typing import Precision, Recompute
 from lstmcore.config import Activation, LSTMConfig, StepOptions, WalkOptions, core_config
 
 OPTIONS = tuple(
@@ -46,6 +46,8 @@ class Plan:
     places : tuple of (str, int, int)
         The engine's name of each weight, and the indices in `names` of the two parameters whose sum
         it is, as for a bias; the second index is -1 if the weight is a single parameter.
+    precision : str
+        Of the products; see `lstmcore.precision`.
     recompute : int
         Steps between the states that a tape stores, as the engine takes it.
     masks : bool
@@ -54,8 +56,11 @@ class Plan:
         Whether torch.nn.LSTM computes the same.
     """
 
-    def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
+    def __init__(
+        self, config: LSTMConfig, recompute: Recompute, precision: Precision = "fp32"
+    ) -> None:
         self.config = config
+        self.precision = precision
         self.core = core_config(config)
         self._recompute = recompute
         self.recompute = F.recompute_steps(recompute)
@@ -77,7 +82,7 @@ class Plan:
         self.masks = any(getattr(config, name) > 0 for name in MASKS)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self.config, self._recompute)
+        return Plan, (self.config, self._recompute, self.precision)
 
     def has_parameters_of_torch(self) -> bool:
         """Return whether torch.nn makes the same parameters for these sizes."""
@@ -97,6 +102,7 @@ def plan_of(
     bidirectional: bool,
     proj_size: int,
     options: str,
+    precision: Precision = "fp32",
 ) -> Plan:
     """Return the plan of a module with these attributes and `options` from `options_text`."""
     values: dict[str, Any] = json.loads(options) if options else {}
@@ -114,7 +120,7 @@ def plan_of(
         proj_size=proj_size,
         **values,
     )
-    return Plan(config, recompute)
+    return Plan(config, recompute, precision)
 
 
 def check_options(

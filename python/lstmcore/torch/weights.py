@@ -35,7 +35,7 @@ def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
 
 def pack(plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
     """Pack the weights for the engine, which costs about as much as copying them."""
-    return _core.Lstm(plan.core, arrays_of(plan, tensors))
+    return _core.Lstm(plan.core, arrays_of(plan, tensors), plan.precision)
 
 
 # Other types of tensors may have no memory of their own.
