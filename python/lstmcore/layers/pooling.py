@@ -253,9 +253,9 @@ class AveragePooling1D(_WindowPooling):
             laid[:, span] += parts
         if context.places is None or context.lengths is None:
             return laid[:, context.first : context.first + context.steps]
-        dx = laid[np.arange(len(laid))[:, None], context.places]
+        dx: Array = laid[np.arange(len(laid))[:, None], context.places]
         dx[np.arange(context.steps) >= context.lengths[:, None]] = 0
-        return np.asarray(dx)
+        return dx
 
     def _before(self, lengths: Array, counts: Array) -> Array:
         """Return the steps that are added before each row, half of what its windows lack."""
