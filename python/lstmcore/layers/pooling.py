@@ -262,7 +262,8 @@ class AveragePooling1D(_WindowPooling):
         if self.padding == "valid":
             return np.zeros_like(lengths)
         missing = (counts - 1) * self._step + self.pool_size - lengths
-        return np.maximum(np.where(counts > 0, missing, 0), 0) // 2
+        added: Array = np.maximum(np.where(counts > 0, missing, 0), 0) // 2
+        return added
 
     def _spans(self, windows: int) -> list[slice]:
         """List where the first steps of all windows are, their second ones, and so on."""
