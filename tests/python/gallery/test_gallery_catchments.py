@@ -1,22 +1,14 @@
 """The gallery's program about many catchments shows what attributes are worth."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "catchments.py"
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="the examples are only in the source tree"
-)
+from gallery_kit import run_program
 
 
 # Takes about fifteen seconds on two idle cores: five trainings.
 @pytest.mark.gallery
 def test_attributes_help_in_catchments_that_were_never_seen(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("catchments", tmp_path)
     where = "other catchments"
     assert figures[f"LSTM, at every step, {where}"] > 0.93  # two seeds: 0.970 and 0.978
     assert figures[f"LSTM, before the head, {where}"] > 0.93  # 0.967 and 0.974

@@ -1,22 +1,14 @@
 """The gallery's comparison of LSTM and simple RNN shows what its page says."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "lstm_against_rnn.py"
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="the examples are only in the source tree"
-)
+from gallery_kit import run_program
 
 
 # Takes about ten seconds on two idle cores: 24 small trainings.
 @pytest.mark.gallery
 def test_gates_carry_what_a_simple_rnn_loses(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("lstm_against_rnn", tmp_path)
     # Over seeds 8e-18 to 1e-17, 2e-14 to 5e-13, and 0.8 to 1.
     assert figures["gradient tanh RNN"] < 1e-15
     assert 1e-16 < figures["gradient LSTM, forget bias 1"] < 1e-11

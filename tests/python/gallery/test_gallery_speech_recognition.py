@@ -1,24 +1,20 @@
 """The gallery's speech recognition hears more in the noise than templates."""
 
-import runpy
 import shutil
-from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "speech_recognition.py"
+from gallery_kit import run_program
 
 pytestmark = [
     pytest.mark.gallery,
-    pytest.mark.skipif(not PROGRAM.exists(), reason="the examples are only in the source tree"),
     pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed"),
 ]
 
 
 # Takes about 20 seconds on two idle cores: the voices, the training and the templates.
 def test_a_voice_that_was_never_heard_is_understood(tmp_path):
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("speech_recognition", tmp_path)
     assert figures["lstm"] > 0.88  # seeds 0 and 1: 0.967 and 0.950
     assert figures["lstm_wer"] < 0.03  # 0.007 and 0.011
     assert 0.6 < figures["templates"] < figures["lstm"]  # 0.850 and 0.817: no easy prey

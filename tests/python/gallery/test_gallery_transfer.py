@@ -1,23 +1,15 @@
 """The gallery's transfer program learns five digits from few examples after five others."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "transfer.py"
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="the examples are only in the source tree"
-)
+from gallery_kit import run_program
 
 
 # Takes about twenty seconds on two idle cores.
 @pytest.mark.gallery
 def test_layers_from_another_task_help(tmp_path, capsys):
     pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("transfer", tmp_path)
     assert figures["all trained"] > figures["from nothing"] + 0.02
     assert figures["all trained"] > 0.85
     assert figures["unfrozen after 30"] > figures["from nothing"]

@@ -1,23 +1,15 @@
 """The gallery's table of variants of LSTM networks."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "variants.py"
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="the examples are only in the source tree"
-)
+from gallery_kit import run_program
 
 
 # Takes about twenty seconds on two idle cores: fourteen small trainings.
 @pytest.mark.gallery
 def test_all_variants_learn_and_some_beat_the_plain_one(tmp_path, capsys):
     pytest.importorskip("aeon")
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("variants", tmp_path)
     reviews = {n: v for n, v in figures.items() if n.startswith("reviews")}
     motions = {n: v for n, v in figures.items() if n.startswith("motions")}
     assert len(reviews) == len(motions) == 8

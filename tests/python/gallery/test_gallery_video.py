@@ -1,23 +1,15 @@
 """The gallery's video program tells which way a digit moves."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "gallery" / "video.py"
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="the examples are only in the source tree"
-)
+from gallery_kit import run_program
 
 
 # Takes about ten seconds on two idle cores.
 @pytest.mark.gallery
 def test_a_graph_with_two_answers_sees_the_movement(tmp_path, capsys):
     pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib")
-    figures = runpy.run_path(str(PROGRAM))["run"](pictures=tmp_path)
+    figures = run_program("video", tmp_path)
     assert figures["way"] > 0.97  # three seeds: 0.999 to 1
     assert figures["digit"] > 0.5  # about 0.7; guessing 0.1
     assert figures["logistic way"] < 0.5  # 0.33, of a guess's 0.25
