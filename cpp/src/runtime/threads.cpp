@@ -122,7 +122,9 @@ std::int64_t meeting_nanoseconds() {
 }
 
 void StepBarrier::measure(int threads, std::int64_t most) {
-  if (!to_measure_ || !parting_is_measured()) return;
+  const int forced = forced_parting.load(std::memory_order_relaxed);
+  if (forced == part_at_once) parted_.store(true, std::memory_order_relaxed);
+  if (!to_measure_ || forced != measured_parting) return;
   for (int round = 0; round <= policy::meeting_rounds; ++round) {
     for (int meeting = 1; round > 0 && meeting < policy::meetings_per_round; ++meeting) barrier_.wait(threads);
     barrier_.wait(threads, [&] {

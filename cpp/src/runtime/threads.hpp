@@ -135,8 +135,9 @@ bool crowded();
 /// Records that a team had to part, or never gathered.
 void count_as_crowded();
 
-/// For tests: threads part after this many meetings, however long they wait. With `measured_parting`, the waits decide.
-constexpr int measured_parting = -1, never_part = 1 << 30;
+/// For tests: threads part after this many meetings, however long they wait; with `part_at_once`, before the first
+/// step. With `measured_parting`, the waits decide.
+constexpr int measured_parting = -1, part_at_once = -2, never_part = 1 << 30;
 void part_after(int meetings);
 bool parting_is_measured();
 

@@ -27,7 +27,7 @@ class LayerBackward {
         steps_(steps),
         threads_(threads),
         walks_(shape, schedule, cells, partition, unit_granularity),
-        alone_(shape, schedule, cells, Partition{}, unit_granularity, partition.split_units && steps.size() > 1),
+        alone_(shape, schedule, cells, Partition{}, unit_granularity, partition.split_units),
         walks_meet_(partition.split_units),
         overlapped_(walks_.size() < threads) {
     own_rows_ = walks_own_rows(directions_, static_cast<Index>(sums.groups().size()), partition, threads);
@@ -169,7 +169,8 @@ class LayerBackward {
   const Range steps_;
   const int threads_;
   Walks<BackwardPart, BackwardCell<T>> walks_;
-  Walks<BackwardPart, BackwardCell<T>> alone_;  ///< where parts meet: walks of all rows and units
+  /// Where parts meet: walks of all rows and units. Parts may leave even a single step to them.
+  Walks<BackwardPart, BackwardCell<T>> alone_;
   const bool walks_meet_;
   const bool overlapped_;
   bool own_rows_ = false;
@@ -188,12 +189,16 @@ void layer_backward(const CellShape& shape, const Schedule& schedule, const std:
   int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Index granularity = kernels::panel_vectors * shape.lanes / shape.block_units();
+  // Not more than `threads`, whatever other calls have found out about the cores in between.
+  const int walkers = std::min(threads, threads_for(work.walk));
   const Partition partition =
-      choose_partition(shape, schedule, directions, threads_for(work.walk), granularity, active_kernels<T>().tile_rows);
-  // One walk, which others would follow with the products, phase by phase: only if it and they take long enough. With
+      choose_partition(shape, schedule, directions, walkers, granularity, active_kernels<T>().tile_rows);
+  // Threads beyond those that walk would follow with the products, phase by phase: only if that takes long enough. With
   // less work, two threads took 1.2 times as long as one (30 x 32 x 8 x 16).
-  if (partition.parts * directions < threads) {
-    threads = crowded() ? 1 : std::min(threads, threads_for(std::min(work.walk, work.products)));
+  const int walks = partition.parts * directions;
+  if (walks < threads) {
+    const int useful = crowded() ? 1 : std::min(threads, threads_for(std::min(work.walk, work.products)));
+    threads = std::max(partition.split_units ? walks : 1, useful);  // walks that meet need a thread each
   }
   using Backward = LayerBackward<T, BackwardPart>;
   if (!Backward(shape, schedule, cells, dx, sums, steps, partition, granularity, threads).run()) {

@@ -199,6 +199,7 @@ void check_threads() {
   all.push_back({"units over threads", config_of(100, 300, 2), 3, 9, true});
   all.push_back({"units over threads, both directions", relu(config_of(100, 300, 1, true)), 4, 9, true, true});
   all.push_back({"one row", config_of(256, 400), 1, 12});
+  all.push_back({"one step", config_of(256, 400), 1, 1});
   all.push_back({"layers over threads", config_of(30, 64, 3), 1, 150});
   all.push_back({"several ranges of steps", config_of(20, 75), 33, 60, true});
   for (const Case& shape : all) {
@@ -211,8 +212,8 @@ void check_threads() {
     struct Team {
       int threads, part_after;
     };
-    constexpr int never = lstmcore::never_part;
-    for (const Team team : {Team{2, never}, {3, never}, {5, never}, {2, 0}, {2, 3}, {3, 10}}) {
+    constexpr int never = lstmcore::never_part, at_once = lstmcore::part_at_once;
+    for (const Team team : {Team{2, never}, {3, never}, {5, never}, {2, at_once}, {2, 0}, {2, 3}, {3, 10}}) {
       const check::Context threads(std::to_string(team.threads) + " threads, part after " +
                                    std::to_string(team.part_after) + " meetings");
       const ThreadCount several(team.threads, team.part_after);

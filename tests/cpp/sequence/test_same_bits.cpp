@@ -35,6 +35,7 @@ std::vector<Shape> threaded_shapes() {
   all.push_back({"rows over threads, dropout", with_dropout(lstm_config(20, 40, 3), 0.5), 41, 12, lengths});
   all.push_back({"fewer rows than threads", lstm_config(100, 300), 3, 5});
   all.push_back({"one row", lstm_config(256, 257, 2), 1, 5});
+  all.push_back({"one step", lstm_config(128, 256, 2), 1, 1});
   all.push_back({"few rows, ragged, both directions", bidirectional(lstm_config(100, 200, 2)), 4, 6, {6, 2, 0, 5}});
   all.push_back({"wide input", lstm_config(2000, 24), 5, 6});
   all.push_back({"layers over threads", lstm_config(30, 32, 3), 1, 150});
@@ -58,8 +59,9 @@ void check_threads() {
     struct Team {
       int threads, part_after;
     };
-    constexpr int never = lstmcore::never_part;
-    for (const Team team : {Team{2, never}, {3, never}, {4, never}, {5, never}, {2, 0}, {2, 3}, {3, 10}}) {
+    constexpr int never = lstmcore::never_part, at_once = lstmcore::part_at_once;
+    for (const Team team :
+         {Team{2, never}, {3, never}, {4, never}, {5, never}, {2, at_once}, {2, 0}, {2, 3}, {3, 10}}) {
       const check::Context threads(std::to_string(team.threads) + " threads, part after " +
                                    std::to_string(team.part_after) + " meetings");
       const ThreadCount several(team.threads, team.part_after);
