@@ -185,21 +185,10 @@ template <class BackwardPart, class T>
 void layer_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
                     const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
-  const BackwardWork work = backward_work(shape, schedule, steps, directions);
-  int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Index granularity = kernels::panel_vectors * shape.lanes / shape.block_units();
-  // Not more than `threads`, whatever other calls have found out about the cores in between.
-  const int walkers = std::min(threads, threads_for(work.walk));
-  const Partition partition =
-      choose_partition(shape, schedule, directions, walkers, granularity, active_kernels<T>().tile_rows);
-  // Threads beyond those that walk would follow with the products, phase by phase: only if that takes long enough. With
-  // less work, two threads took 1.2 times as long as one (30 x 32 x 8 x 16).
-  const int walks = partition.parts * directions;
-  if (walks < threads) {
-    const int useful = crowded() ? 1 : std::min(threads, threads_for(std::min(work.walk, work.products)));
-    threads = std::max(partition.split_units ? walks : 1, useful);  // walks that meet need a thread each
-  }
+  const auto [threads, partition] =
+      choose_backward_team(shape, schedule, steps, directions, granularity, active_kernels<T>().tile_rows);
   using Backward = LayerBackward<T, BackwardPart>;
   if (!Backward(shape, schedule, cells, dx, sums, steps, partition, granularity, threads).run()) {
     Backward(shape, schedule, cells, dx, sums, steps, Partition{}, granularity, 1).run();

@@ -65,11 +65,13 @@ Index input_chunk(Index rows, Index longest);
 template <class T>
 int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers);
 
-/// Estimated work of a backward of all directions through some steps: of the walk, and of dx and dW.
-struct BackwardWork {
-  double walk, products;
+/// The threads of a layer's backward through some steps, and how they cut its walk: parts that meet have a thread each.
+struct BackwardTeam {
+  int threads;
+  Partition partition;
 };
-BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Range steps, int directions);
+BackwardTeam choose_backward_team(const CellShape& shape, const Schedule& schedule, Range steps, int directions,
+                                  Index unit_granularity, Index tile_rows);
 
 /// Rows of a range of steps of the backward: few enough that what the walk has written is still in a cache when their
 /// dx and dW are computed. `rows`: of all ranges together; `idle_threads`: whether threads without a part in the walk

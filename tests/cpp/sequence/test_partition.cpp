@@ -82,6 +82,34 @@ TEST("the parts of a walk cover every row and every block of hidden units once")
   }
 }
 
+TEST("parts of a backward that meet have a thread each") {
+  int meeting = 0;
+  for (int threads = 1; threads <= 9; ++threads) {
+    const ThreadCount limit(threads);
+    for (Index input : {1, 30, 256, 1000}) {
+      for (Index hidden : {16, 100, 256, 700}) {
+        const CellShape shape = shape_of(input, hidden);
+        for (Index rows : {1, 2, 5, 30}) {
+          for (Index steps : {1, 2, 40}) {
+            const Schedule schedule = even_schedule(rows, steps);
+            for (int directions : {1, 2}) {
+              for (Index granularity : {1, 4}) {
+                const BackwardTeam team =
+                    choose_backward_team(shape, schedule, {0, steps}, directions, granularity, tile_rows);
+                CHECK(team.threads >= 1 && team.threads <= threads);
+                if (!team.partition.split_units) continue;
+                ++meeting;
+                CHECK(team.partition.parts * directions <= team.threads);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(meeting > 100);
+}
+
 TEST("each half of the rows consists of two quarters, so that a thread sums the rows that it walks") {
   for (const Schedule& schedule : {even_schedule(16, 3), schedule_of({3, 1, 2, 3, 1, 2, 3, 1}, 3)}) {
     for (int share = 0; share < 2; ++share) {
