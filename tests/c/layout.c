@@ -1,6 +1,7 @@
 /*
- * The binary interface of the structs and constants: a change here is a new LSTMCORE_ABI_VERSION. The functions are in
- * symbols.txt. Nothing of this runs: it compiles, or the layout has changed.
+ * The binary interface: functions, structs and constants. Whoever has to change something here changes what programs
+ * that are built already rely on, which needs a new LSTMCORE_ABI_VERSION. Nothing of this runs: it compiles, unless the
+ * header has changed.
  */
 #include <lstmcore/lstmcore.h>
 
@@ -32,3 +33,29 @@ HOLDS(layer_input_size, offsetof(lstmcore_layer_info, input_size) == 24);
 HOLDS(layer_output_size, offsetof(lstmcore_layer_info, output_size) == 32);
 HOLDS(layer_size, sizeof(lstmcore_layer_info) == 40);
 #endif
+
+/* The functions once more: C refuses a second declaration with other types. */
+int32_t lstmcore_abi_version(void);
+int32_t lstmcore_get_num_threads(void);
+const char* lstmcore_instruction_set(void);
+const char* lstmcore_last_error(void);
+int32_t lstmcore_model_forward(const lstmcore_model*, int64_t, int64_t, const int64_t*, const float*, size_t, float*, size_t);
+int32_t lstmcore_model_forward_tokens(const lstmcore_model*, int64_t, int64_t, const int64_t*, const int64_t*, size_t, float*, size_t);
+void lstmcore_model_free(lstmcore_model*);
+int32_t lstmcore_model_get_info(const lstmcore_model*, lstmcore_model_info*);
+int32_t lstmcore_model_get_layer(const lstmcore_model*, int64_t, lstmcore_layer_info*);
+int32_t lstmcore_model_load(const char*, lstmcore_model**);
+int32_t lstmcore_model_load_memory(const void*, size_t, lstmcore_model**);
+int32_t lstmcore_model_output_steps(const lstmcore_model*, int64_t, int64_t*);
+int32_t lstmcore_set_num_threads(int32_t);
+const char* lstmcore_status_name(int32_t);
+int32_t lstmcore_stream_create(const lstmcore_model*, int64_t, int32_t, lstmcore_stream**);
+void lstmcore_stream_free(lstmcore_stream*);
+int32_t lstmcore_stream_get_state(const lstmcore_stream*, int64_t, int64_t, float*, size_t);
+int32_t lstmcore_stream_reset(lstmcore_stream*);
+int32_t lstmcore_stream_reset_row(lstmcore_stream*, int64_t);
+int64_t lstmcore_stream_rows(const lstmcore_stream*);
+int32_t lstmcore_stream_set_state(lstmcore_stream*, int64_t, int64_t, const float*, size_t);
+int32_t lstmcore_stream_step(lstmcore_stream*, const float*, size_t, float*, size_t);
+int32_t lstmcore_stream_step_tokens(lstmcore_stream*, const int64_t*, size_t, float*, size_t);
+const char* lstmcore_version(void);
