@@ -11,6 +11,7 @@ import ctypes
 import sys
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
+from typing import Any
 
 OK, ONE_THREAD = 0, 0
 ABI_VERSION = 1
@@ -55,9 +56,8 @@ class Library:
         if self._library.lstmcore_abi_version() != ABI_VERSION:
             raise RuntimeError(f"{path}: expected ABI version {ABI_VERSION}")
 
-    def _function(self, name: str) -> "ctypes._NamedFuncPointer":
-        function: ctypes._NamedFuncPointer = getattr(self._library, f"lstmcore_{name}")
-        return function
+    def _function(self, name: str) -> Any:
+        return getattr(self._library, f"lstmcore_{name}")
 
     def call(self, name: str, *arguments: object) -> None:
         """Call a function that returns a status."""

@@ -97,7 +97,7 @@ typedef struct lstmcore_model lstmcore_model;
 
 /*
  * Loads a model file, and checks all of it. path: UTF-8. *model: set on success, for lstmcore_model_free. Files in
- * float32 are accepted, also quantized ones.
+ * float32 are accepted, also quantized ones. Products are computed in the precision that the file names, or in float32.
  * Any number of threads may load models at the same time.
  */
 LSTMCORE_API lstmcore_status lstmcore_model_load(const char* path, lstmcore_model** model);

@@ -27,7 +27,7 @@ Stream::Stream(std::shared_ptr<const Network> network, Index rows, Threads threa
 /// all of it before one of them fails.
 void Stream::check_memory() const {
   const Index numbers = rows_ * (network_->state_size() + network_->output_size());
-  const std::unique_ptr<float[]> untouched(new float[static_cast<std::size_t>(numbers)]);
+  const Buffer<float> untouched(static_cast<std::size_t>(numbers));
 }
 
 void Stream::step_block(Block& block, const float* x, float* y) noexcept {

@@ -1,6 +1,6 @@
 // Simulates all catchments of a config file with drawn weather, as a framework would, and prints how fast that was.
 //
-//   python make_model.py --catchments 5000      trains a model, and writes it with catchments.cfg and attributes.csv
+//   python make_catchments.py --catchments 5000      trains a model, and writes it with catchments.cfg and attributes.csv
 //   cmake -S .. -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
 //   cmake --build build
 //   build/bmi/run_catchments catchments.cfg 365

@@ -59,7 +59,7 @@ def test_a_catchment_is_simulated_from_converted_weights(run, tmp_path):
 
 # Takes some seconds, like the catchment that it imports.
 def test_an_lstm_of_many_catchments_knows_others(monkeypatch, capsys, tmp_path):
-    path = EXAMPLES.parent / "cpp" / "bmi" / "make_model.py"
+    path = EXAMPLES.parent / "cpp" / "bmi" / "make_catchments.py"
     arguments = ["--catchments", "7", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -1,6 +1,6 @@
 """Train one LSTM for many catchments, and write what run.cpp reads.
 
-Usage: python make_model.py [--catchments COUNT] [--output FOLDER] [--seed SEED]
+Usage: python make_catchments.py [--catchments COUNT] [--output FOLDER] [--seed SEED]
 
 The LSTM sees the weather of each day and the attributes of the catchment, as in Kratzert et al.
 (2019). The truth is the bucket model of examples/python/catchment.py, with other attributes for every
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import lstmcore as lc
+from lstmcore.convert import from_torch, load_torch, to_torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 import catchment as one  # the program for one catchment
@@ -57,17 +58,17 @@ def regional_model(state: dict[str, Any], scales: one.Scales) -> lc.Sequential:
             lc.layers.Dense(1, name="head"),
         ]
     )
-    weights, config = lc.convert.from_torch(state, prefix=one.LSTM)
+    weights, config = from_torch(state, prefix=one.LSTM)
     matrix = weights["weight_ih_l0"].astype(float), weights["bias_l0"].astype(float)
     weights["weight_ih_l0"], weights["bias_l0"] = one.of_raw_inputs(matrix, inputs)
     head = one.of_raw_outputs(
         (state[f"{one.HEAD}.weight"], state[f"{one.HEAD}.bias"]), scales.discharge
     )
-    tensors = lc.convert.to_torch(
+    tensors = to_torch(
         {name: one.single(array) for name, array in weights.items()}, config, prefix=one.LSTM
     )
     tensors |= {"head.weight": one.single(head[0]), "head.bias": one.single(head[1])}
-    lc.convert.load_torch(model, tensors, {name: name for name in (one.LSTM, "head")})
+    load_torch(model, tensors, {name: name for name in (one.LSTM, "head")})
     return model
 
 
