@@ -211,7 +211,7 @@ static void test_output_steps(const char* golden) {
 /* No rows, and rows without any step. */
 static void test_nothing(const char* golden) {
   lstmcore_model* const model = check_load(golden, "stream_model.safetensors");
-  float y[2] = {9, 9}, one_step[2] = {0, 0}, zero_steps[1], empty_row[2];
+  float y[2] = {9, 9}, one_step[2] = {1, -1}, zero_steps[1], empty_row[2];
   float* const x = check_inputs(2, 1, 2);
   const int64_t lengths[2] = {0, 1};
   CHECK_OK(lstmcore_model_forward(model, 0, 7, NULL, NULL, 0, NULL, 0));
