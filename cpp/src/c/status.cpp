@@ -70,9 +70,9 @@ void require_in(const char* name, std::int64_t value, std::int64_t least, std::i
 
 std::int64_t elements(std::int64_t first, std::int64_t second, std::int64_t third) {
   constexpr std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max() / 8;
+  if (first == 0 || second == 0 || third == 0) return 0;
   std::int64_t product = 1;
   for (const std::int64_t size : {first, second, third}) {
-    if (size == 0) return 0;
     if (product > most / size) {
       throw Failure(LSTMCORE_ERROR_MEMORY, "out of memory: an array of " + std::to_string(first) + " x " +
                                                std::to_string(second) + " x " + std::to_string(third) +
