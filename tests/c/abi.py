@@ -1,9 +1,9 @@
-"""Compare the functions that the shared library exports with the header, and with the list of this ABI version.
+"""Compare the functions that the shared library exports with the header and with a stored list.
 
 Usage: abi.py NM LIBRARY HEADER SYMBOLS
 
-If a function was added, add it to the list. If one was removed, or the meaning of one has changed, programs that are
-built already would break: that needs a new LSTMCORE_ABI_VERSION.
+If a function was added, add it to the list. If one was removed, or the meaning of one has changed,
+programs that are built already would break: that needs a new LSTMCORE_ABI_VERSION.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ static inline void check_ok(lstmcore_status status, const char* file, int line, 
   check_record(status == LSTMCORE_OK, file, line, text);
 }
 
-static inline void check_error(lstmcore_status status, lstmcore_status expected, const char* part, const char* file, int line,
-                        const char* call) {
+static inline void check_error(lstmcore_status status, lstmcore_status expected, const char* part, const char* file,
+                               int line, const char* call) {
   char text[2048];
   const char* const came = lstmcore_last_error();
   snprintf(text, sizeof(text), "%.200s is %s with \"%s\", expected %s with \"%s\"", call, lstmcore_status_name(status),
@@ -84,7 +84,9 @@ static inline lstmcore_model_info check_info(const lstmcore_model* model) {
 }
 
 /* Input of row n, step t, feature c, exact in binary: as tests/golden/make_predictions.py makes it. */
-static inline float check_input(int64_t n, int64_t t, int64_t c) { return (float)((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f; }
+static inline float check_input(int64_t n, int64_t t, int64_t c) {
+  return (float)((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f;
+}
 
 /* Fills x (rows, steps, width). */
 static inline float* check_inputs(int64_t rows, int64_t steps, int64_t width) {
@@ -108,7 +110,8 @@ static inline int64_t* check_tokens(int64_t rows, int64_t steps, int64_t vocabul
   return tokens;
 }
 
-/* Ends a program: its status, and a line that says how many checks there were. 77, if the machine lacks LSTMCORE_ISA. */
+/* Ends a program: its status, and a line that says how many checks there were. 77, if the machine lacks LSTMCORE_ISA.
+ */
 static inline int check_end(void) {
   printf("%d checks passed, %d failed\n", check_passes, check_failures);
   return check_failures == 0 && check_passes > 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOLERANCE = 1e-6  # an LSTM of few units; Python, which wrote the file, may have had another instruction set
+TOLERANCE = (
+    1e-6  # an LSTM of few units; Python, which wrote the file, may have had another instruction set
+)
 
 
 def main(expected: str, *command: str) -> int:

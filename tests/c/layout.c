@@ -10,9 +10,9 @@
 
 HOLDS(abi_version, LSTMCORE_ABI_VERSION == 1);
 HOLDS(status_size, sizeof(lstmcore_status) == 4);
-HOLDS(statuses, LSTMCORE_OK == 0 && LSTMCORE_ERROR_ARGUMENT == 1 && LSTMCORE_ERROR_SIZE == 2 && LSTMCORE_ERROR_FILE == 3 &&
-                    LSTMCORE_ERROR_UNSUPPORTED == 4 && LSTMCORE_ERROR_MACHINE == 5 && LSTMCORE_ERROR_MEMORY == 6 &&
-                    LSTMCORE_ERROR_INTERNAL == 7);
+HOLDS(statuses, LSTMCORE_OK == 0 && LSTMCORE_ERROR_ARGUMENT == 1 && LSTMCORE_ERROR_SIZE == 2 &&
+                    LSTMCORE_ERROR_FILE == 3 && LSTMCORE_ERROR_UNSUPPORTED == 4 && LSTMCORE_ERROR_MACHINE == 5 &&
+                    LSTMCORE_ERROR_MEMORY == 6 && LSTMCORE_ERROR_INTERNAL == 7);
 HOLDS(threads, LSTMCORE_ONE_THREAD == 0 && LSTMCORE_MANY_THREADS == 1);
 
 #if UINTPTR_MAX == UINT64_MAX /* where size_t and pointers take 8 bytes, so that no member needs padding */
@@ -39,8 +39,10 @@ int32_t lstmcore_abi_version(void);
 int32_t lstmcore_get_num_threads(void);
 const char* lstmcore_instruction_set(void);
 const char* lstmcore_last_error(void);
-int32_t lstmcore_model_forward(const lstmcore_model*, int64_t, int64_t, const int64_t*, const float*, size_t, float*, size_t);
-int32_t lstmcore_model_forward_tokens(const lstmcore_model*, int64_t, int64_t, const int64_t*, const int64_t*, size_t, float*, size_t);
+int32_t lstmcore_model_forward(const lstmcore_model*, int64_t, int64_t, const int64_t*, const float*, size_t, float*,
+                               size_t);
+int32_t lstmcore_model_forward_tokens(const lstmcore_model*, int64_t, int64_t, const int64_t*, const int64_t*, size_t,
+                                      float*, size_t);
 void lstmcore_model_free(lstmcore_model*);
 int32_t lstmcore_model_get_info(const lstmcore_model*, lstmcore_model_info*);
 int32_t lstmcore_model_get_layer(const lstmcore_model*, int64_t, lstmcore_layer_info*);

@@ -20,7 +20,8 @@ constexpr int lengths[rows] = {5, 0, 3};
 /// Weights of every size between -0.8 and 0.8.
 std::vector<float> weights(std::size_t count, int first) {
   std::vector<float> values;
-  for (std::size_t k = 0; k < count; ++k) values.push_back(static_cast<float>((first + 7 * static_cast<int>(k)) % 17) / 10.0f - 0.8f);
+  for (std::size_t k = 0; k < count; ++k)
+    values.push_back(static_cast<float>((first + 7 * static_cast<int>(k)) % 17) / 10.0f - 0.8f);
   return values;
 }
 
@@ -35,8 +36,8 @@ double input(int n, int t, int c) { return (5 * n + 7 * t + 3 * c) % 11 / 4.0 - 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 struct Model {
-  std::vector<float> ih = weights(4 * units * features, 1), hh = weights(4 * units * units, 5), bias = weights(4 * units, 9),
-                     kernel = weights(units, 2), out = weights(1, 4);
+  std::vector<float> ih = weights(4 * units * features, 1), hh = weights(4 * units * units, 5),
+                     bias = weights(4 * units, 9), kernel = weights(units, 2), out = weights(1, 4);
 
   double predict(int n) const {
     double h[units] = {}, c[units] = {};
@@ -44,7 +45,8 @@ struct Model {
       double gates[4 * units];
       for (int row = 0; row < 4 * units; ++row) {
         gates[row] = bias[static_cast<std::size_t>(row)];
-        for (int k = 0; k < features; ++k) gates[row] += ih[static_cast<std::size_t>(row * features + k)] * input(n, t, k);
+        for (int k = 0; k < features; ++k)
+          gates[row] += ih[static_cast<std::size_t>(row * features + k)] * input(n, t, k);
         for (int k = 0; k < units; ++k) gates[row] += hh[static_cast<std::size_t>(row * units + k)] * h[k];
       }
       for (int u = 0; u < units; ++u) {
@@ -71,7 +73,8 @@ int main(int argc, char** argv) {
                     {"walk.weight_hh_l0", bytes_of(model.hh)},
                     {"walk.weight_ih_l0", bytes_of(model.ih)}};
   const std::string bytes = maker.bytes();
-  std::ofstream(folder + "/made_model.safetensors", std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(folder + "/made_model.safetensors", std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   std::ofstream text(folder + "/predictions.txt");
   text.precision(9);
   text << "made_model.safetensors " << rows << " " << steps;

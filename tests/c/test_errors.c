@@ -23,9 +23,11 @@ static void test_files(const char* golden) {
   CHECK_ERROR(lstmcore_model_load(path, &model), LSTMCORE_ERROR_FILE, "not a safetensors file");
   free(path);
   path = check_path(golden, "additive_model.safetensors");
-  CHECK_ERROR(lstmcore_model_load(path, &model), unsupported, "additive_model.safetensors: holds float64, expected float32");
+  CHECK_ERROR(lstmcore_model_load(path, &model), unsupported,
+              "additive_model.safetensors: holds float64, expected float32");
   free(path);
-  CHECK_ERROR(lstmcore_model_load_memory("LSTMCORE", 8, &model), LSTMCORE_ERROR_FILE, "model in memory: not a safetensors");
+  CHECK_ERROR(lstmcore_model_load_memory("LSTMCORE", 8, &model), LSTMCORE_ERROR_FILE,
+              "model in memory: not a safetensors");
   CHECK_ERROR(lstmcore_model_load_memory("LSTM", 4, &model), LSTMCORE_ERROR_FILE, "expected at least 8 bytes, got 4");
   CHECK_ERROR(lstmcore_model_load_memory(NULL, 0, &model), LSTMCORE_ERROR_FILE, "expected at least 8 bytes, got 0");
   CHECK_ERROR(lstmcore_model_load_memory(NULL, 8, &model), argument, "bytes: expected a pointer, got NULL");
@@ -137,7 +139,8 @@ static void test_memory(lstmcore_model* model) {
   lstmcore_stream* made = NULL;
   float x[1] = {0}, y[1] = {0};
   CHECK_ERROR(lstmcore_stream_create(model, INT64_MAX, 0, &made), LSTMCORE_ERROR_MEMORY, "out of memory");
-  CHECK_ERROR(lstmcore_model_forward(model, INT64_MAX / 2, 3, NULL, x, 1, y, 1), LSTMCORE_ERROR_MEMORY, "address space");
+  CHECK_ERROR(lstmcore_model_forward(model, INT64_MAX / 2, 3, NULL, x, 1, y, 1), LSTMCORE_ERROR_MEMORY,
+              "address space");
   CHECK_ERROR(lstmcore_model_forward(model, 1, INT64_MAX, NULL, x, 1, y, 1), LSTMCORE_ERROR_MEMORY, "address space");
   CHECK(made == NULL);
 }
@@ -178,7 +181,8 @@ static void test_tokens(const char* golden) {
 static void test_features_where_tokens_are_expected(lstmcore_model* model, lstmcore_stream* stream) {
   const int64_t tokens[1] = {1};
   float y[1] = {0};
-  CHECK_ERROR(lstmcore_model_forward_tokens(model, 1, 1, NULL, tokens, 1, y, 1), unsupported, "call lstmcore_model_forward");
+  CHECK_ERROR(lstmcore_model_forward_tokens(model, 1, 1, NULL, tokens, 1, y, 1), unsupported,
+              "call lstmcore_model_forward");
   CHECK_ERROR(lstmcore_stream_step_tokens(stream, tokens, 1, y, 1), unsupported, "call lstmcore_stream_step");
 }
 
@@ -187,8 +191,8 @@ static void test_too_few_steps(const char* golden) {
   const lstmcore_model_info info = check_info(model);
   float x[16], y[8];
   memset(x, 0, sizeof(x));
-  CHECK_ERROR(lstmcore_model_forward(model, 1, 1, NULL, x, (size_t)info.input_size, y, (size_t)info.output_size), argument,
-              "steps: layer \"max_pooling1d\" expected at least 2 time steps, which one window takes, got 1");
+  CHECK_ERROR(lstmcore_model_forward(model, 1, 1, NULL, x, (size_t)info.input_size, y, (size_t)info.output_size),
+              argument, "steps: layer \"max_pooling1d\" expected at least 2 time steps, which one window takes, got 1");
   lstmcore_model_free(model);
 }
 

@@ -1,9 +1,9 @@
 // The header in C++, beside those of C++.
-#include <lstmcore/cpu.hpp>
-#include <lstmcore/lstm.hpp>
 #include <lstmcore/lstmcore.h>
 
 #include <cstring>
+#include <lstmcore/cpu.hpp>
+#include <lstmcore/lstm.hpp>
 #include <type_traits>
 
 static_assert(std::is_same_v<decltype(lstmcore_version()), const char*>, "a C string");

@@ -64,7 +64,8 @@ static float* run(const lstmcore_model* model, const prediction* entry) {
       int64_t t;
       for (t = entry->lengths[n]; t < steps; ++t) tokens[n * steps + t] = n % 2 == 0 ? 0 : -7;
     }
-    CHECK_OK(lstmcore_model_forward_tokens(model, rows, steps, entry->lengths, tokens, (size_t)(rows * steps), y, y_size));
+    CHECK_OK(
+        lstmcore_model_forward_tokens(model, rows, steps, entry->lengths, tokens, (size_t)(rows * steps), y, y_size));
     free(tokens);
   } else {
     float* const x = check_inputs(rows, steps, info.input_size);
@@ -142,7 +143,8 @@ static void test_rows_alone(const char* golden) {
   float* const x = check_inputs(rows, steps, width);
   float *const y = check_floats(rows * outputs), *const with_lengths = check_floats(rows * outputs);
   int64_t n;
-  CHECK_OK(lstmcore_model_forward(model, rows, steps, NULL, x, (size_t)(rows * steps * width), y, (size_t)(rows * outputs)));
+  CHECK_OK(
+      lstmcore_model_forward(model, rows, steps, NULL, x, (size_t)(rows * steps * width), y, (size_t)(rows * outputs)));
   CHECK_OK(lstmcore_model_forward(model, rows, steps, full, x, (size_t)(rows * steps * width), with_lengths,
                                   (size_t)(rows * outputs)));
   CHECK(memcmp(y, with_lengths, (size_t)(rows * outputs) * sizeof(float)) == 0);
@@ -193,7 +195,8 @@ static void test_larger_structs(const char* golden) {
 }
 
 static void test_output_steps(const char* golden) {
-  lstmcore_model* const pooled = check_load(golden, "sides_model.safetensors"); /* windows of two steps, then a vector */
+  lstmcore_model* const pooled =
+      check_load(golden, "sides_model.safetensors"); /* windows of two steps, then a vector */
   lstmcore_model* const every = check_load(golden, "steps_model.safetensors");
   int64_t steps = -1;
   CHECK(check_info(pooled).output_has_steps == 0 && check_info(every).output_has_steps == 1);
@@ -215,7 +218,8 @@ static void test_nothing(const char* golden) {
   float* const x = check_inputs(2, 1, 2);
   const int64_t lengths[2] = {0, 1};
   CHECK_OK(lstmcore_model_forward(model, 0, 7, NULL, NULL, 0, NULL, 0));
-  CHECK_OK(lstmcore_model_forward(model, 1, 0, NULL, NULL, 0, zero_steps, 1)); /* the head's output for a state of zeros */
+  CHECK_OK(
+      lstmcore_model_forward(model, 1, 0, NULL, NULL, 0, zero_steps, 1)); /* the head's output for a state of zeros */
   CHECK_OK(lstmcore_model_forward(model, 2, 1, lengths, x, 4, empty_row, 2));
   CHECK(empty_row[0] == zero_steps[0]);
   CHECK_OK(lstmcore_model_forward(model, 1, 1, NULL, one_step, 2, y, 1));

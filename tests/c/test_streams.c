@@ -44,7 +44,8 @@ static float* forward(const lstmcore_model* model, int64_t rows, int64_t steps) 
   y = check_floats(y_size);
   if (info.vocabulary_size > 0) {
     int64_t* const tokens = check_tokens(rows, steps, info.vocabulary_size);
-    CHECK_OK(lstmcore_model_forward_tokens(model, rows, steps, NULL, tokens, (size_t)(rows * steps), y, (size_t)y_size));
+    CHECK_OK(
+        lstmcore_model_forward_tokens(model, rows, steps, NULL, tokens, (size_t)(rows * steps), y, (size_t)y_size));
     free(tokens);
   } else {
     float* const x = check_inputs(rows, steps, info.input_size);
@@ -76,8 +77,8 @@ static void test_same_bits(const char* golden, const char* file) {
 }
 
 /*
- * Many rows, in several blocks and on several threads, have the bits of few. Inputs repeat every 88 rows: features every
- * 11, the tokens of the model that takes them every 8. The work of 9000 rows is enough for two threads.
+ * Many rows, in several blocks and on several threads, have the bits of few. Inputs repeat every 88 rows: features
+ * every 11, the tokens of the model that takes them every 8. The work of 9000 rows is enough for two threads.
  */
 static void test_many_rows(const char* golden, const char* file) {
   enum { few = 88, steps = 3 };

@@ -2,10 +2,10 @@
 
 Usage: python tests/golden/make_predictions.py
 
-An entry of predictions.txt is a line "FILE N T LENGTH ... T' U", then N T' U numbers, which are zero
-past a row's valid steps; T' is 1 where the output has no steps. stream_inputs.txt has the inputs of
-some steps, a step a line, and stream_steps.txt the outputs of stream_model.safetensors after each.
-Also written are the models that only these tests read.
+An entry of predictions.txt is a line "FILE N T LENGTH ... T' U", then N T' U numbers, which are
+zero past a row's valid steps; T' is 1 where the output has no steps. stream_inputs.txt has the
+inputs of some steps, a step a line, and stream_steps.txt the outputs of stream_model.safetensors
+after each. Also written are the models that only these tests read.
 """
 
 from pathlib import Path

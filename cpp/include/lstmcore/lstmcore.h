@@ -127,11 +127,11 @@ LSTMCORE_API lstmcore_status lstmcore_model_get_info(const lstmcore_model* model
 
 /* One layer of a model. */
 typedef struct lstmcore_layer_info {
-  size_t struct_size;      /* in: sizeof(lstmcore_layer_info) */
-  const char* name;        /* as in Python; valid as long as the model */
-  const char* class_name;  /* "LSTM", "Dense", ...; valid as long as the model */
-  int64_t input_size;      /* features of its input; 0: tokens */
-  int64_t output_size;     /* features of its output; 0: tokens */
+  size_t struct_size;     /* in: sizeof(lstmcore_layer_info) */
+  const char* name;       /* as in Python; valid as long as the model */
+  const char* class_name; /* "LSTM", "Dense", ...; valid as long as the model */
+  int64_t input_size;     /* features of its input; 0: tokens */
+  int64_t output_size;    /* features of its output; 0: tokens */
 } lstmcore_layer_info;
 
 /* Describes layer `index`, 0 to layer_count - 1. Any number of threads at the same time. */
@@ -218,9 +218,8 @@ LSTMCORE_API lstmcore_status lstmcore_stream_reset_row(lstmcore_stream* stream, 
 /*
  * Copies the state of `count` rows, from row `first` on, out of the stream: state (count, S), S being the model's
  * state_size. The numbers of a row are, for every recurrent layer of the model in order, h of each of its stacked
- * layers, then c of each. They are float32 whatever the precision of the products, so a state can be stored and set again
- * without changing any bit of what follows.
- * One thread at a time for each stream. Allocates memory.
+ * layers, then c of each. They are float32 whatever the precision of the products, so a state can be stored and set
+ * again without changing any bit of what follows. One thread at a time for each stream. Allocates memory.
  */
 LSTMCORE_API lstmcore_status lstmcore_stream_get_state(const lstmcore_stream* stream, int64_t first, int64_t count,
                                                        float* state, size_t state_size);

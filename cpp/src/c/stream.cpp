@@ -22,8 +22,9 @@ Stream& check_step(lstmcore_stream* stream, bool tokens, const float* y, std::si
   Stream& steps = required(stream, "stream").steps;
   const Network& network = steps.network();
   if (network.takes_tokens() != tokens) {
-    throw Failure(LSTMCORE_ERROR_UNSUPPORTED, tokens ? "stream: its model takes features; call lstmcore_stream_step"
-                                                     : "stream: its model takes tokens; call lstmcore_stream_step_tokens");
+    throw Failure(LSTMCORE_ERROR_UNSUPPORTED, tokens
+                                                  ? "stream: its model takes features; call lstmcore_stream_step"
+                                                  : "stream: its model takes tokens; call lstmcore_stream_step_tokens");
   }
   require_array("y", y, y_size, steps.rows() * network.output_size(), "rows x output_size");
   return steps;
@@ -51,8 +52,9 @@ lstmcore_status lstmcore_stream_create(const lstmcore_model* model, int64_t rows
                           std::to_string(threads));
     }
     if (const std::string layer = network->no_stepper(); !layer.empty()) {
-      throw Failure(LSTMCORE_ERROR_UNSUPPORTED,
-                    "model: layer \"" + layer + "\" needs more than one step for an output, so the model cannot stream");
+      throw Failure(
+          LSTMCORE_ERROR_UNSUPPORTED,
+          "model: layer \"" + layer + "\" needs more than one step for an output, so the model cannot stream");
     }
     elements(rows, std::max(network->input_size(), network->output_size()), 1 + network->state_size());
     const auto use = threads == LSTMCORE_ONE_THREAD ? Stream::Threads::one : Stream::Threads::many;
@@ -72,8 +74,8 @@ lstmcore_status lstmcore_stream_step(lstmcore_stream* stream, const float* x, si
   });
 }
 
-lstmcore_status lstmcore_stream_step_tokens(lstmcore_stream* stream, const int64_t* tokens, size_t tokens_size, float* y,
-                                            size_t y_size) {
+lstmcore_status lstmcore_stream_step_tokens(lstmcore_stream* stream, const int64_t* tokens, size_t tokens_size,
+                                            float* y, size_t y_size) {
   return guarded([&] {
     Stream& steps = check_step(stream, true, y, y_size);
     require_array("tokens", tokens, tokens_size, steps.rows(), "one a row");

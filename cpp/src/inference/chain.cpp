@@ -15,7 +15,8 @@ ChainStepper::ChainStepper(const std::vector<std::unique_ptr<Layer>>& layers, co
     : copied_(static_cast<std::size_t>(rows * widths.front())) {
   for (std::size_t place = 0; place < layers.size(); ++place) {
     const Index size = place + 1 < layers.size() ? rows * widths[place + 1] : 0;
-    parts_.push_back({layers[place]->stepper(rows), layers[place]->state_size(), Buffer<float>(static_cast<std::size_t>(size))});
+    parts_.push_back(
+        {layers[place]->stepper(rows), layers[place]->state_size(), Buffer<float>(static_cast<std::size_t>(size))});
   }
 }
 

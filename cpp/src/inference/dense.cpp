@@ -38,7 +38,8 @@ class DenseLayer : public Layer {
 
 DenseMap read_map(const ModelFile& file, const ModelLayer& layer, const std::vector<std::int64_t>& kernel) {
   const Index units = layer.output_size;
-  const std::vector<float> bias = layer.use_bias ? file.tensor<float>(layer.name + ".bias", {units}) : std::vector<float>();
+  const std::vector<float> bias =
+      layer.use_bias ? file.tensor<float>(layer.name + ".bias", {units}) : std::vector<float>();
   return DenseMap(file.tensor<float>(layer.name + ".kernel", kernel), bias, layer.input_size, units,
                   activation_of(layer.activation));
 }
@@ -57,7 +58,8 @@ class Convolution : public Layer {
   void forward(Sequences& data) const override {
     const Index steps = windows_.count(data.steps), filters = shape_[2];
     Buffer<float> y = data.room(steps, filters);
-    const View<const float, 1> bias = bias_.empty() ? View<const float, 1>() : View<const float, 1>(bias_.data(), {filters});
+    const View<const float, 1> bias =
+        bias_.empty() ? View<const float, 1>() : View<const float, 1>(bias_.data(), {filters});
     conv1d_forward<float>(data.view(), data.valid(), {kernel_.data(), shape_}, bias, windows_, activation_,
                           {y.data(), {data.rows, steps, filters}});
     for (Index& length : data.lengths) length = windows_.count(length);

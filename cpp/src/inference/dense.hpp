@@ -27,10 +27,9 @@ class DenseMap {
 
   /// x (rows, C) to y (rows, U), shared among threads.
   void run(const float* x, Index rows, float* y) const {
-    factor_.multiply(ops::PlainRows<const float>{x, inputs_}, rows, bias(), ops::PlainRows<float>{y, units_},
-                     [&](Index begin, Index end) {
-                       ops::activate(activation_, y + begin * units_, end - begin, units_);
-                     });
+    factor_.multiply(
+        ops::PlainRows<const float>{x, inputs_}, rows, bias(), ops::PlainRows<float>{y, units_},
+        [&](Index begin, Index end) { ops::activate(activation_, y + begin * units_, end - begin, units_); });
   }
 
   /// The same on the caller's thread alone, without allocating.

@@ -1,4 +1,5 @@
-// A layer of a model file, with its weights, that runs on whole sequences or step by step. Both ways give the same bits.
+// A layer of a model file, with its weights, that runs on whole sequences or step by step. Both ways give the same
+// bits.
 #pragma once
 
 #include <lstmcore/model_file.hpp>

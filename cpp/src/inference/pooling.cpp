@@ -65,7 +65,8 @@ class Attention : public Layer {
 
   void forward(Sequences& data) const override {
     const Index N = data.rows, T = data.steps, C = data.width, U = keys_.units();
-    Buffer<float> keys = data.room(T, U), queries = data.room(1, U), weights = data.room(T, 1), context = data.room(1, C);
+    Buffer<float> keys = data.room(T, U), queries = data.room(1, U), weights = data.room(T, 1),
+                  context = data.room(1, C);
     keys_.run(data.values.data(), N * T, keys.data());
     for (Index row = 0; row < N; ++row) std::copy(query_.begin(), query_.end(), queries.data() + row * U);
     attention_forward<float>({keys.data(), {N, T, U}}, {queries.data(), {N, 1, U}}, data.view(), {}, scale_,

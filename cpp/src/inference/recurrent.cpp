@@ -31,7 +31,8 @@ class RecurrentStepper : public Stepper {
   template <class T>
   LstmState<T> views(T* state, Index stride) const {
     const LstmConfig& config = stream_.config();
-    const Index layers = config.num_layers, rows = stream_.batch_size(), P = config.state_size(), H = config.hidden_size;
+    const Index layers = config.num_layers, rows = stream_.batch_size(), P = config.state_size(),
+                H = config.hidden_size;
     return {{state, {layers, rows, P}, {P, stride, 1}}, {state + layers * P, {layers, rows, H}, {H, stride, 1}}};
   }
 
@@ -65,7 +66,9 @@ class Recurrent : public Layer {
 
   bool makes_vectors() const override { return !every_step_; }
   bool streams() const override { return !config().bidirectional && !config().go_backwards; }
-  std::unique_ptr<Stepper> stepper(Index rows) const override { return std::make_unique<RecurrentStepper>(lstm_, rows); }
+  std::unique_ptr<Stepper> stepper(Index rows) const override {
+    return std::make_unique<RecurrentStepper>(lstm_, rows);
+  }
   Index state_size() const override {
     return streams() ? config().num_layers * (config().state_size() + config().hidden_size) : 0;
   }

@@ -43,11 +43,11 @@ class ResidualStepper : public Stepper {
 
 class Residual : public Layer {
  public:
-  Residual(const ModelFile& file, const ModelLayer& layer) : Residual(layer, Chain(file, layer.layers, 0, layer.input_size)) {
+  Residual(const ModelFile& file, const ModelLayer& layer)
+      : Residual(layer, Chain(file, layer.layers, 0, layer.input_size)) {
     if (!layer.projection) return;
-    projection_.emplace(
-        file.tensor<float>(layer.name + ".projection.kernel", {layer.input_size, layer.output_size}),
-        std::vector<float>(), layer.input_size, layer.output_size, Activation::linear);
+    projection_.emplace(file.tensor<float>(layer.name + ".projection.kernel", {layer.input_size, layer.output_size}),
+                        std::vector<float>(), layer.input_size, layer.output_size, Activation::linear);
   }
 
   void forward(Sequences& data) const override {

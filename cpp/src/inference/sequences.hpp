@@ -14,9 +14,9 @@ namespace lstmcore::inference {
 /// The values of all rows and steps.
 struct Sequences {
   Index rows = 0;
-  Index steps = 0;            ///< 1 where there is one vector for each row
-  Index width = 0;            ///< features of a step
-  bool has_steps = true;      ///< false: one vector for each row, and no lengths
+  Index steps = 0;               ///< 1 where there is one vector for each row
+  Index width = 0;               ///< features of a step
+  bool has_steps = true;         ///< false: one vector for each row, and no lengths
   std::vector<Index> lengths{};  ///< valid steps of each row; empty: all steps of all rows
   Buffer<float> values{};        ///< (rows, steps, width); what is past a row's length has no meaning
 

@@ -52,7 +52,8 @@ void Stream::step_blocks(const Input* inputs, float* y) {
   }
   const EngineFloats floats;
   const auto threads = static_cast<int>(std::min<Index>(threads_for(flops_), count));
-  parallel_tasks(threads, count, [&](Index block, int) { step_block(blocks_[static_cast<std::size_t>(block)], inputs, y); });
+  parallel_tasks(threads, count,
+                 [&](Index block, int) { step_block(blocks_[static_cast<std::size_t>(block)], inputs, y); });
 }
 
 void Stream::step(const float* x, float* y) { step_blocks(x, y); }

@@ -110,7 +110,8 @@ class Factor {
   void multiply_alone(const Left& left, Index rows, const T* bias, const Out& out) const noexcept {
     static_assert(!Left::copies, "a left factor that needs no memory");
     for (Index begin = 0; begin < rows; begin += most_rows) {
-      multiply_rows(left, begin, std::min(rows, begin + most_rows), {0, panel_count()}, bias, out, static_cast<T*>(nullptr));
+      multiply_rows(left, begin, std::min(rows, begin + most_rows), {0, panel_count()}, bias, out,
+                    static_cast<T*>(nullptr));
     }
   }
 

@@ -29,8 +29,8 @@ Model load(const std::string& path) {
 
 void require_width(const std::string& path, const char* what, std::int64_t expected, std::size_t came, const char* of) {
   if (expected == static_cast<std::int64_t>(came)) return;
-  throw std::runtime_error(path + ": the model has " + std::to_string(expected) + " " + what + ", but the config file " +
-                           "has " + std::to_string(came) + " " + of);
+  throw std::runtime_error(path + ": the model has " + std::to_string(expected) + " " + what +
+                           ", but the config file " + "has " + std::to_string(came) + " " + of);
 }
 
 std::vector<float> read_state(const std::string& path, std::size_t size) {

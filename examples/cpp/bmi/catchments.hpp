@@ -15,9 +15,9 @@
 
 namespace catchments {
 
-/// Variables are arrays of double with one value for each catchment. The inputs are the forcings of the config file, which
-/// hold for the next step and stay until they are set again; the outputs are what the model returned for the last one. Time
-/// is in seconds and begins at 0. The only grid, 0, has the catchments as points.
+/// Variables are arrays of double with one value for each catchment. The inputs are the forcings of the config file,
+/// which hold for the next step and stay until they are set again; the outputs are what the model returned for the last
+/// one. Time is in seconds and begins at 0. The only grid, 0, has the catchments as points.
 ///
 /// Errors are exceptions: std::runtime_error for files, std::invalid_argument for names, indices and values,
 /// std::logic_error for calls before Initialize or after Finalize and for what a grid of points does not have.
@@ -84,9 +84,9 @@ class Catchments final : public bmi::Bmi {
     Config config;
     Attributes attributes;
     std::unique_ptr<lstmcore_stream, Free> stream;
-    std::size_t state_size = 0;          ///< of all catchments
+    std::size_t state_size = 0;             ///< of all catchments
     std::vector<Values> forcings, outputs;  ///< in the order of the config file, one value for each catchment
-    std::vector<float> x, y;             ///< (catchments, forcings then attributes), (catchments, outputs)
+    std::vector<float> x, y;                ///< (catchments, forcings then attributes), (catchments, outputs)
     double time = 0;
 
     std::size_t count() const { return attributes.catchments.size(); }

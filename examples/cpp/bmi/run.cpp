@@ -1,7 +1,7 @@
 // Simulates all catchments of a config file with drawn weather, as a framework would, and prints how fast that was.
 //
-//   python make_catchments.py --catchments 5000      trains a model, and writes it with catchments.cfg and attributes.csv
-//   cmake -S .. -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
+//   python make_catchments.py --catchments 5000      trains a model, and writes it with catchments.cfg and
+//   attributes.csv cmake -S .. -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
 //   cmake --build build
 //   build/bmi/run_catchments catchments.cfg 365
 #include <chrono>
@@ -50,8 +50,8 @@ void run(const std::string& config, int days) {
     for (std::size_t n = 0; n < totals.size(); ++n) totals[n] += discharge[n];
   }
   const double mean = std::accumulate(totals.begin(), totals.end(), 0.0) / (static_cast<double>(count) * days);
-  std::printf("%d catchments, %.0f days: mean %s %.3f %s\n", count, model.GetCurrentTime() / 86400, output.c_str(), mean,
-              model.GetVarUnits(output).c_str());
+  std::printf("%d catchments, %.0f days: mean %s %.3f %s\n", count, model.GetCurrentTime() / 86400, output.c_str(),
+              mean, model.GetVarUnits(output).c_str());
   std::printf("%.3g catchment-steps a second on %s with up to %d threads\n",
               static_cast<double>(count) * days / seconds, lstmcore_instruction_set(), lstmcore_get_num_threads());
   model.Finalize();

@@ -58,7 +58,8 @@ std::vector<double> values_of(bmi::Bmi& model, const std::string& name) {
 /// A file beside the test that is removed at its end.
 class TemporaryFile {
  public:
-  TemporaryFile(const std::string& name, const std::string& text) : path_(std::to_string(std::random_device()()) + name) {
+  TemporaryFile(const std::string& name, const std::string& text)
+      : path_(std::to_string(std::random_device()()) + name) {
     std::ofstream(path_) << text;
   }
   ~TemporaryFile() { std::remove(path_.c_str()); }
@@ -74,7 +75,8 @@ class TemporaryFile {
 std::string config_text(const std::string& attributes, const std::string& more = "") {
   return "model = " + golden + "/catchments.safetensors\nattributes = " + attributes +
          "\nforcings = precipitation [mm d-1], temperature [degC], evaporation [mm d-1]\n"
-         "outputs = discharge [mm d-1], soil_moisture [mm]\n" + more;
+         "outputs = discharge [mm d-1], soil_moisture [mm]\n" +
+         more;
 }
 
 void refused(const std::string& config, const char* text) {
@@ -192,12 +194,14 @@ TEST("values by pointer and by index") {
   model.Update();
   CHECK(discharge[0] == values_of(model, "discharge")[0]);  // the pointer stays valid
   places[1] = count;
-  CHECK_THROWS(model.SetValueAtIndices("temperature", places, 2, read), "temperature: expected indices from 0 to 4, got 5");
+  CHECK_THROWS(model.SetValueAtIndices("temperature", places, 2, read),
+               "temperature: expected indices from 0 to 4, got 5");
   CHECK_THROWS(model.GetValueAtIndices("temperature", read, places, 2), "got 5");
   CHECK_EQUAL(all[4], 40.0);
   CHECK_THROWS(model.SetValue("discharge", values), "discharge: is an output");
   CHECK_THROWS(model.SetValueAtIndices("discharge", places, 1, values), "discharge: is an output");
-  CHECK_THROWS(model.GetValue("snow", values), "there is no variable \"snow\"; expected one of precipitation, temperature");
+  CHECK_THROWS(model.GetValue("snow", values),
+               "there is no variable \"snow\"; expected one of precipitation, temperature");
 }
 
 TEST("steps until a time") {

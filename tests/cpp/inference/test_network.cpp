@@ -1,4 +1,5 @@
-// Models that cannot run as a whole, although their files are good. What those that can run compute is tested in tests/c.
+// Models that cannot run as a whole, although their files are good. What those that can run compute is tested in
+// tests/c.
 #include <string>
 
 #include "check.hpp"
@@ -43,9 +44,8 @@ TEST("sequences and vectors") {
 }
 
 TEST("a wrapped layer that would see the steps of a step") {
-  const std::string wrapped =
-      R"({"class": "TimeDistributed", "name": "out", "config": {"layer": )"
-      R"({"class": "GlobalMaxPooling1D", "config": {"name": null}}}})";
+  const std::string wrapped = R"({"class": "TimeDistributed", "name": "out", "config": {"layer": )"
+                              R"({"class": "GlobalMaxPooling1D", "config": {"name": null}}}})";
   CHECK_THROWS(Network(opened(after_every_step(wrapped))),
                "layer \"out\": cannot run a TimeDistributed around a GlobalMaxPooling1D here");
 }
@@ -67,9 +67,8 @@ TEST("texts without an embedding") {
   ModelFileMaker maker = with_layer("");
   maker.tensors.clear();
   maker.document = replaced(maker.document, "[@walk, @out]", "[@walk]");
-  maker.walk =
-      R"({"class": "TextVectorization", "name": "words", "config": {"max_tokens": null, "standardize": null, )"
-      R"("split": "whitespace", "output_sequence_length": null, "vocabulary": ["a"]}})";
+  maker.walk = R"({"class": "TextVectorization", "name": "words", "config": {"max_tokens": null, "standardize": null, )"
+               R"("split": "whitespace", "output_sequence_length": null, "vocabulary": ["a"]}})";
   CHECK_THROWS(Network(opened(maker)), "layer \"words\": expected an Embedding after it");
 }
 

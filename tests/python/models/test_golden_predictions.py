@@ -47,9 +47,7 @@ def test_ragged_predictions(maker, file):
 
 def test_every_layer_that_files_describe_is_among_them():
     classes = {
-        layer.__class__.__name__
-        for file in entries()
-        for layer in lc.load(GOLDEN / file).layers
+        layer.__class__.__name__ for file in entries() for layer in lc.load(GOLDEN / file).layers
     }
     assert classes >= {
         "Attention",
