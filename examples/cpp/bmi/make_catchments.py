@@ -5,9 +5,9 @@ Usage: python make_catchments.py [--catchments COUNT] [--output FOLDER] [--seed 
 The LSTM sees the weather of each day and the attributes of the catchment, as in Kratzert et al.
 (2019). The truth is the bucket model of examples/python/catchment.py, with other attributes for
 every catchment. Training standardizes its data; the scales then become a part of the weights, so
-that the model takes and returns the units of the files. The program reports the median Nash-Sutcliffe
-efficiency of catchments that were not trained on, in fresh weather, and ends with status 1 if it
-misses the goal. It leaves
+that the model takes and returns the units of the files. The program reports the median
+Nash-Sutcliffe efficiency of catchments that were not trained on, in fresh weather, and ends with
+status 1 if it misses the goal. It leaves
 
     catchments.safetensors   the model
     attributes.csv           COUNT drawn catchments: name, longitude, latitude and attributes
