@@ -14,7 +14,7 @@ CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(VENV)/bin/python -DLSTMCO
 CTEST := ctest --output-on-failure --no-tests=error --test-dir
 
 ENGINE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
-CXX_FILES = $(shell git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')
+CXX_FILES = $(shell git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp' '*.c' '*.h')
 
 export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)

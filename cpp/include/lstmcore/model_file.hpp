@@ -6,11 +6,13 @@
 // wrong shape or type. Asking for something that a valid file does not hold throws std::invalid_argument.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <lstmcore/lstm.hpp>
 #include <lstmcore/ops.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lstmcore {
@@ -56,6 +58,9 @@ struct ModelLayer {
 class ModelFile {
  public:
   explicit ModelFile(const std::string& path);
+  /// The same for a file that is in memory: `size` bytes, which are not needed afterwards. `name` takes the place of
+  /// the path in errors.
+  static ModelFile from_memory(const void* bytes, std::size_t size, const std::string& name);
 
   /// "float32" or "float64": the element type of all tensors as `tensor` returns them.
   const std::string& dtype() const;
@@ -82,6 +87,8 @@ class ModelFile {
   struct Impl;
 
  private:
+  explicit ModelFile(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
   std::shared_ptr<const Impl> impl_;
 };
 

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <istream>
 #include <lstmcore/model_file.hpp>
 #include <stdexcept>
+#include <streambuf>
 #include <type_traits>
 #include <utility>
 
@@ -63,10 +65,10 @@ void check_quantization(const Value& document, const std::string& dtype, const s
   check_int8(layers);
 }
 
-std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
+std::shared_ptr<const ModelFile::Impl> checked_model(const std::string& path, safetensors::File content) {
   auto impl = std::make_shared<ModelFile::Impl>();
   impl->path = path;
-  impl->content = safetensors::read(path);
+  impl->content = std::move(content);
   const Value document = read_document(impl->content);
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
     fail_reading("the tensors are not those that were saved (wrong checksum)");
@@ -99,9 +101,31 @@ void require_type(const ModelFile::Impl& impl) {
 
 ModelFile::ModelFile(const std::string& path) {
   try {
-    impl_ = read_model(path);
+    impl_ = checked_model(path, safetensors::read(path));
   } catch (const std::runtime_error& error) {
     fail_reading(path + ": " + error.what());
+  }
+}
+
+namespace {
+
+/// Memory of the caller, read as a stream without copying it.
+class MemoryStream : private std::streambuf, public std::istream {
+ public:
+  MemoryStream(const void* bytes, std::size_t size) : std::istream(static_cast<std::streambuf*>(this)) {
+    char* const begin = const_cast<char*>(static_cast<const char*>(bytes));  // a get area is never written to
+    setg(begin, begin, begin + size);
+  }
+};
+
+}  // namespace
+
+ModelFile ModelFile::from_memory(const void* bytes, std::size_t size, const std::string& name) {
+  try {
+    MemoryStream stream(bytes, size);
+    return ModelFile(checked_model(name, safetensors::read(stream, size)));
+  } catch (const std::runtime_error& error) {
+    fail_reading(name + ": " + error.what());
   }
 }
 

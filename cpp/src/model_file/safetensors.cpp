@@ -107,7 +107,7 @@ void read_header(const std::string& text, std::uint64_t data_size, File& file) {
   check_layout(file, data_size);
 }
 
-std::uint64_t header_length(std::ifstream& stream, std::uint64_t size) {
+std::uint64_t header_length(std::istream& stream, std::uint64_t size) {
   unsigned char bytes[length_bytes] = {};
   if (size < length_bytes) fail_reading("truncated: expected at least 8 bytes, got " + std::to_string(size));
   if (!stream.read(reinterpret_cast<char*>(bytes), length_bytes)) fail_reading("cannot be read");
@@ -135,8 +135,12 @@ File read(const std::string& path) {
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
   if (size < 0) fail_reading("cannot be read");
   stream.seekg(0);
-  const std::uint64_t length = header_length(stream, static_cast<std::uint64_t>(size));
-  const std::uint64_t data_size = static_cast<std::uint64_t>(size) - length_bytes - length;
+  return read(stream, static_cast<std::uint64_t>(size));
+}
+
+File read(std::istream& stream, std::uint64_t size) {
+  const std::uint64_t length = header_length(stream, size);
+  const std::uint64_t data_size = size - length_bytes - length;
   std::string text(static_cast<std::size_t>(length), '\0');
   if (!stream.read(text.data(), static_cast<std::streamsize>(length))) fail_reading("cannot be read");
   File file;

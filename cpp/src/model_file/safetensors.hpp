@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <istream>
 #include <map>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct File {
 /// malformed, if tensors overlap, leave gaps or lie outside the file, or if a tensor has a different number of bytes
 /// than its shape and type need. Only F32, F64 and I8 are known.
 File read(const std::string& path);
+/// The same for `size` bytes of a stream.
+File read(std::istream& stream, std::uint64_t size);
 
 /// "(2, 3)"; one axis is "(2,)".
 std::string shape_text(const std::vector<std::int64_t>& shape);

@@ -105,6 +105,16 @@ class Factor {
     });
   }
 
+  /// The same on the caller's thread alone and without allocating, for a `left` that copies nothing.
+  template <class Left, class Out>
+  void multiply_alone(const Left& left, Index rows, const T* bias, const Out& out) const noexcept {
+    static_assert(!Left::copies, "a left factor that needs no memory");
+    for (Index begin = 0; begin < rows; begin += most_rows) {
+      multiply_rows(left, begin, std::min(rows, begin + most_rows), {0, panel_count()}, bias, out,
+                    static_cast<T*>(nullptr));
+    }
+  }
+
  private:
   /// Rows that one call of the kernel computes at most: their addresses are on the stack.
   static constexpr Index most_rows = 256;

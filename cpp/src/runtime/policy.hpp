@@ -131,6 +131,9 @@ constexpr std::int64_t wavefront_steps = 16;
 /// costs less than meeting at every step (splitting the hidden units).
 constexpr double wavefront_weight_bytes = 4e5;
 
+/// Rows of a stream that pass through all layers of a model together, while their values stay in a core's own cache.
+constexpr std::int64_t stream_block_rows = 64;
+
 // ---- the backward of a layer ----------------------------------------------------------------------------------------
 
 /// The backward walks a range of steps, and then computes dx and dW of its rows while the gradients of the gates are

@@ -1,6 +1,6 @@
-"""Write the C++ programs of a page as files, and print their names as a CMake list.
+"""Write the programs of a page in C or C++ as files, and print their names as a CMake list.
 
-Usage: extract.py PAGE FOLDER
+Usage: extract.py PAGE LANGUAGE FOLDER
 """
 
 import re
@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 
-def main(page: str, folder: str) -> None:
-    """Write ``program_0.cpp``, ``program_1.cpp``, ... to `folder`."""
+def main(page: str, language: str, folder: str) -> None:
+    """Write ``cpp_0.cpp``, ``cpp_1.cpp``, ... to `folder`, or the same with ``c``."""
     text = Path(page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```cpp\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    names = [f"program_{number}" for number in range(len(blocks))]
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    names = [f"{language}_{number}" for number in range(len(blocks))]
     for name, block in zip(names, blocks, strict=True):
-        (Path(folder) / f"{name}.cpp").write_text(block, encoding="utf-8")
+        (Path(folder) / f"{name}.{language}").write_text(block, encoding="utf-8")
     print(";".join(names))
 
 

@@ -55,3 +55,19 @@ def test_a_catchment_is_simulated_from_converted_weights(run, tmp_path):
     model = lc.load(tmp_path / "catchment.safetensors")
     assert [layer.name for layer in model.layers] == ["lstm", "head"]
     assert model.weights["lstm.weight_ih_l0"].shape[1] == 3  # the weather alone
+
+
+# Takes some seconds, like the catchment that it imports.
+def test_an_lstm_of_many_catchments_knows_others(monkeypatch, capsys, tmp_path):
+    path = EXAMPLES.parent / "cpp" / "bmi" / "make_catchments.py"
+    arguments = ["--catchments", "7", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    runpy.run_path(str(path), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert float(re.search(r"other catchments: ([\d.]+)", printed)[1]) > 0.8
+    table = (tmp_path / "attributes.csv").read_text(encoding="utf-8").splitlines()
+    assert len(table) == 1 + 7
+    assert table[0] == "catchment,longitude,latitude,soil_capacity,quick_share,slow_share"
+    assert lc.load(tmp_path / "catchments.safetensors").input_shape == (None, None, 6)
+    assert "attributes = attributes.csv" in (tmp_path / "catchments.cfg").read_text("utf-8")

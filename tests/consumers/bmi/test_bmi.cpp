@@ -1,0 +1,319 @@
+// The component of examples/cpp/bmi: every function of the Basic Model Interface, and the numbers that Python predicts.
+#include <dlfcn.h>
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "catchments.hpp"
+#include "check.hpp"
+
+using catchments::Catchments;
+
+namespace {
+
+const std::string golden = LSTMCORE_GOLDEN;
+constexpr int count = 5, days = 12;
+const char* const forcing_names[] = {"precipitation", "temperature", "evaporation"};
+
+std::vector<double> numbers_of(const std::string& name) {
+  std::ifstream text(golden + "/" + name);
+  return {std::istream_iterator<double>(text), std::istream_iterator<double>()};
+}
+
+/// The forcings and the outputs of a day for each of `catchments` catchments, of which those of the files are repeated.
+std::vector<double> forcing(int day, int variable, int catchments = count) {
+  static const std::vector<double> all = numbers_of("forcings.txt");
+  std::vector<double> values;
+  for (int n = 0; n < catchments; ++n) {
+    values.push_back(all.at(static_cast<std::size_t>((day * count + n % count) * 3 + variable)));
+  }
+  return values;
+}
+
+std::vector<double> expected(int day, int variable) {
+  static const std::vector<double> all = numbers_of("outputs.txt");
+  std::vector<double> values;
+  for (int n = 0; n < count; ++n) values.push_back(all.at(static_cast<std::size_t>((day * count + n) * 2 + variable)));
+  return values;
+}
+
+void set_day(bmi::Bmi& model, int day, int catchments = count) {
+  for (int variable = 0; variable < 3; ++variable) {
+    model.SetValue(forcing_names[variable], forcing(day, variable, catchments).data());
+  }
+}
+
+std::vector<double> values_of(bmi::Bmi& model, const std::string& name) {
+  std::vector<double> values(static_cast<std::size_t>(model.GetGridSize(0)));
+  model.GetValue(name, values.data());
+  return values;
+}
+
+/// A file beside the test that is removed at its end.
+class TemporaryFile {
+ public:
+  TemporaryFile(const std::string& name, const std::string& text)
+      : path_(std::to_string(std::random_device()()) + name) {
+    std::ofstream(path_) << text;
+  }
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// A config file like that of the tests, with other attributes and more lines.
+std::string config_text(const std::string& attributes, const std::string& more = "") {
+  return "model = " + golden + "/catchments.safetensors\nattributes = " + attributes +
+         "\nforcings = precipitation [mm d-1], temperature [degC], evaporation [mm d-1]\n"
+         "outputs = discharge [mm d-1], soil_moisture [mm]\n" +
+         more;
+}
+
+void refused(const std::string& config, const char* text) {
+  const TemporaryFile file("refused.cfg", config);
+  Catchments model;
+  CHECK_THROWS(model.Initialize(file.path()), text);
+}
+
+}  // namespace
+
+TEST("the outputs are those that Python predicts") {
+  Catchments model;
+  model.Initialize(golden + "/catchments.cfg");
+  for (int day = 0; day < days; ++day) {
+    const check::Context context("day " + std::to_string(day));
+    set_day(model, day);
+    model.Update();
+    CHECK_ARRAYS_CLOSE(values_of(model, "discharge"), expected(day, 0), 2e-6);
+    CHECK_ARRAYS_CLOSE(values_of(model, "soil_moisture"), expected(day, 1), 2e-6);
+    CHECK_EQUAL(model.GetCurrentTime(), 86400.0 * (day + 1));
+  }
+}
+
+TEST("thousands of catchments have the bits of few") {
+  constexpr int many = 3001;
+  std::ifstream table(golden + "/attributes.csv");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(table, line);) lines.push_back(line);
+  std::string text = lines.at(0) + "\n";
+  for (int n = 0; n < many; ++n) text += lines.at(static_cast<std::size_t>(1 + n % count)) + "\n";
+  const TemporaryFile attributes("attributes.csv", text), config("many.cfg", config_text(attributes.path()));
+  Catchments few, large;
+  few.Initialize(golden + "/catchments.cfg");
+  large.Initialize(config.path());
+  CHECK_EQUAL(large.GetGridSize(0), many);
+  for (int day = 0; day < 3; ++day) {
+    set_day(few, day);
+    set_day(large, day, many);
+    few.Update();
+    large.Update();
+    const std::vector<double> y = values_of(large, "discharge"), of_few = values_of(few, "discharge");
+    for (std::size_t n = 0; n < y.size(); ++n) CHECK(y[n] == of_few[n % count]);
+  }
+}
+
+TEST("what the component says about itself") {
+  Catchments component;
+  bmi::Bmi& model = component;
+  model.Initialize(golden + "/catchments.cfg");
+  CHECK_EQUAL(model.GetComponentName(), "lstmcore catchments");
+  CHECK_EQUAL(model.GetInputItemCount(), 3);
+  CHECK_EQUAL(model.GetOutputItemCount(), 2);
+  CHECK(model.GetInputVarNames() == (std::vector<std::string>{"precipitation", "temperature", "evaporation"}));
+  CHECK(model.GetOutputVarNames() == (std::vector<std::string>{"discharge", "soil_moisture"}));
+  for (const std::string& name : {"temperature", "discharge"}) {
+    CHECK_EQUAL(model.GetVarGrid(name), 0);
+    CHECK_EQUAL(model.GetVarType(name), "double");
+    CHECK_EQUAL(model.GetVarItemsize(name), 8);
+    CHECK_EQUAL(model.GetVarNbytes(name), 8 * count);
+    CHECK_EQUAL(model.GetVarLocation(name), "node");
+  }
+  CHECK_EQUAL(model.GetVarUnits("temperature"), "degC");
+  CHECK_EQUAL(model.GetVarUnits("discharge"), "mm d-1");
+  CHECK_EQUAL(model.GetStartTime(), 0.0);
+  CHECK_EQUAL(model.GetCurrentTime(), 0.0);
+  CHECK_EQUAL(model.GetEndTime(), 86400.0 * days);
+  CHECK_EQUAL(model.GetTimeStep(), 86400.0);
+  CHECK_EQUAL(model.GetTimeUnits(), "s");
+}
+
+TEST("the grid has the catchments as points") {
+  Catchments component;
+  bmi::Bmi& model = component;
+  model.Initialize(golden + "/catchments.cfg");
+  CHECK_EQUAL(model.GetGridRank(0), 2);
+  CHECK_EQUAL(model.GetGridSize(0), count);
+  CHECK_EQUAL(model.GetGridType(0), "points");
+  CHECK_EQUAL(model.GetGridNodeCount(0), count);
+  CHECK_EQUAL(model.GetGridEdgeCount(0), 0);
+  CHECK_EQUAL(model.GetGridFaceCount(0), 0);
+  double x[count], y[count];
+  model.GetGridX(0, x);
+  model.GetGridY(0, y);
+  for (int n = 0; n < count; ++n) {
+    CHECK_EQUAL(x[n], 5 + n / 4.0);
+    CHECK_EQUAL(y[n], 50 - n / 8.0);
+  }
+  int none[1] = {77};
+  model.GetGridEdgeNodes(0, none);
+  model.GetGridFaceEdges(0, none);
+  model.GetGridFaceNodes(0, none);
+  model.GetGridNodesPerFace(0, none);
+  CHECK_EQUAL(none[0], 77);
+  CHECK_THROWS(model.GetGridShape(0, none), "GetGridShape: the catchments are points");
+  CHECK_THROWS(model.GetGridSpacing(0, x), "GetGridSpacing");
+  CHECK_THROWS(model.GetGridOrigin(0, x), "GetGridOrigin");
+  CHECK_THROWS(model.GetGridZ(0, x), "GetGridZ");
+  CHECK_THROWS(model.GetGridSize(1), "there is no grid 1; expected 0");
+}
+
+TEST("values by pointer and by index") {
+  Catchments component;
+  bmi::Bmi& model = component;
+  model.Initialize(golden + "/catchments.cfg");
+  set_day(model, 0);
+  int places[2] = {4, 1};
+  double values[2] = {40, 10}, read[2] = {};
+  model.SetValueAtIndices("temperature", places, 2, values);
+  model.GetValueAtIndices("temperature", read, places, 2);
+  CHECK(read[0] == 40 && read[1] == 10);
+  const auto* const all = static_cast<const double*>(model.GetValuePtr("temperature"));
+  CHECK(all[4] == 40 && all[1] == 10 && all[0] == forcing(0, 1)[0]);
+  const auto* const discharge = static_cast<const double*>(model.GetValuePtr("discharge"));
+  CHECK(std::isnan(discharge[0]));
+  model.Update();
+  CHECK(discharge[0] == values_of(model, "discharge")[0]);  // the pointer stays valid
+  places[1] = count;
+  CHECK_THROWS(model.SetValueAtIndices("temperature", places, 2, read),
+               "temperature: expected indices from 0 to 4, got 5");
+  CHECK_THROWS(model.GetValueAtIndices("temperature", read, places, 2), "got 5");
+  CHECK_EQUAL(all[4], 40.0);
+  CHECK_THROWS(model.SetValue("discharge", values), "discharge: is an output");
+  CHECK_THROWS(model.SetValueAtIndices("discharge", places, 1, values), "discharge: is an output");
+  CHECK_THROWS(model.GetValue("snow", values),
+               "there is no variable \"snow\"; expected one of precipitation, temperature");
+}
+
+TEST("steps until a time") {
+  Catchments one_by_one, at_once;
+  one_by_one.Initialize(golden + "/catchments.cfg");
+  at_once.Initialize(golden + "/catchments.cfg");
+  set_day(one_by_one, 0);
+  set_day(at_once, 0);
+  for (int day = 0; day < 4; ++day) one_by_one.Update();
+  at_once.UpdateUntil(4 * 86400.0);
+  CHECK_SAME_BITS(values_of(at_once, "discharge"), values_of(one_by_one, "discharge"));
+  CHECK_EQUAL(at_once.GetCurrentTime(), 4 * 86400.0);
+  at_once.UpdateUntil(4 * 86400.0);  // no step
+  CHECK_EQUAL(at_once.GetCurrentTime(), 4 * 86400.0);
+  CHECK_THROWS(at_once.UpdateUntil(4.5 * 86400.0), "a whole number of steps");
+  CHECK_THROWS(at_once.UpdateUntil(3 * 86400.0), "a whole number of steps");
+  CHECK_THROWS(at_once.UpdateUntil(std::nan("")), "a whole number of steps");
+}
+
+TEST("a missing forcing stops the step and changes nothing") {
+  Catchments model, other;
+  model.Initialize(golden + "/catchments.cfg");
+  other.Initialize(golden + "/catchments.cfg");
+  CHECK_THROWS(model.Update(), "Update: precipitation has no value (NaN) for catchment river 0");
+  set_day(model, 0);
+  int place[1] = {3};
+  double nan[1] = {std::nan("")};
+  model.SetValueAtIndices("evaporation", place, 1, nan);
+  CHECK_THROWS(model.Update(), "Update: evaporation has no value (NaN) for catchment river 3");
+  CHECK_EQUAL(model.GetCurrentTime(), 0.0);
+  set_day(model, 0);
+  set_day(other, 0);
+  model.Update();
+  other.Update();
+  CHECK_SAME_BITS(values_of(model, "discharge"), values_of(other, "discharge"));
+}
+
+TEST("a state that is stored continues with the same bits") {
+  const TemporaryFile state("state.bin", "");
+  const TemporaryFile first("first.cfg", config_text(golden + "/attributes.csv", "final_state = " + state.path()));
+  const TemporaryFile second("second.cfg", config_text(golden + "/attributes.csv", "initial_state = " + state.path()));
+  Catchments whole, begun, resumed;
+  whole.Initialize(golden + "/catchments.cfg");
+  begun.Initialize(first.path());
+  for (int day = 0; day < 5; ++day) {
+    set_day(whole, day);
+    set_day(begun, day);
+    whole.Update();
+    begun.Update();
+  }
+  begun.Finalize();
+  resumed.Initialize(second.path());
+  set_day(whole, 5);
+  set_day(resumed, 5);
+  whole.Update();
+  resumed.Update();
+  CHECK_SAME_BITS(values_of(resumed, "discharge"), values_of(whole, "discharge"));
+  std::ofstream(state.path(), std::ios::app) << 'x';
+  CHECK_THROWS(resumed.Initialize(second.path()), "expected a state of 320 bytes");
+  std::ofstream(state.path(), std::ios::trunc) << "short";
+  CHECK_THROWS(resumed.Initialize(second.path()), "expected a state of 320 bytes");
+}
+
+TEST("calls before Initialize and after Finalize") {
+  Catchments component;
+  bmi::Bmi& model = component;
+  CHECK_THROWS(model.Update(), "call Initialize first");
+  CHECK_THROWS(model.GetValuePtr("discharge"), "call Initialize first");
+  CHECK_THROWS(model.GetGridSize(0), "call Initialize first");
+  CHECK_THROWS(model.Finalize(), "call Initialize first");
+  model.Initialize(golden + "/catchments.cfg");
+  model.Finalize();
+  CHECK_THROWS(model.GetCurrentTime(), "call Initialize first");
+  model.Initialize(golden + "/catchments.cfg");  // again
+  CHECK_EQUAL(model.GetCurrentTime(), 0.0);
+}
+
+TEST("files that cannot be understood") {
+  Catchments model;
+  CHECK_THROWS(model.Initialize("no such file.cfg"), "no such file.cfg: cannot be opened");
+  const std::string attributes = golden + "/attributes.csv";
+  refused("model = x\n", "expected the keys model, attributes, forcings and outputs");
+  refused(config_text(attributes, "colour = blue\n"), "line 5: unknown key \"colour\"");
+  refused(config_text(attributes, "nonsense\n"), "line 5: expected \"key = value\", got \"nonsense\"");
+  refused(config_text(attributes, "time_step = soon\n"), "expected a number, got \"soon\"");
+  refused(config_text(attributes, "time_step = -1\n"), "expected a number above 0, got -1");
+  refused(config_text(attributes, "outputs = discharge\n"), "expected names with units");
+  refused(config_text(attributes, "outputs = discharge [mm]\n"), "the model has 2 outputs, but the config file has 1");
+  refused(config_text(attributes, "forcings = temperature [K]\n"),
+          "the model has 5 inputs, but the config file has 3 forcings and attributes");
+  refused(config_text("no table.csv"), "no table.csv: cannot be opened");
+  refused(config_text(golden + "/catchments.cfg"), "expected at least the columns name, longitude and latitude");
+  refused(config_text(attributes, "model = " + attributes + "\n"), "not a safetensors file");
+  refused(config_text(attributes, "threads = 5000\n"), "expected 1 to 1024 threads, got 5000");
+  const TemporaryFile short_row("table.csv", "name,lon,lat,slope,forest\na,1,2,3\n");
+  refused(config_text(short_row.path()), "line 2: expected 5 columns, got 4");
+  const TemporaryFile no_rows("table.csv", "name,lon,lat,slope,forest\n");
+  refused(config_text(no_rows.path()), "expected at least one catchment");
+}
+
+TEST("a framework loads the module") {
+  void* const module = dlopen(LSTMCORE_MODULE, RTLD_NOW | RTLD_LOCAL);
+  CHECK(module != nullptr);
+  if (module == nullptr) return;
+  auto* const create = reinterpret_cast<bmi::Bmi* (*)()>(dlsym(module, "bmi_model_create"));
+  auto* const destroy = reinterpret_cast<void (*)(bmi::Bmi*)>(dlsym(module, "bmi_model_destroy"));
+  CHECK(create != nullptr && destroy != nullptr);
+  if (create == nullptr || destroy == nullptr) return;
+  bmi::Bmi* const model = create();
+  model->Initialize(golden + "/catchments.cfg");
+  set_day(*model, 0);
+  model->Update();
+  CHECK_ARRAYS_CLOSE(values_of(*model, "discharge"), expected(0, 0), 2e-6);
+  destroy(model);
+}

@@ -1,0 +1,80 @@
+// Models that cannot run as a whole, although their files are good. What those that can run compute is tested in
+// tests/c.
+#include <string>
+
+#include "check.hpp"
+#include "inference/network.hpp"
+#include "model_file_kit.hpp"
+
+using lstmcore::inference::Network;
+
+namespace {
+
+/// A file in which another layer, without tensors, takes the place of the Dense one.
+ModelFileMaker with_layer(const std::string& layer) {
+  ModelFileMaker maker;
+  maker.tensors.erase("out.bias");
+  maker.tensors.erase("out.kernel");
+  maker.out = layer;
+  return maker;
+}
+
+/// The same, where the LSTM returns every step.
+ModelFileMaker after_every_step(const std::string& layer) {
+  ModelFileMaker maker = with_layer(layer);
+  maker.walk_config = replaced(maker.walk_config, R"("return_sequences": false)", R"("return_sequences": true)");
+  return maker;
+}
+
+const std::string pooling = R"({"class": "GlobalMaxPooling1D", "name": "out", "config": {}})";
+
+}  // namespace
+
+TEST("sequences and vectors") {
+  const Network every(opened(after_every_step(pooling)));
+  CHECK(!every.output_has_steps());
+  CHECK_EQUAL(every.output_size(), 2);
+  CHECK_EQUAL(every.no_stepper(), "out");
+  CHECK_THROWS(Network(opened(with_layer(pooling))), "layer \"out\": expected sequences, got one vector for each row");
+  const std::string residual =
+      R"({"class": "Residual", "name": "out", "config": {"projection": false, "layers": )"
+      R"([{"class": "MaxPooling1D", "config": {"name": null, "pool_size": 2, "strides": 1, "padding": "same"}}]}})";
+  CHECK(Network(opened(after_every_step(residual))).output_has_steps());
+  CHECK_THROWS(Network(opened(with_layer(residual))), "layer \"out\": expected sequences");
+}
+
+TEST("a wrapped layer that would see the steps of a step") {
+  const std::string wrapped = R"({"class": "TimeDistributed", "name": "out", "config": {"layer": )"
+                              R"({"class": "GlobalMaxPooling1D", "config": {"name": null}}}})";
+  CHECK_THROWS(Network(opened(after_every_step(wrapped))),
+               "layer \"out\": cannot run a TimeDistributed around a GlobalMaxPooling1D here");
+}
+
+TEST("a model of dropout alone returns its input") {
+  ModelFileMaker maker = with_layer(R"({"class": "Dropout", "name": "out", "config": {"rate": 0.5, "seed": null}})");
+  maker.tensors.clear();
+  maker.walk = R"({"class": "Dropout", "name": "walk", "config": {"rate": 0.5, "seed": null}})";
+  const Network network(opened(maker));
+  const float x[4] = {1, 2, 3, 4};
+  float y[4] = {};
+  network.forward(lstmcore::View<const float, 3>(x, {1, 2, 2}), {}, y);
+  CHECK(y[0] == 1 && y[3] == 4);
+  network.stepper(1)->step(x, y);
+  CHECK(y[0] == 1 && y[1] == 2);
+}
+
+TEST("texts without an embedding") {
+  ModelFileMaker maker = with_layer("");
+  maker.tensors.clear();
+  maker.document = replaced(maker.document, "[@walk, @out]", "[@walk]");
+  maker.walk = R"({"class": "TextVectorization", "name": "words", "config": {"max_tokens": null, "standardize": null, )"
+               R"("split": "whitespace", "output_sequence_length": null, "vocabulary": ["a"]}})";
+  CHECK_THROWS(Network(opened(maker)), "layer \"words\": expected an Embedding after it");
+}
+
+TEST("float64") {
+  ModelFileMaker maker;
+  for (auto& [name, tensor] : maker.tensors) tensor.first = "F64";
+  maker.document = replaced(maker.document, "float32", "float64");
+  CHECK_THROWS(Network(opened(maker)), "holds float64, expected float32");
+}
