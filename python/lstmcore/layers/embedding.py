@@ -99,10 +99,13 @@ class Embedding(Layer):
         if gradient is not None:
             dy = dy.reshape(-1, self.output_dim)
             _core.embedding_backward(context, dy, gradient)
-            self._note_finite(dy)
+            if self._note_finite(dy) and self.parameters is not None:
+                self.parameters.note_rows(self._names["embeddings"], context)
 
-    def _note_finite(self, dy: Array) -> None:
+    def _note_finite(self, dy: Array) -> bool:
         """Note whether `dy` alone shows that the gradient, a large array, is finite.
+
+        Return whether the gradient is the one that this class computes.
 
         Each of its entries sums entries of dy, so it is at most ``sqrt(dy.size) * norm(dy)``
         (Cauchy and Schwarz). Up to a tenth of the range, rounding cannot make the sums infinite.
@@ -112,6 +115,7 @@ class Embedding(Layer):
         finite = bound < 0.1 * float(np.finfo(dy.dtype).max)
         own = type(self).backward is Embedding.backward  # not that of a subclass, which may differ
         self.parameters.note_finite(self._names["embeddings"], finite and own)
+        return own
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
         """Return the lengths of the rows: where the padding of each begins.

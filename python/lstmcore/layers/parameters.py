@@ -79,6 +79,7 @@ class Parameters:
         self._unknown_parts = self.trained_parts
         self._locked: str | None = None
         self._averages: dict[str, tuple[float, Array]] = {}
+        self._rows: dict[str, Array] = {}
         self._make_views()
 
     def _make_views(self) -> None:
@@ -103,7 +104,8 @@ class Parameters:
     # A copied view would not look into the copied array, so copies and pickles make new views.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_values": None, "_gradients": None, "followed": None}
+        gone = {"_values": None, "_gradients": None, "followed": None, "_rows": {}}
+        return {**self.__dict__, **gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -154,9 +156,22 @@ class Parameters:
         """
         spec = self.specs[name]
         finite = finite and not (spec.l1 or spec.l2)  # penalties add their gradients later
+        self._rows.pop(name, None)
         if finite != (name in self._finite):
             self._finite ^= {name}
             self._find_parts()
+
+    def note_rows(self, name: str, rows: Array) -> None:
+        """Note that the gradient `name`, just written, is zero but for `rows`, in any order.
+
+        After `note_finite`; a layer that adds something calls that again, which ends the note.
+        """
+        self._rows[name] = rows
+
+    def take_rows(self) -> dict[str, Array]:
+        """Return what was noted by `note_rows`, and forget it."""
+        taken, self._rows = self._rows, {}
+        return taken
 
     def is_finite(self, name: str) -> bool:
         """Return whether the gradient `name` is known to be finite; see `note_finite`."""
@@ -189,6 +204,7 @@ class Parameters:
         self.frozen = self.frozen.intersection(self.specs) | self._fixed
         self.followed, self._finite = None, frozenset()
         self._averages.clear()
+        self._rows.clear()
         self._find_parts()
         self._make_views()
         self.touch()
@@ -238,6 +254,27 @@ class Parameters:
     def forget_averages(self) -> None:
         """Drop what was noted: the step was not made."""
         self._averages.clear()
+
+    def take_averages(self) -> dict[str, tuple[float, Array]]:
+        """Return what was noted, and forget it.
+
+        Returns
+        -------
+        dict of str to (float, ndarray)
+            For each average a factor and a shift: it becomes ``factor * weight + shift``.
+        """
+        taken, self._averages = self._averages, {}
+        return taken
+
+    def note_moves(self, moves: Mapping[str, tuple[float, Array]]) -> None:
+        """Note what `settle` does to averages, in the form of `take_averages`."""
+        self._averages = dict(moves)
+
+    def forget_finite(self) -> None:
+        """Note that no gradient is known to be finite; see `note_finite`."""
+        if self._finite:
+            self._finite = frozenset()
+            self._find_parts()
 
     def value(self, name: str) -> Array:
         """Return the view of one weight, writable unless `_lock` was called."""
