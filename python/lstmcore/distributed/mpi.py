@@ -25,7 +25,7 @@ from lstmcore.distributed.session import SHARDS, Sharded
 __all__ = ["MPI"]
 
 TAG = 20  # of the few bytes that processes post to each other
-FAREWELL = 5.0  # seconds that a process waits at its end for others to report their errors
+FAREWELL = 3.0  # seconds that a process waits at its end for others to report their errors
 
 
 class MPI(Sharded):

@@ -104,7 +104,7 @@ class Parameters:
     # A copied view would not look into the copied array, so copies and pickles make new views.
 
     def __getstate__(self) -> dict[str, Any]:
-        gone = {"_values": None, "_gradients": None, "followed": None, "_rows": {}}
+        gone: dict[str, Any] = {"_values": None, "_gradients": None, "followed": None, "_rows": {}}
         return {**self.__dict__, **gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

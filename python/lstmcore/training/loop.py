@@ -160,10 +160,16 @@ class _Whole(Distribution):
         """Do nothing, since no other process takes part."""
 
     def training(self, model: Trainable, carry: Carry, guarded: bool) -> _WholePass:
-        return _WholePass(model, carry, lambda *batch: train_step(model, *batch, guarded))
+        def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
+            return train_step(model, batch, totals, state, guarded)
+
+        return _WholePass(model, carry, step)
 
     def evaluation(self, model: Trainable, carry: Carry) -> _WholePass:
-        return _WholePass(model, carry, lambda *batch: test_step(model, *batch))
+        def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
+            return test_step(model, batch, totals, state)
+
+        return _WholePass(model, carry, step)
 
 
 WHOLE = _Whole()
