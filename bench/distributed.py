@@ -23,8 +23,8 @@ from bench.turns import alternate
 
 STEPS = 100  # of a sequence
 FEATURES = 64
-CASES = {"small": (128, 256), "medium": (256, 256), "large": (512, 256)}
-"""Units of each of two layers, and rows of a batch."""
+CASES = {"thin": (128, 256), "middle": (128, 512), "thick": (128, 1024)}
+"""Units of each of two layers, and rows of a batch, by the thickness of its shards."""
 
 MACHINES = (1, 2, 4, 8, 16, 32, 64, 100)
 NETWORKS = {
@@ -107,28 +107,53 @@ def overheads(shards: Sequence[int], rounds: int, names: Sequence[str]) -> None:
     for name in names:
         units, batch = CASES[name]
         ways = [None, *(lc.distributed.OneProcess(count) for count in shards)]
-        table = alternate([epoch(units, batch, 2, way) for way in ways], rounds, 0.0)
+        batches = max(1, 512 // batch)
+        table = alternate([epoch(units, batch, batches, way) for way in ways], rounds, 0.0)
         for place, count in enumerate(shards, 1):
             ratios = sorted(row[place] / row[0] for row in table)
             low, middle, high = statistics.quantiles(ratios, n=4)
             print(
                 f"  {name:7} 2 x {units} units, batch {batch} x {STEPS} steps, {count:3} shards: "
                 f"{middle:.3f} ({low:.3f} to {high:.3f}), "
-                f"plain {table[0][0] / 2 * 1e3:.0f} ms a step",
+                f"plain {table[0][0] / batches * 1e3:.0f} ms a step",
                 flush=True,
             )
 
 
-def embeddings() -> None:
-    """Print how large gradients of embeddings are, and how much of them is not zero."""
-    print("gradients of an embedding: rows that a batch of 32 x 100 words touches (Zipf's law)")
+def embeddings(rounds: int) -> None:
+    """Print what gradients of embeddings cost as rows, as whole tables, and in plain `fit`."""
+    rows_of: Any = import_module("lstmcore.distributed.gradients")
+    print(
+        "embeddings of 128 values under an LSTM of 64 units, 32 x 100 words (Zipf's law), 8 shards"
+    )
     random = np.random.default_rng(0)
+    limit = rows_of.LARGE
     for words in (1_000, 10_000, 100_000):
         chances = 1 / np.arange(1, words + 1)
-        ids = random.choice(words, 3200, p=chances / chances.sum())
-        share = len(np.unique(ids)) / words
-        dense = words * 128 * 4 / 1e6
-        print(f"  {words:7,} words x 128: {dense:6.1f} MB, {share:6.1%} of its rows touched")
+        x = random.choice(words, (1280, 100), p=chances / chances.sum())
+        y = np.zeros((1280, 1), np.float32)
+
+        def call(distributed: Any, rows: bool, words: int = words, x: Any = x, y: Any = y) -> Any:
+            layers = [lc.layers.Embedding(words, 128), lc.layers.LSTM(64), lc.layers.Dense(1)]
+            model = lc.Sequential(layers)
+            model.compile("adam", "mse")
+
+            def train() -> None:
+                rows_of.LARGE = limit if rows else 2**62
+                model.fit(x, y, 32, verbose=0, shuffle=False, distributed=distributed)
+
+            return train
+
+        shards = lc.distributed.OneProcess(8)
+        ways = [call(None, True), call(shards, True), call(shards, False)]
+        table = np.median(alternate(ways, rounds, 0.0), axis=0) / 40 * 1e3
+        rows_of.LARGE = limit
+        share = len(np.unique(x[:32])) / words
+        print(
+            f"  {words:7,} words: {words * 128 * 4 / 1e6:4.1f} MB, {share:5.1%} of its rows touched; "
+            f"ms a step: plain {table[0]:.0f}, shards with rows {table[1]:.0f}, whole {table[2]:.0f}",
+            flush=True,
+        )
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -142,10 +167,8 @@ def work(units: int, batch: int, shards: int, rounds: int) -> dict[str, Any]:
     x, y = data_of(batch, STEPS)
     model = model_of(units)
     times = []
-    for _ in range(rounds + 1):
-        begin = time.perf_counter()
-        model.fit(x, y, batch, verbose=0, shuffle=False, distributed=options)
-        times.append(time.perf_counter() - begin)
+    clock = lc.callbacks.LambdaCallback(on_epoch_end=lambda *_: times.append(time.perf_counter()))
+    model.fit(x, y, batch, rounds + 2, 0, clock, shuffle=False, distributed=options)
     group = group_of.Group(options._open(), 60.0)
     group.meet()
     small = median_of(lambda: group.share(None, "small"), 5 * rounds)
@@ -153,7 +176,7 @@ def work(units: int, batch: int, shards: int, rounds: int) -> dict[str, Any]:
     exchange = median_of(lambda: total.run(lambda shard: True, "exchange"), 5 * rounds)
     before = median_of(lambda: model.optimizer.apply(model.parameters), rounds)
     found = {
-        "step": statistics.median(times[1:]),
+        "step": statistics.median(np.diff(times[1:])) if options.rank == 0 else 0.0,
         "small": small,
         "exchange": exchange,
         "fixed": before,
@@ -227,11 +250,11 @@ def scaling(processes: Sequence[int], name: str, shards: int, rounds: int) -> No
 
 
 def predict(costs: Costs) -> None:
-    """Print predictions for machines like one process, a batch in 128 shards."""
-    print("\npredicted: speed of P such machines over one, 128 shards a batch")
+    """Print predictions for machines like one process."""
+    print("\npredicted: speed of P such machines over one, with as many shards")
     for network, (bandwidth, latency) in NETWORKS.items():
-        alone = costs.step(1, 128, bandwidth, latency)
-        speeds = [alone / costs.step(count, 128, bandwidth, latency) for count in MACHINES]
+        alone = costs.step(1, 1, bandwidth, latency)
+        speeds = [alone / costs.step(count, count, bandwidth, latency) for count in MACHINES]
         line = "  ".join(f"{n}: {speed:.1f}" for n, speed in zip(MACHINES, speeds, strict=True))
         print(f"  {network}: {line}")
     print(json.dumps(asdict(costs)))
@@ -256,8 +279,8 @@ def main(arguments: Sequence[str]) -> int:
     names = options.cases.split(",")
     if names != [""]:
         overheads(shards, options.rounds, names)
-        embeddings()
+        embeddings(max(1, options.rounds // 3))
     if options.processes:
         counts = [int(part) for part in options.processes.split(",")]
-        scaling(counts, names[-1] or "small", shards[0], options.rounds)
+        scaling(counts, names[-1] or "thick", shards[0], options.rounds)
     return 0

@@ -73,16 +73,21 @@ class GradientSum:
         parts = parameters.parts_without(parameters.frozen.union(tables))
         if parts != self._parts:
             self._parts, self._spare = parts, []
-        own = [self._sum(node) for node in self._nodes[self._group.rank]]
+        parameters.want_rows(tables)
+        try:
+            own = [self._sum(node) for node in self._nodes[self._group.rank]]
+        finally:
+            parameters.want_rows(())
         total = own[0] if self._group.size == 1 else self._exchange(own, where)
         for part, place in zip(self._parts, self._places(), strict=True):
             parameters.gradients[part] = total.plain[place]
+        parameters.forget_finite()
         for name, rows in total.rows.items():
             gradient = parameters.gradient(name)
             gradient.fill(0)
             gradient[rows.ids] = rows.values
+            parameters.note_finite(name, bool(np.isfinite(rows.values).all()))
         self._spare += [one.plain for one in own]
-        parameters.forget_finite()
 
     def _places(self) -> list[slice]:
         """Return where the parts of the parameters lie in a sum."""
@@ -129,27 +134,31 @@ class GradientSum:
         return rows
 
     def _no_rows(self) -> dict[str, Rows]:
+        widths = {name: self._parameters.gradient(name).shape[1] for name in self._tables}
         none = np.zeros(0, np.int64)
-        return {name: Rows.of(self._parameters, name, none) for name in self._tables}
+        return {
+            name: Rows(none, np.zeros((0, width), self._parameters.dtype))
+            for name, width in widths.items()
+        }
 
     def _rows(self) -> dict[str, Rows]:
         """Return the gradients of the last shard that are summed as rows, and count those rows."""
-        parameters = self._parameters
-        noted = {
-            name: np.unique(ids)
-            for name, ids in parameters.take_rows().items()
-            if parameters.gradient(name).nbytes >= LARGE
-        }
-        for name, ids in noted.items():
+        parameters, found = self._parameters, {}
+        for name, (ids, values) in parameters.take_rows().items():
+            gradient = parameters.gradient(name)
+            if gradient.nbytes < LARGE:
+                continue
+            if values is None:  # rows that are summed in their places have no negative zeros either
+                ids = np.unique(ids)
+                gradient[ids] += 0.0
+                values = gradient[ids]
+            if name in self._tables:
+                found[name] = Rows(ids, values + 0.0)
             self.touched[name] = self.touched.get(name, 0) + len(ids)
-            if name not in self._tables:  # its rows have no negative zeros either; see `Rows`
-                parameters.gradient(name)[ids] += 0.0
-        found = {}
-        for name in self._tables:
-            if name not in noted:  # another layer has added to it
-                noted[name] = np.arange(len(parameters.gradient(name)))
-                self.touched[name] = -1
-            found[name] = Rows.of(parameters, name, noted[name])
+        for name in set(self._tables) - set(found):  # a subclass, or a mark; see `passes`
+            table = parameters.gradient(name)
+            found[name] = Rows(np.arange(len(table)), table + 0.0)
+            self.touched[name] = -1
         return found
 
     # ---- all processes -------------------------------------------------------------------------

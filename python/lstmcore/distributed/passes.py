@@ -81,6 +81,8 @@ class TrainingPass:
     model : Trainable
     carry : Carry
     group : Group
+    total : GradientSum
+        Of the model's gradients.
     shards : int
         Of a batch.
     own : range
@@ -96,6 +98,7 @@ class TrainingPass:
         model: Trainable,
         carry: Carry,
         group: Group,
+        total: GradientSum,
         shards: int,
         own: range,
         guarded: bool,
@@ -104,7 +107,7 @@ class TrainingPass:
         self._model, self._carry, self._group = model, carry, group
         self._shards, self._own, self._guarded, self._watched = shards, own, guarded, watched
         self._figures = _Figures(model, group, own)
-        self._sum = GradientSum(group, shards, model.parameters)
+        self._sum = total
         self._states: dict[int, ModelState] = {}
         self._rows: int | None = None  # of every batch, if each continues the one before it
         self._examples: Examples | None = None  # of the batch before
@@ -228,8 +231,8 @@ class TrainingPass:
         model.backward(contexts, judged.gradient)
         if self._guarded and not math.isfinite(sum(_values(judged))):
             # Every process sees it in the sum of all gradients.
+            model.parameters.take_rows()  # which may not name the place of the mark
             model.parameters.gradients[model.parameters.trained_parts[0].start] = math.nan
-            model.parameters.take_rows()  # which may not name that place
         return judged
 
     def _finish(self, judged: dict[int, Any], counts: list[int], where: str) -> float:

@@ -31,11 +31,6 @@ class Rows(NamedTuple):
     ids: Array
     values: Array
 
-    @classmethod
-    def of(cls, parameters: Parameters, name: str, ids: Array) -> "Rows":
-        """Read rows of the gradient `name`."""
-        return cls(ids, parameters.gradient(name)[ids] + 0.0)
-
 
 def join(one: Rows, other: Rows) -> Rows:
     """Add two tables."""

@@ -7,6 +7,7 @@ from lstmcore import _checks
 from lstmcore.distributed.callbacks import SharedCallbacks
 from lstmcore.distributed.communicator import Alone, Communicator
 from lstmcore.distributed.digests import digests_of
+from lstmcore.distributed.gradients import GradientSum
 from lstmcore.distributed.group import Group
 from lstmcore.distributed.passes import EvaluationPass, TrainingPass
 from lstmcore.distributed.tree import block
@@ -104,6 +105,7 @@ class ShardedSession:
         self._group, self._shards = group, shards
         self._own = block(shards, group.rank, group.size)
         self._callbacks: SharedCallbacks | None = None
+        self._sum: GradientSum | None = None
 
     def listeners(self, callbacks: Sequence[Callback], model: Trainable) -> SharedCallbacks:
         """Return the callbacks: all on rank 0, only histories on the others."""
@@ -141,9 +143,11 @@ class ShardedSession:
 
     def training(self, model: Trainable, carry: Carry, guarded: bool) -> TrainingPass:
         """Begin a pass over the batches to train on."""
-        return TrainingPass(
-            model, carry, self._group, self._shards, self._own, guarded, self._watched
-        )
+        group, shards = self._group, self._shards
+        if self._sum is None:
+            self._sum = GradientSum(group, shards, model.parameters)
+        own = (self._sum, shards, self._own)
+        return TrainingPass(model, carry, group, *own, guarded, self._watched)
 
     def evaluation(self, model: Trainable, carry: Carry) -> EvaluationPass:
         """Begin a pass over the batches to validate on."""

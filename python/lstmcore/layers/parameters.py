@@ -79,7 +79,8 @@ class Parameters:
         self._unknown_parts = self.trained_parts
         self._locked: str | None = None
         self._averages: dict[str, tuple[float, Array]] = {}
-        self._rows: dict[str, Array] = {}
+        self._rows: dict[str, tuple[Array, Array | None]] = {}
+        self._wanted_rows: frozenset[str] = frozenset()
         self._make_views()
 
     def _make_views(self) -> None:
@@ -104,8 +105,8 @@ class Parameters:
     # A copied view would not look into the copied array, so copies and pickles make new views.
 
     def __getstate__(self) -> dict[str, Any]:
-        gone: dict[str, Any] = {"_values": None, "_gradients": None, "followed": None, "_rows": {}}
-        return {**self.__dict__, **gone}
+        absent = {"_values": None, "_gradients": None, "followed": None}
+        return {**self.__dict__, **absent, "_rows": {}, "_wanted_rows": frozenset()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -156,20 +157,39 @@ class Parameters:
         """
         spec = self.specs[name]
         finite = finite and not (spec.l1 or spec.l2)  # penalties add their gradients later
-        self._rows.pop(name, None)
+        gone = self._rows.pop(name, None)
+        assert gone is None or gone[1] is None, "rows were asked for that another layer adds to"
         if finite != (name in self._finite):
             self._finite ^= {name}
             self._find_parts()
 
-    def note_rows(self, name: str, rows: Array) -> None:
-        """Note that the gradient `name`, just written, is zero but for `rows`, in any order.
+    # ---- gradients that are zero but for some rows ---------------------------------------------
 
-        After `note_finite`; a layer that adds something calls that again, which ends the note.
+    def want_rows(self, names: Collection[str]) -> None:
+        """Ask for the gradients `names` by `give_rows`, and not in their places."""
+        self._wanted_rows = frozenset(names)
+
+    def wants_rows(self, name: str) -> bool:
+        """Return whether the gradient `name` is to be given by `give_rows`."""
+        return name in self._wanted_rows
+
+    def give_rows(self, name: str, rows: Array, values: Array | None) -> None:
+        """Note that the gradient `name` is zero but for some rows.
+
+        A layer that adds something to the gradient calls `note_finite`, which ends the note.
+
+        Parameters
+        ----------
+        name : str
+        rows : ndarray of int64, shape (U,)
+            Which rows; rising and different if there are `values`.
+        values : ndarray, shape (U, E), or None
+            What they hold; None: what is in the gradient's place.
         """
-        self._rows[name] = rows
+        self._rows[name] = (rows, values)
 
-    def take_rows(self) -> dict[str, Array]:
-        """Return what was noted by `note_rows`, and forget it."""
+    def take_rows(self) -> dict[str, tuple[Array, Array | None]]:
+        """Return what was given by `give_rows`, and forget it."""
         taken, self._rows = self._rows, {}
         return taken
 
