@@ -149,9 +149,11 @@ def embeddings(rounds: int) -> None:
         table = np.median(alternate(ways, rounds, 0.0), axis=0) / 40 * 1e3
         rows_of.LARGE = limit
         share = len(np.unique(x[:32])) / words
+        size = words * 128 * 4 / 1e6
+        plain, rows, whole = table
         print(
-            f"  {words:7,} words: {words * 128 * 4 / 1e6:4.1f} MB, {share:5.1%} of its rows touched; "
-            f"ms a step: plain {table[0]:.0f}, shards with rows {table[1]:.0f}, whole {table[2]:.0f}",
+            f"  {words:7,} words: {size:4.1f} MB, {share:5.1%} of its rows touched; "
+            f"ms a step: plain {plain:.0f}, shards with rows {rows:.0f}, whole {whole:.0f}",
             flush=True,
         )
 
