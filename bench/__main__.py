@@ -16,6 +16,7 @@ from bench import (
     controller,
     crowded,
     demo,
+    distributed,
     environments,
     grids,
     held,
@@ -61,7 +62,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, simple-rnn.",
+        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, simple-rnn, distributed.",
     )
     add = parser.add_argument
     add(
@@ -185,6 +186,7 @@ def main() -> int:
         "accelerated": accelerated.main,
         "accuracy": accuracy.main,
         "demo": demo.main,
+        "distributed": distributed.main,
         "micro": native.micro,
         "pair": pair.main,
         "held": held.main,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         convert,
         datasets,
         decoding,
+        distributed,
         features,
         functional,
         layers,
@@ -83,6 +84,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "schedules",
+    "distributed",
     "decoding",
     # the engine
     "Activation",
@@ -115,6 +117,7 @@ _MODULES = {
     "convert",
     "datasets",
     "decoding",
+    "distributed",
     "explain",
     "features",
     "functional",

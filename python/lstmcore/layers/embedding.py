@@ -96,12 +96,23 @@ class Embedding(Layer):
         """Write the gradient of the vectors; ids have none."""
         self._follow_trainable()
         gradient = self.gradient_place("embeddings")
-        if gradient is not None:
-            dy = dy.reshape(-1, self.output_dim)
-            _core.embedding_backward(context, dy, gradient)
-            self._note_finite(dy)
+        if gradient is None:
+            return
+        assert self.parameters is not None
+        name, dy = self._names["embeddings"], dy.reshape(-1, self.output_dim)
+        own = type(self).backward is Embedding.backward  # not that of a subclass, which may differ
+        if own and self.parameters.wants_rows(name):
+            rows, places = np.unique(context, return_inverse=True)
+            values = np.empty((len(rows), self.output_dim), dy.dtype)
+            _core.embedding_backward(places.reshape(-1), dy, values)
+            self.parameters.give_rows(name, rows, values)
+            return
+        _core.embedding_backward(context, dy, gradient)
+        self._note_finite(dy, own)
+        if own:
+            self.parameters.give_rows(name, context, None)
 
-    def _note_finite(self, dy: Array) -> None:
+    def _note_finite(self, dy: Array, own: bool) -> None:
         """Note whether `dy` alone shows that the gradient, a large array, is finite.
 
         Each of its entries sums entries of dy, so it is at most ``sqrt(dy.size) * norm(dy)``
@@ -110,7 +121,6 @@ class Embedding(Layer):
         assert self.parameters is not None
         bound = math.sqrt(dy.size * _core.squared_norm(dy))
         finite = bound < 0.1 * float(np.finfo(dy.dtype).max)
-        own = type(self).backward is Embedding.backward  # not that of a subclass, which may differ
         self.parameters.note_finite(self._names["embeddings"], finite and own)
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:

@@ -79,6 +79,8 @@ class Parameters:
         self._unknown_parts = self.trained_parts
         self._locked: str | None = None
         self._averages: dict[str, tuple[float, Array]] = {}
+        self._rows: dict[str, tuple[Array, Array | None]] = {}
+        self._wanted_rows: frozenset[str] = frozenset()
         self._make_views()
 
     def _make_views(self) -> None:
@@ -103,7 +105,8 @@ class Parameters:
     # A copied view would not look into the copied array, so copies and pickles make new views.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_values": None, "_gradients": None, "followed": None}
+        absent = {"_values": None, "_gradients": None, "followed": None}
+        return {**self.__dict__, **absent, "_rows": {}, "_wanted_rows": frozenset()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -154,9 +157,41 @@ class Parameters:
         """
         spec = self.specs[name]
         finite = finite and not (spec.l1 or spec.l2)  # penalties add their gradients later
+        gone = self._rows.pop(name, None)
+        assert gone is None or gone[1] is None, "rows were asked for that another layer adds to"
         if finite != (name in self._finite):
             self._finite ^= {name}
             self._find_parts()
+
+    # ---- gradients that are zero but for some rows ---------------------------------------------
+
+    def want_rows(self, names: Collection[str]) -> None:
+        """Ask for the gradients `names` by `give_rows`, and not in their places."""
+        self._wanted_rows = frozenset(names)
+
+    def wants_rows(self, name: str) -> bool:
+        """Return whether the gradient `name` is to be given by `give_rows`."""
+        return name in self._wanted_rows
+
+    def give_rows(self, name: str, rows: Array, values: Array | None) -> None:
+        """Note that the gradient `name` is zero but for some rows.
+
+        A layer that adds something to the gradient calls `note_finite`, which ends the note.
+
+        Parameters
+        ----------
+        name : str
+        rows : ndarray of int64, shape (U,)
+            Which rows; rising and different if there are `values`.
+        values : ndarray, shape (U, E), or None
+            What they hold; None: what is in the gradient's place.
+        """
+        self._rows[name] = (rows, values)
+
+    def take_rows(self) -> dict[str, tuple[Array, Array | None]]:
+        """Return what was given by `give_rows`, and forget it."""
+        taken, self._rows = self._rows, {}
+        return taken
 
     def is_finite(self, name: str) -> bool:
         """Return whether the gradient `name` is known to be finite; see `note_finite`."""
@@ -189,6 +224,7 @@ class Parameters:
         self.frozen = self.frozen.intersection(self.specs) | self._fixed
         self.followed, self._finite = None, frozenset()
         self._averages.clear()
+        self._rows.clear()
         self._find_parts()
         self._make_views()
         self.touch()
@@ -238,6 +274,27 @@ class Parameters:
     def forget_averages(self) -> None:
         """Drop what was noted: the step was not made."""
         self._averages.clear()
+
+    def take_averages(self) -> dict[str, tuple[float, Array]]:
+        """Return what was noted, and forget it.
+
+        Returns
+        -------
+        dict of str to (float, ndarray)
+            For each average a factor and a shift: it becomes ``factor * weight + shift``.
+        """
+        taken, self._averages = self._averages, {}
+        return taken
+
+    def note_moves(self, moves: Mapping[str, tuple[float, Array]]) -> None:
+        """Note what `settle` does to averages, in the form of `take_averages`."""
+        self._averages = dict(moves)
+
+    def forget_finite(self) -> None:
+        """Note that no gradient is known to be finite; see `note_finite`."""
+        if self._finite:
+            self._finite = frozenset()
+            self._find_parts()
 
     def value(self, name: str) -> Array:
         """Return the view of one weight, writable unless `_lock` was called."""

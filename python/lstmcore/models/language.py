@@ -19,6 +19,7 @@ from lstmcore.models.text_windows import TextWindows
 from lstmcore.sampling import check_options, sample
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Metrics
+from lstmcore.training.division import Distribution
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 
@@ -207,6 +208,7 @@ class LanguageModel(Sequential):
         validation_split: float = 0.0,
         initial_epoch: int = 0,
         on_nan: OnNan = "raise",
+        distributed: Distribution | None = None,
     ) -> History:
         """Train on running text, by truncated backpropagation through time.
 
@@ -224,7 +226,7 @@ class LanguageModel(Sequential):
             Streams that are read at the same time; fewer if there are not as many tokens.
         window : int, default 64
             Tokens through which the gradient passes.
-        epochs, verbose, callbacks, initial_epoch, on_nan
+        epochs, verbose, callbacks, initial_epoch, on_nan, distributed
             As in `fit`.
         validation_text : as `text`, optional
             What to evaluate on after each epoch, divided in the same way.
@@ -270,6 +272,7 @@ class LanguageModel(Sequential):
             initial_epoch=initial_epoch,
             stateful=True,
             on_nan=on_nan,
+            distributed=distributed,
         )
         self._state = None  # every epoch begins anew, so nobody needs it
         return history

@@ -30,6 +30,7 @@ from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled, Metrics
 from lstmcore.training.curriculum import Curriculum
 from lstmcore.training.data import Examples
+from lstmcore.training.division import Distribution
 from lstmcore.training.heads import check_head
 from lstmcore.training.joint import Joint
 from lstmcore.training.losses import Loss, LossLike
@@ -218,6 +219,7 @@ class Trained(Weighted):
         curriculum: Curriculum | None = None,
         check_finite: bool = True,
         on_nan: OnNan = "raise",
+        distributed: Distribution | None = None,
     ) -> History:
         """Train.
 
@@ -301,6 +303,9 @@ class Trained(Weighted):
             What to do if the loss or a gradient is not finite. "raise": FloatingPointError before
             the step is made, so the weights are those after the previous step. If there is a
             `TerminateOnNaN` among the callbacks, it decides instead.
+        distributed : lstmcore.distributed.MPI, optional
+            Processes, on one machine or many, that each compute a part of every batch; all of them
+            make this call. See `lstmcore.distributed`.
 
         Returns
         -------
@@ -340,6 +345,7 @@ class Trained(Weighted):
             curriculum=curriculum,
             check_finite=check_finite,
             on_nan=on_nan,
+            distributed=distributed,
         )
 
     @property

@@ -8,7 +8,7 @@ from lstmcore.functional import LSTMState
 from lstmcore.layers.states import ModelState
 from lstmcore.training.data import Batch, Examples
 
-__all__ = ["Carry", "Walk", "choose_rows"]
+__all__ = ["Carry", "Walk", "check_continues", "choose_rows"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,7 @@ class Walk:
     def check_rows(self, count: int) -> None:
         """Raise ValueError unless a batch of `count` rows can continue the previous one."""
         if self.carry.stateful and self.state:
-            before = next(iter(self.state.values())).h.shape[1]
-            if count != before:
-                raise ValueError(
-                    f"x: expected a batch of {before} rows, since each continues the one before "
-                    f"it, or the state, got {count}"
-                )
+            check_continues(next(iter(self.state.values())).h.shape[1], count)
 
     def go(
         self,
@@ -60,6 +55,15 @@ class Walk:
         for batch in examples.windows(rows, self.carry.tbptt):
             state = step(batch, state)
         self.state = state
+
+
+def check_continues(before: int, count: int) -> None:
+    """Raise ValueError unless a batch of `count` rows can continue one of `before`."""
+    if count != before:
+        raise ValueError(
+            f"x: expected a batch of {before} rows, since each continues the one before it, or the "
+            f"state, got {count}"
+        )
 
 
 def choose_rows(state: ModelState, rows: Array | slice) -> ModelState:

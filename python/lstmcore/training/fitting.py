@@ -28,6 +28,7 @@ from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
 from lstmcore.training.carry import Carry
 from lstmcore.training.curriculum import Curriculum, Paced
 from lstmcore.training.data import Examples, Ragged, whole_batches
+from lstmcore.training.division import Distribution, Session
 from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
@@ -49,8 +50,25 @@ class Fitted(Trainable, Protocol):
 
 
 def fit(
+    model: Fitted, samples: Samples, *, distributed: Distribution | None, **options: Any
+) -> History:
+    """Check everything, then train; `options` are the other arguments of `Model.fit`."""
+    if distributed is None:
+        distributed = loop.WHOLE
+    _checks.instance(
+        distributed,
+        Distribution,
+        "distributed",
+        "lstmcore.distributed.MPI(), lstmcore.distributed.OneProcess() or None",
+    )
+    with distributed.session() as session:
+        return _fit(model, samples, session, **options)
+
+
+def _fit(
     model: Fitted,
     samples: Samples,
+    session: Session,
     *,
     batch_size: int | None,
     epochs: int,
@@ -70,7 +88,7 @@ def fit(
     check_finite: bool,
     on_nan: str,
 ) -> History:
-    """Check everything, then train; see `Model.fit`."""
+    """Check everything, then train; see `fit`."""
     streaming = _are_batches(model, samples)
     if streaming:
         refuse_beside(
@@ -109,8 +127,9 @@ def fit(
         _checks.instance(curriculum, Curriculum, "curriculum", "an lstmcore.Curriculum")
     intake = Intake(check_finite)
     listed = _listed(callbacks)
+    judged = any(isinstance(callback, TerminateOnNaN) for callback in listed)
     history = History()
-    listeners = CallbackList([*listed, history, *reporters(verbose, history)], model)
+    listeners = session.listeners([*listed, history, *reporters(verbose, history)], model)
     with model._unchanged_on_error(model.optimizer):
         windows = tbptt is not None
         training: Examples | Iterated
@@ -161,14 +180,27 @@ def fit(
         if validation is not None:
             names = [*names, *(f"val_{name}" for name in names)]
         params = {"epochs": epochs, "steps": source.steps, "initial_epoch": initial_epoch}
+        session.compare(
+            model,
+            x_and_y=training if isinstance(training, Examples) else training.peek(),
+            validation_data=held_out.peek() if isinstance(held_out, Iterated) else held_out,
+            batch_size=(rows, validation_rows),
+            epochs=params,
+            validation_steps=validation_steps,
+            shuffle=shuffle,
+            curriculum=None if curriculum is None else (order, curriculum.share(initial_epoch)),
+            tbptt=carry.tbptt,
+            state=(carry.stateful, carry.first),
+            on_nan=(on_nan, judged),
+        )
         _begin(model, listeners, params, names)
-    judged = any(isinstance(callback, TerminateOnNaN) for callback in listed)
     try:
         loop.fit(
             model,
             source,
             validation,
             listeners,
+            session,
             epochs=epochs,
             initial_epoch=initial_epoch,
             shuffle=shuffle,

@@ -1,9 +1,10 @@
 """Training, evaluation and prediction, batch by batch."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,198 +15,33 @@ from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.states import ModelState
 from lstmcore.training.batches import InMemory, Source
+from lstmcore.training.callback import Callback
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples
+from lstmcore.training.division import Distribution, Session
 from lstmcore.training.joint import Joint
 from lstmcore.training.losses import CRF, SequenceLoss
 from lstmcore.training.masks import spread
-from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
+from lstmcore.training.totals import AnyTotals, JointlyJudged, Judged, Totals, totals_of
 from lstmcore.training.trainable import Trainable
 
-__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "totals_of", "train_step"]
+__all__ = [
+    "WHOLE",
+    "Totals",
+    "evaluate",
+    "fit",
+    "predict",
+    "test_step",
+    "totals_of",
+    "train_step",
+]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file stores, so a resumed run draws the same numbers.
 SHUFFLE, DROPOUT = 1, 2
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The loss of a batch, and what metrics see of it.
-
-    Attributes
-    ----------
-    value : float
-        Sum of the losses of `count` rows.
-    gradient : ndarray or None
-        Of their mean.
-    count : int
-    seen : tuple
-        Arguments of `Totals.add_metrics`.
-    """
-
-    value: float
-    gradient: Array | None
-    count: int
-    seen: tuple[Array, Array, Array | None, Array | None]
-
-    @property
-    def mean(self) -> float:
-        """The mean loss of the rows that count."""
-        return self.value / max(self.count, 1)
-
-
-@dataclass(frozen=True)
-class JointlyJudged:
-    """The losses of a batch of several outputs.
-
-    Attributes
-    ----------
-    parts : list of Judged
-    mean : float
-        The weighted sum of the parts' means.
-    gradient : list of (ndarray or None)
-        Of that sum, with respect to each output.
-    count : int
-        Samples.
-    """
-
-    parts: list[Judged]
-    mean: float
-    gradient: list[Array | None]
-    count: int
-
-
-class Totals:
-    """Running loss and metrics over the batches of an epoch."""
-
-    def __init__(self, compiled: Compiled) -> None:
-        self.loss, self.count, self.penalty = 0.0, 0, 0.0
-        self.compiled = compiled
-        # With a loss of sequences, metrics see what it makes of the logits.
-        self.logits = compiled.takes_logits and not compiled.loss.sees_sequences
-        # Copies: during one pass over the batches, a callback may begin another.
-        self.metrics = [metric.fresh() for metric in compiled.metrics]
-        self.unweighted = len(compiled.metrics) - len(compiled.weighted)
-
-    def add(self, value: float, penalty: float, count: int) -> None:
-        """Add the sum of `count` losses and the penalty on the weights at that moment.
-
-        `count` is 0 for a batch of rows without steps, which weighs nothing in the mean.
-        """
-        self.loss += value + penalty * count
-        self.count += count
-        self.penalty = penalty
-
-    def add_metrics(
-        self, targets: Array, outputs: Array, mask: Array | None, weights: Array | None
-    ) -> None:
-        """Pass the predictions of a batch to the metrics.
-
-        Parameters
-        ----------
-        targets : ndarray, shape (M,) or (M, K)
-        outputs : ndarray, shape (M, U)
-            Logits if the step takes them.
-        mask : ndarray, shape (M,), or None
-            0 for rows that are padding.
-        weights : ndarray, shape (M,), or None
-            Those in the loss, 0 where `mask` is.
-        """
-        compiled = self.compiled
-        if not self.metrics:
-            return
-        logits = outputs
-        if self.logits and not all(metric.takes_logits for metric in self.metrics):
-            outputs = compiled.loss.activate(logits)
-        predictions = compiled.loss.predictions(outputs)
-        for number, metric in enumerate(self.metrics):
-            if self.logits and metric.takes_logits:
-                seen = logits
-            else:
-                seen = outputs if metric.takes_outputs else predictions
-            own = type(metric).update is not Metric.update
-            take = metric.update if own else metric.update_rows
-            take(targets, seen, mask if number < self.unweighted else weights)
-
-    def logs(self) -> dict[str, float]:
-        """Return loss and metrics by name."""
-        return self._logs(self.metrics)
-
-    def batch_logs(self) -> dict[str, float]:
-        """Return loss and metrics so far, without those that are for whole epochs."""
-        return self._logs([metric for metric in self.metrics if metric.running])
-
-    def _logs(self, metrics: Iterable[Metric]) -> dict[str, float]:
-        logs = {"loss": self.mean}
-        logs.update((metric.name, metric.result()) for metric in metrics)
-        return logs
-
-    @property
-    def mean(self) -> float:
-        """The mean loss so far."""
-        return self.loss / self.count if self.count else self.penalty
-
-    def take(self, judged: Judged, penalty: float) -> None:
-        """Add the loss of a batch."""
-        self.add(judged.value, penalty, judged.count)
-
-    def take_metrics(self, judged: Judged) -> None:
-        """Show a batch to the metrics."""
-        self.add_metrics(*judged.seen)
-
-
-class JointTotals:
-    """Running losses and metrics of several outputs; see `Totals`."""
-
-    def __init__(self, joint: Joint) -> None:
-        self.joint = joint
-        self.parts = {name: Totals(part) for name, part in joint.parts.items()}
-        self.penalties, self.count, self.penalty = 0.0, 0, 0.0
-
-    def take(self, judged: JointlyJudged, penalty: float) -> None:
-        """Add the losses of a batch."""
-        for totals, part in zip(self.parts.values(), judged.parts, strict=True):
-            totals.take(part, 0.0)
-        self.penalties += penalty * judged.count
-        self.count += judged.count
-        self.penalty = penalty
-
-    def take_metrics(self, judged: JointlyJudged) -> None:
-        """Show a batch to the metrics of each output."""
-        for totals, part in zip(self.parts.values(), judged.parts, strict=True):
-            totals.take_metrics(part)
-
-    def logs(self) -> dict[str, float]:
-        """Return the weighted loss, that of each output, and the metrics, by name."""
-        return self._joined({name: part.logs() for name, part in self.parts.items()})
-
-    def batch_logs(self) -> dict[str, float]:
-        """Return the same so far, without metrics that are for whole epochs."""
-        return self._joined({name: part.batch_logs() for name, part in self.parts.items()})
-
-    def _joined(self, found: dict[str, dict[str, float]]) -> dict[str, float]:
-        penalty = self.penalties / self.count if self.count else self.penalty
-        losses = {name: logs.pop("loss") for name, logs in found.items()}
-        weights = self.joint.loss_weights
-        whole = sum(weights[name] * loss for name, loss in losses.items()) + penalty
-        joined = {"loss": whole}
-        joined.update((self.joint.log_name(name, "loss"), loss) for name, loss in losses.items())
-        for name, logs in found.items():
-            joined.update((self.joint.log_name(name, key), value) for key, value in logs.items())
-        return joined
-
-
-AnyTotals: TypeAlias = Any
-"""`Totals`, or `JointTotals` with what they take, `JointlyJudged`."""
-
-
-def totals_of(compiled: Compiled | Joint) -> AnyTotals:
-    """Return empty totals for a model that is compiled so."""
-    return JointTotals(compiled) if isinstance(compiled, Joint) else Totals(compiled)
 
 
 def train_step(
@@ -223,30 +59,46 @@ def train_step(
     )
     judged = judge(compiled, outputs, lengths, batch, True)
     model.backward(contexts, judged.gradient)
-    penalty = _add_penalties(parameters)
-    if guarded:
-        _guard(model, judged.mean + penalty)
+    penalty = finish_gradients(model, judged.mean, guarded)
     totals.take(judged, penalty)
-    compiled.optimizer.apply(parameters)
-    _constrain(parameters)
+    make_step(model)
     totals.take_metrics(judged)
     return after
 
 
+def finish_gradients(model: Trainable, loss: float, guarded: bool) -> float:
+    """Add the gradients of the penalties to those of `loss`, a mean; return the penalties' sum.
+
+    If `guarded`, raise FloatingPointError if the loss or a gradient is not finite.
+    """
+    penalty = _add_penalties(model.parameters)
+    if guarded:
+        _guard(model, loss + penalty)
+    return penalty
+
+
+def make_step(model: Trainable) -> None:
+    """Make the step of the optimizer that the gradients ask for."""
+    model.compiled.optimizer.apply(model.parameters)
+    _constrain(model.parameters)
+
+
 def _guard(model: Trainable, loss: float) -> None:
-    if math.isfinite(loss):
-        if model.parameters.gradients_are_finite():
-            return
-        what = "a gradient of the loss is not finite"
-    else:
-        what = f"the loss is {loss}"
+    if not math.isfinite(loss):
+        raise refusal(model, f"the loss is {loss}")
+    if not model.parameters.gradients_are_finite():
+        raise refusal(model, "a gradient of the loss is not finite")
+
+
+def refusal(model: Trainable, what: str) -> FloatingPointError:
+    """Return the error for a step that is not made because of `what`."""
     rate = model.optimizer.learning_rate
     now = f" (now {rate:g})" if isinstance(rate, float) else ""
     caller, also = "train_on_batch", ""
     if model._is_fitting:
         caller = "fit"
         also = "; callbacks.TerminateOnNaN() ends the training without an error"
-    raise FloatingPointError(
+    return FloatingPointError(
         f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was "
         f"not made: the weights are those before it. Try a lower learning_rate{now}, "
         "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. "
@@ -267,11 +119,69 @@ def test_step(model: Trainable, batch: Batch, totals: AnyTotals, state: ModelSta
     return after
 
 
+class _WholePass:
+    """A pass of one process, batch by batch; see `Pass`.
+
+    Parameters
+    ----------
+    model : Trainable
+    carry : Carry
+    step : callable
+        Computes a batch: takes it, the totals and the state before it, and returns the state after.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        carry: Carry,
+        step: Callable[[Batch, AnyTotals, ModelState], ModelState],
+    ) -> None:
+        self._totals, self._walk, self._step = totals_of(model.compiled), Walk(carry), step
+        self.batch_logs, self.logs = self._totals.batch_logs, self._totals.logs
+
+    def go(self, examples: Examples, rows: Array | slice) -> None:
+        self._walk.go(examples, rows, lambda batch, state: self._step(batch, self._totals, state))
+
+    @property
+    def state(self) -> ModelState:
+        return self._walk.state
+
+
+class _Whole(Distribution):
+    """One process alone, with whole batches; also its own `Session`."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        return nullcontext(self)
+
+    def listeners(self, callbacks: Sequence[Callback], model: Trainable) -> CallbackList:
+        return CallbackList(callbacks, model)
+
+    def compare(self, model: Trainable, **what: object) -> None:
+        """Do nothing, since no other process takes part."""
+
+    def training(self, model: Trainable, carry: Carry, guarded: bool) -> _WholePass:
+        def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
+            return train_step(model, batch, totals, state, guarded)
+
+        return _WholePass(model, carry, step)
+
+    def evaluation(self, model: Trainable, carry: Carry) -> _WholePass:
+        def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
+            return test_step(model, batch, totals, state)
+
+        return _WholePass(model, carry, step)
+
+
+WHOLE = _Whole()
+"""The division of work that `fit` has by default: none."""
+
+
 def fit(
     model: Trainable,
     source: Source,
     validation: Source | None,
     listeners: CallbackList,
+    session: Session = WHOLE,
     *,
     epochs: int,
     initial_epoch: int,
@@ -286,25 +196,21 @@ def fit(
             model._begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
-            totals, walk = totals_of(model.compiled), Walk(carry)
-
-            def step(batch: Batch, state: ModelState, totals: AnyTotals = totals) -> ModelState:
-                return train_step(model, batch, totals, state, guarded)
-
+            training = session.training(model, carry, guarded)
             batches = source.batches(seed if shuffle else None, epoch)
             for number, (examples, rows) in enumerate(batches):
                 listeners.on_train_batch_begin(number)
-                walk.go(examples, rows, step)
-                listeners.on_train_batch_end(number, totals.batch_logs())
+                training.go(examples, rows)
+                listeners.on_train_batch_end(number, training.batch_logs())
                 if model.stop_training:
                     break
-            logs = totals.logs()
+            logs = training.logs()
             if carry.stateful:
-                model.state = walk.state
+                model.state = training.state
             if validation is not None:
                 # From zeros: validation data does not continue the training data.
                 unseen = replace(carry, first={})
-                results = evaluate(model, validation, 0, unseen)
+                results = evaluate(model, validation, 0, unseen, session)
                 logs.update((f"val_{name}", value) for name, value in results.items())
             model.epoch = epoch + 1  # an epoch cut short, even in validation, does not count
             listeners.on_epoch_end(epoch, logs)
@@ -319,19 +225,14 @@ def fit(
 
 
 def evaluate(
-    model: Trainable, source: Source, verbose: int | str, carry: Carry
+    model: Trainable, source: Source, verbose: int | str, carry: Carry, session: Session = WHOLE
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all batches of `source`."""
-    totals, walk = totals_of(model.compiled), Walk(carry)
-
-    def step(batch: Batch, state: ModelState) -> ModelState:
-        return test_step(model, batch, totals, state)
-
-    batches = with_bar(source.batches(), source.steps, "Evaluate", verbose, totals.logs)
+    evaluation = session.evaluation(model, carry)
+    batches = with_bar(source.batches(), source.steps, "Evaluate", verbose, evaluation.logs)
     for examples, rows in batches:
-        walk.go(examples, rows, step)
-    logs: dict[str, float] = totals.logs()
-    return logs
+        evaluation.go(examples, rows)
+    return evaluation.logs()
 
 
 def predict(
@@ -444,16 +345,39 @@ def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: i
             whole[:, rows] = values
 
 
+def count_rows(compiled: Compiled | Joint, outputs: Any, lengths: Any) -> list[int]:
+    """Count the rows over which the mean loss of each output is taken."""
+    heads = zip(compiled.heads, listed(outputs), listed(lengths), strict=True)
+    return [_count_rows(head, values, valid) for head, values, valid in heads]
+
+
+def _count_rows(compiled: Compiled, outputs: Array, lengths: Array | None) -> int:
+    if outputs.ndim == 2 or isinstance(compiled.step_loss, (SequenceLoss, CRF)):
+        return len(outputs)
+    return math.prod(outputs.shape[:2]) if lengths is None else int(lengths.sum())
+
+
 def judge(
-    compiled: Compiled | Joint, outputs: Any, lengths: Any, batch: Batch, need_gradient: bool
+    compiled: Compiled | Joint,
+    outputs: Any,
+    lengths: Any,
+    batch: Batch,
+    need_gradient: bool,
+    whole: Sequence[int] | None = None,
 ) -> Any:
-    """Compute the loss of a batch: `Judged`, or `JointlyJudged` for several outputs."""
+    """Compute the loss of a batch: `Judged`, or `JointlyJudged` for several outputs.
+
+    If it is a shard of a batch, `whole` is what `count_rows` returns for the whole batch, over
+    which the mean is taken whose gradient is returned.
+    """
+    if whole is None:
+        whole = count_rows(compiled, outputs, lengths)
     if not isinstance(compiled, Joint):
-        return _loss(compiled, outputs, lengths, batch, need_gradient)
+        return _loss(compiled, outputs, lengths, batch, need_gradient, whole[0])
     parts, gradient, mean = [], [], 0.0
-    heads = zip(compiled.parts.items(), outputs, lengths, batch.heads, strict=True)
-    for (name, part), values, counts, head in heads:
-        judged = _loss(part, values, counts, head, need_gradient)
+    heads = zip(compiled.parts.items(), outputs, lengths, batch.heads, whole, strict=True)
+    for (name, part), values, valid, head, rows in heads:
+        judged = _loss(part, values, valid, head, need_gradient, rows)
         weight = compiled.loss_weights[name]
         mean += weight * judged.mean
         own = judged.gradient
@@ -463,10 +387,15 @@ def judge(
 
 
 def _loss(
-    compiled: Compiled, outputs: Array, lengths: Array | None, batch: Batch, need_gradient: bool
+    compiled: Compiled,
+    outputs: Array,
+    lengths: Array | None,
+    batch: Batch,
+    need_gradient: bool,
+    whole: int,
 ) -> Judged:
-    """Compute the loss of the one output."""
-    loss = compiled.step_loss
+    """Compute the loss of the one output, and the gradient of the mean over `whole` rows."""
+    loss, scale = compiled.step_loss, 1.0 / max(whole, 1)
     if isinstance(loss, SequenceLoss):
         assert batch.targets is not None
         assert batch.target_lengths is not None
@@ -474,7 +403,6 @@ def _loss(
             lengths = np.full(len(outputs), outputs.shape[1], np.int64)
         sequences = (batch.targets, batch.target_lengths, outputs, lengths)
         count, weights = len(outputs), batch.weights
-        scale = 1.0 / max(count, 1)
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
         seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
         return Judged(value, gradient, count, (*seen, None, weights))
@@ -482,7 +410,6 @@ def _loss(
         assert batch.targets is not None
         assert lengths is not None
         count, tagged = len(outputs), (outputs, lengths)
-        scale = 1.0 / max(count, 1)
         value, gradient = loss.sum_tagged(
             batch.targets, *tagged, batch.weights, scale, need_gradient
         )
@@ -491,7 +418,7 @@ def _loss(
         rows, targets, weights, mask, _ = _flatten(loss.decided(*tagged), lengths, batch)
         return Judged(value, gradient, count, (targets, rows, mask, weights))
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
-    value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
+    value, gradient = loss.sum(targets, rows, weights, scale, need_gradient)
     if gradient is not None:
         gradient = gradient.reshape(outputs.shape)
     return Judged(value, gradient, count, (targets, rows, mask, weights))

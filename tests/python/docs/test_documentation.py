@@ -48,6 +48,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
         "paced_accuracy": (0.9, 1.0),
         "resumed_accuracy": (0.95, 1.0),
     },
+    "distributed.md": {"accuracy": (0.9, 1.0)},
     "layers.md": {
         "praise_accuracy": (0.95, 1.0),
         "lent_accuracy": (0.95, 1.0),

@@ -23,7 +23,7 @@ ROOMS = (
     ("training",),
     ("callbacks", "losses", "metrics", "optimizers", "schedules"),
     ("models",),
-    ("decoding", "explain"),
+    ("decoding", "distributed", "explain"),
     # other frameworks
     ("convert",),
     ("jax", "onnx", "sklearn", "torch"),

@@ -23,7 +23,8 @@ _CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
 class Metric(ChecksTargets):
     """A figure gathered batch by batch: by default a weighted mean over rows.
 
-    A mean of rows overrides `values`; any other metric `reset`, `accumulate` and `result`.
+    A mean of rows overrides `values`; any other metric `reset`, `accumulate` and `result`, and for
+    training on several processes `gathered` and `merge`.
 
     Parameters
     ----------
@@ -213,6 +214,30 @@ class Metric(ChecksTargets):
     def result(self) -> float:
         """Return the figure over all batches since `reset`; 0 for the mean of no rows."""
         return self._total / self._weight if self._weight else 0.0
+
+    def gathered(self) -> Any:
+        """Return what has been gathered since `reset`, for `merge`: arrays, numbers and tuples."""
+        return self._total, self._weight
+
+    def merge(self, gathered: Any) -> None:
+        """Add what an equal metric has `gathered`, as if its batches followed.
+
+        Training on several processes needs it. A subclass that overrides `reset` also overrides
+        `gathered` and `merge`, or cannot be used there.
+        """
+        total, weight = gathered
+        self._total += total
+        self._weight += weight
+
+    @property
+    def merges(self) -> bool:
+        """Whether `merge` knows everything that `reset` resets."""
+        bases = type(self).__mro__
+        resets, merges = (
+            next(place for place, base in enumerate(bases) if name in vars(base))
+            for name in ("reset", "merge")
+        )
+        return merges <= resets
 
     def values(self, targets: Array, outputs: Array) -> Array:
         """Compute the figure of each row.

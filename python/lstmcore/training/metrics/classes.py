@@ -60,6 +60,7 @@ class _Decisions(Metric):
     def reset(self) -> None:
         """See `Metric.reset`."""
         self._hits = self._decided = self._wanted = np.zeros(1)  # of every class
+        self._columns = False  # whether the classes are independent labels
 
     def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
         """See `Metric.accumulate`."""
@@ -81,6 +82,17 @@ class _Decisions(Metric):
             before + more
             for before, more in zip((self._hits, self._decided, self._wanted), counts, strict=True)
         )
+
+    def gathered(self) -> Any:
+        """See `Metric.gathered`."""
+        return self._hits, self._decided, self._wanted, self._columns
+
+    def merge(self, gathered: Any) -> None:
+        """See `Metric.merge`."""
+        hits, decided, wanted, columns = gathered
+        self._hits, self._decided = self._hits + hits, self._decided + decided
+        self._wanted = self._wanted + wanted
+        self._columns = self._columns or columns
 
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`."""

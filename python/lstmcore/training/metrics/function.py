@@ -151,6 +151,15 @@ class Function(Metric):
         self._parts.append((np.array(targets), np.array(outputs), kept))
         self._value = None
 
+    def gathered(self) -> Any:
+        """See `Metric.gathered`."""
+        return self._parts
+
+    def merge(self, gathered: Any) -> None:
+        """See `Metric.merge`."""
+        self._parts.extend(gathered)
+        self._value = None
+
     def result(self) -> float:
         """See `Metric.result`; NaN if there are no rows."""
         if self._value is None:

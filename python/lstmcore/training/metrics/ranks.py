@@ -104,6 +104,15 @@ class AUC(Metric):
         self._parts.append((positive, np.array(scores), factors))
         self._area = None
 
+    def gathered(self) -> Any:
+        """See `Metric.gathered`."""
+        return self._parts
+
+    def merge(self, gathered: Any) -> None:
+        """See `Metric.merge`."""
+        self._parts.extend(gathered)
+        self._area = None
+
     def result(self) -> float:
         """See `Metric.result`; NaN if it is not defined."""
         if self._area is None:

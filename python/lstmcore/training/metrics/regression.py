@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -44,14 +45,40 @@ class R2(Metric):
         weight = float(factors.sum())
         mean = (factors * y).sum(axis=0) / weight
         spread = (factors * (y - mean) ** 2).sum(axis=0)
-        # Variances of parts join without the cancellation of sums of squares (Chan et al. 1983).
+        error = (factors * (y - outputs) ** 2).sum(axis=0)
+        self._join(len(y), weight, mean, spread, error, y.min(axis=0), y.max(axis=0))
+
+    def _join(
+        self,
+        rows: int,
+        weight: float,
+        mean: Array,
+        spread: Array,
+        error: Array,
+        lowest: Array,
+        highest: Array,
+    ) -> None:
+        """Add the figures of more rows.
+
+        Variances of parts join without the cancellation of sums of squares (Chan et al. 1983).
+        """
         total, shift = self._weight + weight, mean - self._mean
         self._spread = self._spread + spread + shift**2 * (self._weight * weight / total)
         self._mean = self._mean + shift * (weight / total)
-        self._error = self._error + (factors * (y - outputs) ** 2).sum(axis=0)
-        self._lowest = np.minimum(self._lowest, y.min(axis=0))
-        self._highest = np.maximum(self._highest, y.max(axis=0))
-        self._rows, self._weight = self._rows + len(y), total
+        self._error = self._error + error
+        self._lowest = np.minimum(self._lowest, lowest)
+        self._highest = np.maximum(self._highest, highest)
+        self._rows, self._weight = self._rows + rows, total
+
+    def gathered(self) -> Any:
+        """See `Metric.gathered`."""
+        figures = self._mean, self._spread, self._error, self._lowest, self._highest
+        return self._rows, self._weight, *figures
+
+    def merge(self, gathered: Any) -> None:
+        """See `Metric.merge`."""
+        if gathered[0]:
+            self._join(*gathered)
 
     def result(self) -> float:
         """See `Metric.result`; NaN if it is not defined."""

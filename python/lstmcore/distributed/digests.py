@@ -1,0 +1,129 @@
+"""Digests by which processes find out whether they train the same model on the same data."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lstmcore import _core
+from lstmcore._configurable import encode
+from lstmcore._typing import Array
+from lstmcore.precision import get_precision
+from lstmcore.training.data import Ragged
+from lstmcore.training.trainable import Trainable
+
+__all__ = ["digest", "digests_of", "platform"]
+
+WHOLE = 2**24
+"""Bytes of the largest array that is read whole."""
+
+SAMPLE = 2**12
+"""Bytes of each of the places, evenly spread, at which a larger array is read."""
+
+
+class _Hash(Protocol):
+    def update(self, data: Any, /) -> None: ...
+
+
+def platform() -> dict[str, Any]:
+    """Return the versions and processor features on which the bits of a result depend."""
+    return {
+        "version of lstmcore": _core.__version__,
+        "version of NumPy": np.__version__,
+        "instruction set": _core.isa(),
+        "precision": get_precision(),
+        "units": {name: _core.product_unit(name) for name in _core.precision_names()},
+    }
+
+
+def digests_of(model: Trainable, what: Mapping[str, object]) -> dict[str, str]:
+    """Return a digest of everything that must not differ between processes.
+
+    Parameters
+    ----------
+    model : Trainable
+        Built and compiled, with an optimizer that is built.
+    what : mapping of str to object
+        Data and arguments of `fit`, by name.
+    """
+    subject: Any = model  # every model describes itself, for its file
+    optimizer = model.optimizer
+    parts = {
+        **platform(),
+        "layers": _described(subject._document()),
+        "seed": (model.seed, model.dtype.name),
+        "optimizer, loss and metrics": _described(subject.compiled.get_config),
+        "weights": model.parameters.values,
+        "optimizer's slots": (optimizer.iterations, optimizer.slots),
+        **what,
+    }
+    return {name: digest(value) for name, value in parts.items()}
+
+
+def digest(value: object, whole: int = WHOLE) -> str:
+    """Return a digest of arrays and numbers, and of tuples, dicts and dataclasses of them.
+
+    Of an array of more than `whole` bytes, only a sample counts; of an object of another kind, only
+    its class.
+    """
+    found = hashlib.blake2b(digest_size=12)
+    _add(found, value, whole)
+    return found.hexdigest()
+
+
+def _described(description: Any) -> str:
+    """Return a description as text that is the same in every process."""
+    if callable(description):
+        try:
+            description = description()
+        except ValueError:  # a loss or metric that no file can hold
+            return ""
+    with suppress(ValueError):
+        description = encode(description)
+    return json.dumps(description, sort_keys=True, default=lambda other: type(other).__name__)
+
+
+def _add(found: _Hash, value: Any, whole: int) -> None:
+    found.update(type(value).__name__.encode())
+    if isinstance(value, np.ndarray):
+        _add_array(found, value, whole)
+    elif isinstance(value, Ragged):
+        for part in (value.values, value.lengths, value.starts):
+            _add(found, part, whole)
+    elif isinstance(value, (bool, int, float, str, bytes, np.generic)):
+        found.update(repr(value).encode())
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            found.update(str(key).encode())
+            _add(found, value[key], whole)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            _add(found, part, whole)
+    elif is_dataclass(value):
+        for field in fields(value):
+            found.update(field.name.encode())
+            _add(found, getattr(value, field.name), whole)
+    elif hasattr(value, "shape") and hasattr(value, "__getitem__"):  # such as an array in a file
+        found.update(repr((tuple(value.shape), str(value.dtype))).encode())
+        for row in (slice(0, 1), slice(len(value) - 1, len(value))) if value.shape[0] else ():
+            _add_array(found, np.asarray(value[row]), whole)
+
+
+def _add_array(found: _Hash, array: Array, whole: int) -> None:
+    found.update(repr((array.dtype.str, array.shape)).encode())
+    if array.dtype.hasobject:
+        found.update(repr(array.tolist()).encode())
+        return
+    if array.nbytes > whole and not array.flags.c_contiguous:
+        rows = max(1, whole * len(array) // array.nbytes)
+        array = array[np.linspace(0, len(array) - 1, rows).astype(np.int64)]
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if flat.size <= whole:
+        found.update(flat)
+        return
+    for begin in np.linspace(0, flat.size - SAMPLE, whole // SAMPLE).astype(np.int64):
+        found.update(flat[begin : begin + SAMPLE])

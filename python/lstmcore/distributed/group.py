@@ -1,0 +1,216 @@
+"""The processes of one `fit`: small exchanges, with a limit of time and news of failures."""
+
+import os
+import pickle
+import socket
+import time
+from typing import Any
+
+import numpy as np
+
+from lstmcore.distributed.communicator import Communicator, Request
+from lstmcore.distributed.errors import DistributedError
+
+__all__ = ["Group", "Member"]
+
+SLOT = 1024  # bytes of an exchange that one call carries; longer ones take a second call
+LENGTH = 8  # bytes of the length in front
+BUSY = 2.0  # seconds for which requests are tested without a pause, so that exchanges flow
+PAUSE = 1e-3  # seconds between two tests afterwards
+SHARED_PAUSE = 1e-4  # where another process computes on this one's processor meanwhile
+FAILED, ASKED, ALIVE = range(3)  # what a posted message says
+
+Member = tuple[str, int, tuple[int, ...]]
+"""Host, number of the process, and the processors that it may use."""
+
+
+class Group:
+    """One process's view of all that train together.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    timeout : float
+        Seconds that the others are waited for.
+
+    Attributes
+    ----------
+    rank, size : int
+    members : list of Member
+        Of every rank, once `meet` has returned.
+    """
+
+    def __init__(self, communicator: Communicator, timeout: float) -> None:
+        self.communicator, self.timeout = communicator, timeout
+        self.rank, self.size = communicator.rank, communicator.size
+        self.members: list[Member] = []
+        self._agreed: BaseException | None = None
+        self._pause = 0.0  # only lets others run
+        self._pending = False
+        self._warned = False  # whether the others know of this process's error
+        self._heard: set[int] = set()
+
+    # ---- exchanges ---------------------------------------------------------------------------
+
+    def meet(self) -> None:
+        """Learn who takes part."""
+        processors = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+        own = (socket.gethostname(), os.getpid(), tuple(sorted(processors)))
+        self.members = self.share(own, "the beginning of fit")
+        if self.sharing > len(own[2]):
+            self._pause = SHARED_PAUSE
+
+    @property
+    def sharing(self) -> int:
+        """How many processes, this one among them, may run on its processors."""
+        host, _, processors = self.members[self.rank]
+        return sum(
+            other == host and not set(processors).isdisjoint(theirs)
+            for other, _, theirs in self.members
+        )
+
+    def share(self, value: Any, where: str) -> list[Any]:
+        """Return the value of every rank.
+
+        Parameters
+        ----------
+        value : object
+            That can be pickled.
+        where : str
+            The point of the training. It must be the same in all processes.
+
+        Raises
+        ------
+        DistributedError
+            In all processes if they are at different points; or if one fails or does not answer.
+        """
+        if self.size == 1:
+            return [value]
+        data = np.frombuffer(pickle.dumps((where, value), protocol=5), np.uint8)
+        own, slots = np.zeros(SLOT, np.uint8), np.zeros((self.size, SLOT), np.uint8)
+        own[:LENGTH] = np.array([data.size], "<u8").view(np.uint8)
+        first = data[: SLOT - LENGTH]
+        own[LENGTH : LENGTH + first.size] = first
+        self.wait(self.communicator.allgather(own, slots), where)
+        sizes = [int(row[:LENGTH].view("<u8")[0]) for row in slots]
+        parts = [row[LENGTH : LENGTH + size] for row, size in zip(slots, sizes, strict=True)]
+        if max(sizes) > SLOT - LENGTH:
+            whole = np.empty(sum(sizes), np.uint8)
+            self.wait(self.communicator.allgatherv(data, whole, sizes), where)
+            parts = np.split(whole, np.cumsum(sizes)[:-1])
+        found = [pickle.loads(part.tobytes()) for part in parts]
+        self._same_point([point for point, _ in found])
+        return [value for _, value in found]
+
+    def lead(self, value: Any, where: str) -> Any:
+        """Return the value of rank 0; see `share`."""
+        return self.share(value if self.rank == 0 else None, where)[0]
+
+    def _same_point(self, points: list[str]) -> None:
+        other = next((rank for rank, point in enumerate(points) if point != points[0]), None)
+        if other is not None:
+            raise self.agree(
+                DistributedError(
+                    f"fit: the processes do different things: {self.name(0)} is at {points[0]}, "
+                    f"{self.name(other)} at {points[other]}; all must make the same calls and be "
+                    "given the same batches"
+                )
+            )
+
+    def wait(self, request: Request, where: str) -> None:
+        """Wait until an exchange is complete.
+
+        Raises
+        ------
+        DistributedError
+            If another process fails or does not answer.
+        """
+        self._pending = True
+        begin = time.monotonic()
+        while not request.Test():
+            self._read_messages()
+            waited = time.monotonic() - begin
+            if waited > self.timeout:
+                raise self._overdue(where)
+            time.sleep(PAUSE if waited > BUSY else self._pause)
+        self._pending = False
+
+    # ---- failures ----------------------------------------------------------------------------
+
+    def name(self, rank: int) -> str:
+        """Return how a rank is called in errors."""
+        if not self.members:
+            return f"rank {rank}"
+        host, process, _ = self.members[rank]
+        return f"rank {rank} (process {process} on {host})"
+
+    def agree(self, error: BaseException) -> BaseException:
+        """Note that every process raises this error, so that nobody has to be told; return it."""
+        self._agreed = error
+        return error
+
+    def agreed(self, error: BaseException | None) -> bool:
+        """Return whether all processes have come to this point: after no error, or a common one."""
+        return error is None or error is self._agreed
+
+    def leave(self, error: BaseException) -> None:
+        """End the use after an error, and tell the others, unless they know."""
+        if self.agreed(error):
+            self.communicator.close()
+            return
+        if not self._warned:
+            text = str(error) or "without a message"
+            self._tell(f"{type(error).__name__}: {text}")
+        if self._pending:
+            self.communicator.abandon()
+
+    def _tell(self, text: str) -> None:
+        self._warned = True
+        self._post(FAILED, text)
+
+    def _post(self, kind: int, text: str = "") -> None:
+        for rank in range(self.size):
+            if rank != self.rank:
+                self.communicator.post(rank, pickle.dumps((kind, text)))
+
+    def _read_messages(self) -> None:
+        """Read what others have posted; raise the error if one has failed."""
+        while (message := self.communicator.receive()) is not None:
+            rank, data = message
+            kind, text = pickle.loads(data)
+            if kind == FAILED:
+                self._warned = True  # that process has told everybody
+                raise DistributedError(f"fit: {self.name(rank)} failed: {text}{RESUME}")
+            self._heard.add(rank)
+            if kind == ASKED:
+                self.communicator.post(rank, pickle.dumps((ALIVE, "")))
+
+    def _overdue(self, where: str) -> DistributedError:
+        """Find out who does not answer; return the error that says so, and tell the others."""
+        self._heard.clear()
+        self._post(ASKED)
+        until = time.monotonic() + min(10.0, max(0.5, self.timeout / 4))
+        missing = set(range(self.size)) - {self.rank}
+        while missing - self._heard and time.monotonic() < until:
+            self._read_messages()
+            time.sleep(PAUSE)
+        silent = sorted(missing - self._heard)
+        if silent:
+            names = ", ".join(map(self.name, silent))
+            what = (
+                f"no answer from {names} within {self.timeout:g} s at {where}: it has ended, "
+                "hangs, or takes longer; timeout is the limit"
+            )
+        else:
+            what = (
+                f"the processes all answer, but did not meet within {self.timeout:g} s at {where}; "
+                "timeout is the limit"
+            )
+        self._tell(what)
+        return DistributedError(f"fit: {what}{RESUME}")
+
+
+RESUME = (
+    ". Training resumes from the last checkpoint, with any number of processes: "
+    "model = lstmcore.load(PATH), then fit(..., initial_epoch=model.epoch)"
+)

@@ -1,0 +1,344 @@
+"""Passes over batches of which this process computes some shards."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstmcore._seeds import derive
+from lstmcore._typing import Array
+from lstmcore.distributed.digests import digest
+from lstmcore.distributed.errors import DistributedError
+from lstmcore.distributed.gradients import GradientSum
+from lstmcore.distributed.group import Group
+from lstmcore.distributed.rows import tables_that_pay
+from lstmcore.distributed.tree import divide
+from lstmcore.functional import LSTMState
+from lstmcore.layers.states import ModelState
+from lstmcore.training import loop
+from lstmcore.training.callback import Logs
+from lstmcore.training.carry import Carry, Walk, check_continues, choose_rows
+from lstmcore.training.data import Batch, Examples
+from lstmcore.training.totals import AnyTotals, JointlyJudged, totals_of
+from lstmcore.training.trainable import Trainable
+
+__all__ = ["EvaluationPass", "TrainingPass"]
+
+BATCH_BYTES = 2**16
+"""Of each array of a batch that comes from an iterable, the bytes that processes compare."""
+
+
+class _Figures:
+    """Loss and metrics of each shard of a process; joined in the order of shards.
+
+    Parameters
+    ----------
+    model : Trainable
+    group : Group
+    own : range
+        The shards of this process.
+    """
+
+    def __init__(self, model: Trainable, group: Group, own: range) -> None:
+        self._model, self._group = model, group
+        self.of_shard: dict[int, AnyTotals] = {shard: totals_of(model.compiled) for shard in own}
+
+    def joined(self, running: bool, where: str) -> AnyTotals:
+        """Return the totals of all shards; if `running`, without metrics for whole epochs."""
+        own = [totals.gathered(running) for totals in self.of_shard.values()]
+        joined = totals_of(self._model.compiled)
+        for gathered in self._group.share(own, where):  # ranks have their shards in order
+            for part in gathered:
+                joined.merge(part, running)
+        return joined
+
+
+class _Forward(NamedTuple):
+    """What a forward of a shard leaves for its backward."""
+
+    batch: Batch
+    outputs: Any
+    lengths: Any
+    contexts: Any
+
+
+class _Report(NamedTuple):
+    """What the other processes need to know of a shard before its backward."""
+
+    counts: list[int]
+    """Rows of each output that the mean loss counts."""
+    samples: int
+    averages: dict[str, tuple[float, Array]]
+    """What the forward does to moving averages; see `Parameters.take_averages`."""
+
+
+class TrainingPass:
+    """A pass over the batches of an epoch, with a step of the optimizer after each.
+
+    Parameters
+    ----------
+    model : Trainable
+    carry : Carry
+    group : Group
+    total : GradientSum
+        Of the model's gradients.
+    shards : int
+        Of a batch.
+    own : range
+        Those that this process computes.
+    guarded : bool
+        Whether a step that would make weights NaN or infinite raises FloatingPointError.
+    watched : callable
+        Says whether anybody looks at the logs of batches.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        carry: Carry,
+        group: Group,
+        total: GradientSum,
+        shards: int,
+        own: range,
+        guarded: bool,
+        watched: Callable[[], bool],
+    ) -> None:
+        self._model, self._carry, self._group = model, carry, group
+        self._shards, self._own, self._guarded, self._watched = shards, own, guarded, watched
+        self._figures = _Figures(model, group, own)
+        self._sum = total
+        self._states: dict[int, ModelState] = {}
+        self._rows: int | None = None  # of every batch, if each continues the one before it
+        self._examples: Examples | None = None  # of the batch before
+        self._check: str | None = None  # digest of those of this batch, if they are others
+
+    # ---- batches -----------------------------------------------------------------------------
+
+    def go(self, examples: Examples, rows: Array | slice) -> None:
+        """Make the steps of a batch; see `Pass`."""
+        count = len(examples)
+        chosen = divide(rows, count, self._shards)
+        self._begin_states(rows, count, chosen)
+        self._check = None
+        if self._group.size > 1 and examples is not self._examples:
+            self._check = digest(examples, BATCH_BYTES)  # a batch that an iterable has just made
+        self._examples = examples
+        windows = {shard: self._windows(examples, chosen[shard]) for shard in self._own}
+        while True:
+            batches = {shard: next(own, None) for shard, own in windows.items()}
+            if not self._step(batches) or self._carry.tbptt is None:
+                return
+
+    def _windows(self, examples: Examples, rows: Array | slice) -> Iterator[Batch]:
+        if _count(rows) == 0:
+            return iter(())
+        return examples.windows(rows, self._carry.tbptt)
+
+    def _begin_states(self, rows: Array | slice, count: int, chosen: list[Array | slice]) -> None:
+        """Find the state before the batch, for each shard."""
+        first = self._carry.first
+        if not self._carry.stateful:
+            self._states = {shard: choose_rows(first, chosen[shard]) for shard in self._own}
+            return
+        came = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
+        if self._rows is None:
+            self._rows = next(iter(first.values())).h.shape[1] if first else came
+            places = divide(slice(None), self._rows, self._shards)
+            self._states = {shard: choose_rows(first, places[shard]) for shard in self._own}
+        check_continues(self._rows, came)
+
+    @property
+    def state(self) -> ModelState:
+        """The state after the last batch, of all shards."""
+        found = self._group.share(self._states, "the state after the last batch")
+        states = [state for own in found for state in own.values() if state]
+        return {
+            name: LSTMState(
+                *(
+                    np.concatenate([getattr(state[name], part) for state in states], axis=1)
+                    for part in ("h", "c")
+                )
+            )
+            for name in (states[0] if states else ())
+        }
+
+    # ---- steps -------------------------------------------------------------------------------
+
+    def _step(self, batches: dict[int, Batch | None]) -> bool:
+        """Make one step on windows of all shards; return False if no process has any left."""
+        model, optimizer = self._model, self._model.compiled.optimizer
+        where = f"step {optimizer.iterations + 1} of the optimizer"
+        forwards, reports = self._forward(batches)
+        found = self._group.share((reports, self._check, self._sum.touched), where)
+        self._same_batch([check for _, check, _ in found], where)
+        every = [report for own, _, _ in found for report in own]
+        if not every:
+            return False
+        counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
+        judged: dict[int, Any] = {}
+
+        def leaf(shard: int) -> bool:
+            forward = forwards.pop(shard, None)
+            if forward is None:
+                return False
+            judged[shard] = self._backward(forward, counts)
+            return True
+
+        touched = [own for _, _, own in found]
+        self._sum.run(leaf, where, tables_that_pay(model.parameters, touched))
+        penalty = self._finish(judged, counts, where)
+        for shard, one in judged.items():
+            self._figures.of_shard[shard].take(one, penalty)
+        model.parameters.note_moves(_joined_averages(every))
+        loop.make_step(model)
+        for shard, one in judged.items():
+            self._figures.of_shard[shard].take_metrics(one)
+        return True
+
+    def _forward(
+        self, batches: dict[int, Batch | None]
+    ) -> tuple[dict[int, _Forward], list[_Report]]:
+        """Compute the outputs of the shards that have rows."""
+        model, compiled = self._model, self._model.compiled
+        model.parameters.forget_averages()  # of a step that was refused
+        forwards: dict[int, _Forward] = {}
+        reports: list[_Report] = []
+        for shard, batch in batches.items():
+            if batch is None:
+                continue
+            seed = derive(model.seed, loop.DROPOUT, compiled.optimizer.iterations, shard)
+            outputs, lengths, contexts, self._states[shard] = model._forward_from(
+                batch.inputs,
+                batch.lengths,
+                True,
+                seed,
+                compiled.takes_logits,
+                self._states[shard],
+                batch.reset,
+            )
+            forwards[shard] = _Forward(batch, outputs, lengths, contexts)
+            counts = loop.count_rows(compiled, outputs, lengths)
+            samples = len(loop.listed(outputs)[0])
+            reports.append(_Report(counts, samples, model.parameters.take_averages()))
+        return forwards, reports
+
+    def _backward(self, forward: _Forward, counts: list[int]) -> Any:
+        """Write the gradients of a shard; return its loss."""
+        batch, outputs, lengths, contexts = forward
+        model = self._model
+        judged = loop.judge(model.compiled, outputs, lengths, batch, True, counts)
+        model.backward(contexts, judged.gradient)
+        if self._guarded and not math.isfinite(sum(_values(judged))):
+            # Every process sees it in the sum of all gradients.
+            model.parameters.take_rows()  # which may not name the place of the mark
+            model.parameters.gradients[model.parameters.trained_parts[0].start] = math.nan
+        return judged
+
+    def _finish(self, judged: dict[int, Any], counts: list[int], where: str) -> float:
+        """Add penalties; raise FloatingPointError in all processes if the step must not be made."""
+        model = self._model
+        try:
+            return loop.finish_gradients(model, 0.0, self._guarded)
+        except FloatingPointError as error:
+            own = [_values(one) for one in judged.values()]
+            shards = [values for part in self._group.share(own, where) for values in part]
+            totals = [sum(column) for column in zip(*shards, strict=True)]
+            means = [total / max(count, 1) for total, count in zip(totals, counts, strict=True)]
+            refused = error
+            if not math.isfinite(sum(means)):
+                refused = loop.refusal(model, f"the loss is {sum(means)}")
+            raise self._group.agree(refused) from None
+
+    def _same_batch(self, checks: list[str | None], where: str) -> None:
+        other = next((rank for rank, one in enumerate(checks) if one != checks[0]), None)
+        if other is not None:
+            raise self._group.agree(
+                DistributedError(
+                    f"x: expected the same batches in all processes, but those at {where} "
+                    f"differ between {self._group.name(0)} and {self._group.name(other)}; seed "
+                    "what draws or shuffles them alike; every process takes its shards of each"
+                )
+            )
+
+    # ---- figures -----------------------------------------------------------------------------
+
+    def batch_logs(self) -> Logs:
+        """Return loss and metrics so far; nothing if nobody looks at them."""
+        if not self._watched():
+            return {}
+        logs: Logs = self._figures.joined(True, "the logs of a batch").batch_logs()
+        return logs
+
+    def logs(self) -> Logs:
+        """Return loss and metrics of the epoch."""
+        logs: Logs = self._figures.joined(False, "the end of an epoch").logs()
+        return logs
+
+
+class EvaluationPass:
+    """A pass over the batches to validate on.
+
+    Parameters
+    ----------
+    model, carry, group, shards, own
+        See `TrainingPass`.
+    """
+
+    def __init__(
+        self, model: Trainable, carry: Carry, group: Group, shards: int, own: range
+    ) -> None:
+        self._model, self._shards, self._own, self._group = model, shards, own, group
+        self._figures = _Figures(model, group, own)
+        self._walks = {shard: Walk(carry) for shard in own}
+
+    def go(self, examples: Examples, rows: Array | slice) -> None:
+        """Compute this process's shards of a batch; see `Pass`."""
+        chosen = divide(rows, len(examples), self._shards)
+        for shard in self._own:
+            if _count(chosen[shard]):
+                self._walks[shard].go(examples, chosen[shard], self._step_of(shard))
+
+    def _step_of(self, shard: int) -> Callable[[Batch, ModelState], ModelState]:
+        totals = self._figures.of_shard[shard]
+        return lambda batch, state: loop.test_step(self._model, batch, totals, state)
+
+    @property
+    def state(self) -> ModelState:
+        """Nothing, since no call continues a validation."""
+        return {}
+
+    def batch_logs(self) -> Logs:
+        """Return nothing, since nobody looks at the batches of a validation."""
+        return {}
+
+    def logs(self) -> Logs:
+        """Return loss and metrics of all batches."""
+        logs: Logs = self._figures.joined(False, "the end of a validation").logs()
+        return logs
+
+
+def _count(rows: Array | slice) -> int:
+    """Return how many rows of a shard there are."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def _values(judged: Any) -> list[float]:
+    """Return the sum of the losses of each output."""
+    parts = judged.parts if isinstance(judged, JointlyJudged) else [judged]
+    return [part.value for part in parts]
+
+
+def _joined_averages(reports: list[_Report]) -> dict[str, tuple[float, Array]]:
+    """Return where moving averages go: to the mean over samples of where the shards move them."""
+    samples = sum(report.samples for report in reports)
+    names = dict.fromkeys(name for report in reports for name in report.averages)
+    moves = {}
+    for name in names:
+        factor, shift = 0.0, np.zeros(())
+        for report in reports:
+            share = report.samples / samples
+            own = report.averages.get(name, (1.0, np.zeros(())))  # a shard without valid steps
+            factor, shift = factor + share * own[0], shift + share * own[1]
+        moves[name] = (factor, np.asarray(shift))
+    return moves

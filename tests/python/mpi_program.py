@@ -1,0 +1,167 @@
+"""What `neighbours/test_mpi.py` starts by MPI's launcher.
+
+``python mpi_program.py COMMAND FOLDER [NUMBER]``: every process writes what it found, or its error,
+to FOLDER/RANK.json.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import traceback
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+import lstmcore as lc
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 20.0
+
+
+def data():
+    random = np.random.default_rng(0)
+    x = [random.integers(1, 50, random.integers(1, 15)) for _ in range(60)]
+    return x, np.array([int(row.sum()) % 2 for row in x])
+
+
+def tagger(seed=0):
+    """Ragged texts, an embedding, dropout."""
+    model = lc.Sequential(
+        [
+            lc.layers.Embedding(50, 8),
+            lc.layers.Dropout(0.2),
+            lc.layers.LSTM(8, dropout=0.1),
+            lc.layers.Dense(1, "sigmoid"),
+        ],
+        seed=seed,
+    )
+    model.compile(lc.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy", "auc"])
+    return model
+
+
+def bits(model):
+    return blake2b(model.parameters.values).hexdigest()
+
+
+def demo(distributed, folder, number):
+    """Train the demo for `number` epochs."""
+    path = ROOT / "examples" / "python" / "train_sentiment.py"
+    spec = importlib.util.spec_from_file_location("train_sentiment", path)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    train, validation, _ = lc.datasets.movie_snippets(0)
+    model = program.build_model(train.sentences, 0)
+    steps = -(-len(train.sentences) // program.BATCH_SIZE) * 5
+    rate = lc.schedules.CosineDecay(3e-3, decay_steps=steps)
+    model.compile(lc.optimizers.Adam(rate), "binary_crossentropy", metrics=["accuracy"])
+    history = model.fit(
+        train.sentences,
+        program.praise(train),
+        validation_data=(validation.sentences, validation.labels),
+        epochs=number,
+        batch_size=program.BATCH_SIZE,
+        callbacks=lc.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True),
+        verbose=0,
+        distributed=distributed,
+    )
+    return {"bits": bits(model), "history": history.history}
+
+
+class Batches:
+    """Batches whose last one in epoch 3 is never made by one process."""
+
+    def __init__(self, rank, action):
+        self.rank, self.action, self.epochs = rank, action, 0
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, number):
+        if number == 0:
+            self.epochs += 1
+        if number == 4 and self.epochs == 3 and self.rank == 1 and self.action is not None:
+            os.kill(os.getpid(), self.action)
+        x, y = data()
+        return x[number * 12 : number * 12 + 12], y[number * 12 : number * 12 + 12]
+
+
+def train(distributed, folder, number, action=None):
+    """Train six epochs with checkpoints, from epoch `number` on."""
+    path = folder / "{epoch}.safetensors"
+    model = lc.load(str(path).format(epoch=number)) if number else tagger()
+    model.fit(
+        Batches(getattr(distributed, "rank", 0), action),
+        epochs=6,
+        initial_epoch=model.epoch,
+        verbose=2,
+        callbacks=lc.callbacks.ModelCheckpoint(path),
+        distributed=distributed,
+    )
+    return {"bits": bits(model)}
+
+
+def killed(distributed, folder, number):
+    return train(distributed, folder, number, signal.SIGKILL)
+
+
+def stopped(distributed, folder, number):
+    return train(distributed, folder, number, signal.SIGSTOP)
+
+
+def differ(distributed, folder, number):
+    """Train models whose weights differ."""
+    model = tagger(seed=distributed.rank)
+    model.fit(*data(), verbose=0, distributed=distributed)
+
+
+def recover(distributed, folder, number):
+    """Refuse a step in all processes, then train; and use the threads of a share."""
+    model, spoilt, (x, y) = tagger(), tagger(), data()
+    spoilt.build((None, None))
+    spoilt.parameters.values[:] = np.inf
+    spoilt.parameters.touch()
+    before = lc.get_num_threads()
+    seen = []
+    try:
+        spoilt.fit(
+            x,
+            y,
+            verbose=0,
+            callbacks=lc.callbacks.LambdaCallback(
+                on_epoch_begin=lambda *_: seen.append(lc.get_num_threads())
+            ),
+            distributed=distributed,
+        )
+    except FloatingPointError as error:
+        refused = str(error)
+    assert lc.get_num_threads() == before
+    model.fit(x, y, verbose=0, distributed=distributed)
+    return {"refused": refused, "bits": bits(model), "threads": seen}
+
+
+def main(command, folder, number="0"):
+    folder = Path(folder)
+    commands = (demo, train, killed, stopped, differ, recover)
+    chosen = {function.__name__: function for function in commands}[command]
+    rank = 0
+    try:
+        if os.environ.get("MPI_PROGRAM_ALONE"):
+            distributed = lc.distributed.OneProcess()
+        else:
+            limit = 3.0 if command == "stopped" else TIMEOUT
+            distributed = lc.distributed.MPI(timeout=limit)
+            rank = distributed.rank
+        found = chosen(distributed, folder, int(number))
+        found["size"] = getattr(distributed, "size", 1)
+    except BaseException as error:
+        text = "".join(traceback.format_exception_only(error))
+        (folder / f"{rank}.json").write_text(json.dumps({"error": text}))
+        raise
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

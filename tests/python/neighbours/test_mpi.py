@@ -1,0 +1,167 @@
+"""`lstmcore.distributed` on MPI, with processes that its launcher starts on this machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import lstmcore as lc
+
+PROGRAM = Path(__file__).parents[1] / "mpi_program.py"
+LAUNCHER = shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
+LIMIT = 60.0
+
+pytestmark = pytest.mark.skipif(
+    find_spec("mpi4py") is None or LAUNCHER is None, reason="make test-mpi has what this needs"
+)
+
+ENVIRONMENT = {
+    # Open MPI 4 and 5: as root, more processes than processors, and messages by shared memory only.
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_btl": "^tcp",
+    "OMPI_MCA_oob_tcp_if_include": "lo",
+}
+
+
+def start(arguments, **more):
+    """Run a command, and end it if it hangs; return it when it has ended."""
+    environment = {**os.environ, **ENVIRONMENT, **more}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.run(
+        [str(part) for part in arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def launch(size, *arguments):
+    return start([LAUNCHER, "-n", size, sys.executable, PROGRAM, *arguments])
+
+
+def found(folder):
+    """Return what each rank wrote."""
+    files = sorted(folder.glob("[0-9].json"))
+    return [json.loads(path.read_text()) for path in files]
+
+
+def trained(size, folder, *arguments):
+    """Return what rank 0 found, which all others must have found too."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("[0-9].json"):
+        path.unlink()
+    if size:
+        ended = launch(size, *arguments)
+    else:
+        ended = start([sys.executable, PROGRAM, *arguments], MPI_PROGRAM_ALONE="1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = found(folder)
+    assert len(results) == max(size, 1)
+    assert all(result == results[0] for result in results)
+    assert results[0].pop("size") == max(size, 1)
+    return results[0]
+
+
+def test_an_epoch_of_the_demo(tmp_path):
+    figures = [
+        trained(size, folder, "demo", folder, 1)
+        for size in (0, 1, 2, 4)
+        for folder in [tmp_path / str(size)]
+    ]
+    assert figures == figures[:1] * 4
+    assert figures[0]["history"]["val_accuracy"][0] > 0.6
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_process_is_killed(size, tmp_path):
+    """The others end with an error, and the training resumes with another number."""
+    whole = trained(0, tmp_path / "whole", "train", tmp_path / "whole")
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    ended = launch(size, "killed", folder)
+    assert ended.returncode != 0
+    errors = found(folder)
+    for error in errors:  # of those that the launcher gave time
+        assert "DistributedError: fit:" in error["error"]
+        assert "resumes from the last checkpoint" in error["error"]
+    names = {path.name for path in folder.glob("*.safetensors")}
+    assert names == {"1.safetensors", "2.safetensors"}
+    assert ended.stdout.count("Epoch 1/6") == 1
+    resumed = trained(6 - size, folder, "train", folder, 2)
+    assert resumed == whole
+    last = (folder / "6.safetensors").read_bytes()
+    assert last == (tmp_path / "whole" / "6.safetensors").read_bytes()
+
+
+def test_a_process_hangs(tmp_path):
+    begin = time.monotonic()
+    ended = launch(4, "stopped", tmp_path)
+    assert ended.returncode != 0
+    assert time.monotonic() - begin < 30.0
+    for rank in (0, 2, 3):  # the launcher may let rank 1 go on, to be told to end
+        error = json.loads((tmp_path / f"{rank}.json").read_text())["error"]
+        assert "no answer from rank 1 (process" in error
+        assert "within 3 s at step 15 of the optimizer" in error
+    assert lc.load(tmp_path / "2.safetensors").epoch == 2
+
+
+def test_models_that_differ(tmp_path):
+    ended = launch(2, "differ", tmp_path)
+    assert ended.returncode != 0
+    errors = found(tmp_path)
+    assert len(errors) == 2
+    for error in errors:
+        assert "ValueError: fit: expected the same model" in error["error"]
+        assert "rank 1" in error["error"]
+        assert "other seed, weights" in error["error"]
+
+
+def test_processes_go_on_after_an_error_that_all_have(tmp_path):
+    ended = launch(2, "recover", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    first, second = found(tmp_path)
+    assert "the loss is nan in step 1 of the optimizer" in first["refused"]
+    assert first["bits"] == second["bits"]
+    (threads,) = first["threads"]
+    assert threads <= max(1, len(os.sched_getaffinity(0)) // 2)
+    assert second["threads"] == []  # callbacks run on rank 0
+
+
+def test_two_launchers(tmp_path):
+    ended = start(
+        [LAUNCHER, "-n", 2, LAUNCHER, "-n", 2, sys.executable, PROGRAM, "train", tmp_path]
+    )
+    assert ended.returncode != 0
+    errors = found(tmp_path)
+    assert errors
+    for error in errors:
+        assert "two launchers, one within the other" in error["error"]
+
+
+def test_a_process_without_a_launcher(tmp_path):
+    ended = start([sys.executable, PROGRAM, "train", tmp_path])
+    assert ended.returncode == 0, ended.stderr
+    assert found(tmp_path)[0]["size"] == 1
+
+
+def test_the_check_of_an_installation():
+    ended = start([LAUNCHER, "-n", 2, sys.executable, "-m", "lstmcore.distributed", 1000])
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[0] == f"2 processes, lstmcore {lc.__version__}"
+    assert [line[:15] for line in lines[1:3]] == ["rank 0 (process", "rank 1 (process"]
+    assert "small exchange" in lines[3]
+    assert "1,000 gradients" in lines[4]
