@@ -18,10 +18,11 @@ from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples
+from lstmcore.training.decisions import Decisions, decisions_of
 from lstmcore.training.joint import Joint
 from lstmcore.training.losses import CRF, SequenceLoss
 from lstmcore.training.masks import spread
-from lstmcore.training.metrics import Metric
+from lstmcore.training.metrics import Metric, SequenceMetric
 from lstmcore.training.progress import with_bar
 from lstmcore.training.trainable import Trainable
 
@@ -45,12 +46,15 @@ class Judged:
     count : int
     seen : tuple
         Arguments of `Totals.add_metrics`.
+    decisions : Decisions or None
+        What metrics of sequences see; None: there are no such metrics.
     """
 
     value: float
     gradient: Array | None
     count: int
     seen: tuple[Array, Array, Array | None, Array | None]
+    decisions: Decisions | None = None
 
     @property
     def mean(self) -> float:
@@ -89,6 +93,7 @@ class Totals:
         self.logits = compiled.takes_logits and not compiled.loss.sees_sequences
         # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]
+        self.sequence_metrics = [one for one in self.metrics if isinstance(one, SequenceMetric)]
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
@@ -116,13 +121,15 @@ class Totals:
             Those in the loss, 0 where `mask` is.
         """
         compiled = self.compiled
-        if not self.metrics:
+        if len(self.metrics) == len(self.sequence_metrics):
             return
         logits = outputs
         if self.logits and not all(metric.takes_logits for metric in self.metrics):
             outputs = compiled.loss.activate(logits)
         predictions = compiled.loss.predictions(outputs)
         for number, metric in enumerate(self.metrics):
+            if isinstance(metric, SequenceMetric):
+                continue
             if self.logits and metric.takes_logits:
                 seen = logits
             else:
@@ -156,6 +163,9 @@ class Totals:
     def take_metrics(self, judged: Judged) -> None:
         """Show a batch to the metrics."""
         self.add_metrics(*judged.seen)
+        if judged.decisions is not None:
+            for metric in self.sequence_metrics:
+                metric.update_sequences(*judged.decisions)
 
 
 class JointTotals:
@@ -476,8 +486,9 @@ def _loss(
         count, weights = len(outputs), batch.weights
         scale = 1.0 / max(count, 1)
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
-        seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
-        return Judged(value, gradient, count, (*seen, None, weights))
+        seen = loss.for_metrics(*sequences) if compiled.row_metrics else (batch.targets, outputs)
+        decisions = _decisions(compiled, outputs, lengths, batch)
+        return Judged(value, gradient, count, (*seen, None, weights), decisions)
     if isinstance(loss, CRF):
         assert batch.targets is not None
         assert lengths is not None
@@ -488,13 +499,25 @@ def _loss(
         )
         if not compiled.metrics:
             return Judged(value, gradient, count, (batch.targets, outputs, None, None))
-        rows, targets, weights, mask, _ = _flatten(loss.decided(*tagged), lengths, batch)
-        return Judged(value, gradient, count, (targets, rows, mask, weights))
+        decided = loss.decided(*tagged)
+        rows, targets, weights, mask, _ = _flatten(decided, lengths, batch)
+        decisions = _decisions(compiled, decided, lengths, batch)
+        return Judged(value, gradient, count, (targets, rows, mask, weights), decisions)
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
     if gradient is not None:
         gradient = gradient.reshape(outputs.shape)
-    return Judged(value, gradient, count, (targets, rows, mask, weights))
+    decisions = _decisions(compiled, outputs, lengths, batch)
+    return Judged(value, gradient, count, (targets, rows, mask, weights), decisions)
+
+
+def _decisions(
+    compiled: Compiled, outputs: Array, lengths: Array | None, batch: Batch
+) -> Decisions | None:
+    """Return what metrics of sequences see, if there are any."""
+    if not compiled.sequence_metrics:
+        return None
+    return decisions_of(compiled.step_loss, outputs, lengths, batch)
 
 
 def _flatten(
