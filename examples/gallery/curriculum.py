@@ -60,7 +60,8 @@ def run(
 ) -> dict[str, float]:
     """Train in all ways, print the table, and return accuracies and steps."""
     longest, budget = (200, 8000) if full else (60, 2000)
-    figures, curves = {}, {}
+    figures: dict[str, float] = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
     longer_x, longer_y = bits(np.full(300, 10 * longest), np.random.default_rng(seed + 1))
     head = f"sequences of {longest}"
     print(f"{head:25}{'accuracy':>9}{'steps':>7}{'ten times as long':>19}")
