@@ -297,16 +297,18 @@ class AttentionMap:
     target: list[str] | None = field(default=None, repr=False)
 
     def plot(
-        self, path: str | os.PathLike[str] | None = None, *, title: str | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str = "Attention",
+        ax: "Axes | None" = None,
     ) -> "Axes":
-        """Draw the weights as a map: the target from top to bottom, the source to the right.
+        """Draw the weights with `plots.attention_map`; steps without a text have their numbers.
 
         Parameters
         ----------
-        path : path-like, optional
-            As in `plots.learning_curve`.
-        title : str, optional
-            Title above the picture; None: "attention".
+        path, title, ax
+            As in `plots.attention_map`.
 
         Returns
         -------
@@ -314,23 +316,16 @@ class AttentionMap:
 
         Raises
         ------
+        ValueError
+            If there is no weight.
         ImportError
             If matplotlib is not installed.
         """
-        height, width = (min(max(2.4, 0.34 * count), 16.0) for count in self.values.shape)
-        (ax,) = plots.new_axes(plots.new_figure(width + 1.4, height + 1.2))
-        text, _ = plots.inks(ax)
-        shades = _shades(diverging=False)
-        image = ax.imshow(self.values, cmap=shades, vmin=0.0, vmax=1.0, aspect="auto")
-        ax.figure.colorbar(image, ax=ax, pad=0.01)
-        if self.source:
-            ax.set_xticks(range(len(self.source)), self.source, rotation=90, parse_math=False)
-        if self.target:
-            ax.set_yticks(range(len(self.target)), self.target, parse_math=False)
-        shown = "attention" if title is None else title
-        ax.set_title(shown, loc="left", color=text, fontsize=11, parse_math=False)
-        plots._finish(ax, path, made=True)
-        return ax
+        target, source = (
+            [str(place) for place in range(count)] if tokens is None else tokens
+            for tokens, count in zip((self.target, self.source), self.values.shape, strict=True)
+        )
+        return plots.attention_map(self.values, source, target, path, title=title, ax=ax)
 
 
 def _shades(*, diverging: bool) -> Any:
