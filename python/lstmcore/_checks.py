@@ -1,7 +1,7 @@
 """Check arguments: each error names the argument, what was expected and what was passed."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -167,6 +167,20 @@ def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) ->
         f"{name}: expected {expected}, got {array.dtype}; nothing is converted silently, "
         f"convert with .astype({expected.split()[0]!r})"
     )
+
+
+def strings(values: Any, name: str) -> list[str]:
+    """Return `values`, a sequence of at least one string, as a list."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a sequence of strings, got {describe(values)}")
+    found = list(values)
+    for place, value in enumerate(found):
+        if not isinstance(value, str):
+            raise TypeError(f"{name}[{place}]: expected a string, got {describe(value)}")
+        text(value, f"{name}[{place}]")
+    if not found:
+        raise ValueError(f"{name}: expected at least one string, got none")
+    return found
 
 
 def integer_array(values: Any, name: str) -> Array:

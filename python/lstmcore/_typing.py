@@ -187,6 +187,11 @@ MetricName: TypeAlias = Literal[
     "mape",
     "mean_absolute_percentage_error",
     "r2",
+    "span_f1",
+    "character_error_rate",
+    "cer",
+    "word_error_rate",
+    "wer",
 ]
 Average: TypeAlias = Literal["auto", "binary", "macro", "micro", "weighted"]
 AreaAverage: TypeAlias = Literal["auto", "macro", "micro"]

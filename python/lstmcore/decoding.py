@@ -13,6 +13,7 @@ from lstmcore._intake import Intake
 from lstmcore._suggest import public
 from lstmcore._typing import Array, ArrayLike, Inputs
 from lstmcore.models.encoder_decoder.search import log_softmax
+from lstmcore.training.losses.ctc import best_path
 
 __all__ = ["Labelling", "ctc_beam_search", "ctc_greedy"]
 
@@ -70,12 +71,7 @@ def ctc_greedy(outputs: Inputs, lengths: ArrayLike | None = None, *, blank: int 
     """
     rows = _rows(outputs, lengths)
     blank = _check_blank(blank, rows)
-    found = []
-    for row in rows:
-        path = row.argmax(axis=1)
-        fresh = np.diff(path, prepend=NOTHING) != 0
-        found.append(path[fresh & (path != blank)].astype(np.int64))
-    return found
+    return [best_path(row, blank) for row in rows]
 
 
 def ctc_beam_search(

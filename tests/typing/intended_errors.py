@@ -3,7 +3,16 @@
 import numpy as np
 
 import lstmcore as lc
-from lstmcore import callbacks, layers, losses, metrics, optimizers, schedules
+from lstmcore import (
+    callbacks,
+    decoding,
+    explain,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from lstmcore import functional as F
 from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
@@ -25,6 +34,12 @@ callbacks.EarlyStopping(patiance=3)  # error: patiance
 lc.Sequential(layer=[])  # error: layer
 lc.EncoderDecoder(5, 5, hidden=3)  # error: hidden
 lc.LSTMConfig(3, 4, layers=2)  # error: layers
+layers.SimpleRNN(4, recurrent_activation="tanh")  # error: recurrent_activation
+layers.CRF(3, forbiden=[])  # error: forbiden
+losses.CTC(blnk=1)  # error: blnk
+metrics.SpanF1(["O"], avrage="macro")  # error: avrage
+lc.Curriculum([1.0], epoch=3)  # error: epoch
+lc.EncoderDecoder(5, 5, copy=True)  # error: copy
 LSTMClassifier(hiden_size=3)  # error: hiden_size
 LSTMForecaster(horizons=3)  # error: horizons
 
@@ -56,7 +71,17 @@ lc.Sequential(dtype="float16")  # error: float16
 lc.set_precision("double")  # error: double
 callbacks.ReduceLROnPlateau(mode="down")  # error: down
 
+layers.SimpleRNN(4, activation="sigmoid")  # error: sigmoid
+layers.CRF("3")  # error: Literal['3']
+lc.Curriculum([1.0], "cubic")  # error: cubic
+lc.Curriculum([1.0], steps=0.5)  # error: "float"
+lc.EncoderDecoder(5, 5, scheduled_sampling="0.1")  # error: 0.1
+lc.EncoderDecoder(source="words", target_vocabulary=5)  # error: words
+losses.CTC(infeasible="ignore")  # error: ignore
+losses.Quantile("0.5")  # error: Literal['0.5']
+losses.CRF(3)  # error: Literal[3]
 losses.GaussianNLL("exp")  # error: exp
+metrics.SpanF1(["O"], "IOB")  # error: IOB
 metrics.F1(average="makro")  # error: makro
 metrics.AUC("roc")  # error: roc
 metrics.Function(max, response="labels")  # error: labels
@@ -85,6 +110,30 @@ outputs, state = model.predict(x).shape, model.predict(x, return_state=True).sha
 model.fitt(x, x)  # error: fitt
 lc.load("model").predct(x)  # error: predct
 
+model.compile("adam", "ctc", ["wre"])  # error: wre
+model.compile("adam", "crff")  # error: crff
+model.fit(x, x, curriculum="linear")  # error: linear
+pairs = lc.EncoderDecoder(5, 5)
+pairs.predict([[3]], beam_widht=3)  # error: beam_widht
+pairs.decode([[3]], top_k="5")  # error: 5
+pairs.decode([[3]], temperature="hot")  # error: hot
+print(pairs.decode([[3]])[0][0].txt)  # error: txt
+translated: str = pairs.predict([[3]])  # error: str
+writer = lc.LanguageModel(layers.TextVectorization(), [layers.LSTM(4)], tied=True)  # error: tied
+writer.generate("a", 5, heat=0.5)  # error: No overloads
+written: int = writer.generate("a", 5)  # error: int
+graph = lc.Model(lc.Input((None, 3)), lc.Input((3,)), name=3)  # error: name
+graph.compile("adam", {"y": "mze"})  # error: LossLike
+graph.fit(x, x, stateful_=True)  # error: stateful_
+
+# explanations and decoding
+explain.attribute(model, x, method="shap")  # error: No overloads
+print(explain.attribute(model, x)[0].valuez)  # error: valuez
+print(explain.trace(model, x)["lstm"].forget)  # error: forget
+print(explain.attention(pairs, [[3]])[0].tokens)  # error: tokens
+decoding.ctc_beam_search(x, beam=3)  # error: beam
+decoding.ctc_greedy(x, blank="-")  # error: -
+
 # attributes
 lstm = layers.LSTM(4)
 lstm.unitz = 3  # error: unitz
@@ -102,5 +151,7 @@ callbacks.EarlyStopping().patiance = 3  # error: patiance
 lc.Sequentail()  # error: Sequentail
 layers.Lstm(4)  # error: Lstm
 losses.MeanSquareError()  # error: MeanSquareError
+explain.atribute(model, x)  # error: atribute
+decoding.ctc_gredy(x)  # error: ctc_gredy
 metrics.Acuracy()  # error: Acuracy
 F.lstmm(x)  # error: lstmm

@@ -3,7 +3,17 @@
 import numpy as np
 
 import lstmcore as lc
-from lstmcore import callbacks, convert, layers, losses, metrics, optimizers, schedules
+from lstmcore import (
+    callbacks,
+    convert,
+    decoding,
+    explain,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from lstmcore import functional as F
 from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
@@ -89,6 +99,81 @@ pairs.compile("adam")
 pairs.fit([[3, 4], [5]], [[3], [4, 5]], epochs=1)
 best_tokens = pairs.predict([[3, 4]])[0].tolist()
 pairs.decode([[3, 4]], 4)[0][0].tokens.tolist()
+
+translator = lc.EncoderDecoder(
+    source=reader,
+    target=layers.TextVectorization(start="[START]", end="[END]"),
+    attention="auto",
+    copying=True,
+    scheduled_sampling=schedules.Warmup(0.25, 10),
+)
+translator.adapt(texts, texts)
+translator.compile(optimizers.Adam(1e-3), metrics=["accuracy", "perplexity"])
+translator.fit(texts, texts, epochs=1, validation_split=0.25)
+translated: list[str] = translator.predict(texts, beam_width=3, min_length=1, length_penalty=1.0)
+drawn = translator.decode(
+    texts, forbidden=["[UNK]", 3], temperature=0.7, top_k=5, top_p=0.9, return_attention=True
+)
+text: str | None = drawn[0][0].text
+likely: float = float(translator.log_probabilities(texts, texts)[0])
+
+# graphs
+sequence, static = lc.Input((None, 3), name="sequence"), lc.Input((2,), name="static")
+first = layers.Dense(8, "tanh")(static)
+y_steps, last_h, last_c = layers.LSTM(8, return_sequences=True, return_state=True)(
+    sequence, initial_state=[first, first]
+)
+joined = layers.Concatenate()([y_steps, static])
+graph = lc.Model(
+    [sequence, static],
+    {"steps": layers.Dense(1)(joined), "whole": layers.Dense(2, "softmax")(last_h)},
+)
+graph.compile(
+    "adam",
+    {"steps": "mse", "whole": "sparse_categorical_crossentropy"},
+    {"whole": ["accuracy"]},
+    loss_weights={"steps": 0.5},
+)
+graph.fit({"sequence": x, "static": x[:, 0, :2]}, {"steps": x[..., :1], "whole": labels})
+entity = layers.EALSTM(8)([sequence, static])
+elman = layers.SimpleRNN(8, activation="relu", return_sequences=True, recurrent_dropout=0.1)
+
+# sequences of labels, tags, distributions
+speech = lc.Sequential([layers.LSTM(8, return_sequences=True), layers.Dense(5, "softmax")])
+speech.compile("adam", losses.CTC(blank=4, infeasible="zero"), ["cer", metrics.WordErrorRate()])
+speech.fit(ragged, [[1, 2], [3]], epochs=1)
+found_labels = decoding.ctc_greedy(speech.predict(ragged), blank=4)[0].tolist()
+best_labels = decoding.ctc_beam_search(
+    speech.predict(ragged), beam_width=4, scorer=lambda prefix, symbol: -1.0
+)[0][0].labels
+tags = ["O", "B-X", "I-X"]
+tagger = lc.Sequential(
+    [
+        layers.LSTM(8, return_sequences=True),
+        layers.Dense(3),
+        layers.CRF(3, metrics.forbidden_transitions(tags, "BIO")),
+    ]
+)
+tagger.compile("adam", losses.CRF(tags), ["span_f1", metrics.SpanF1(tags, average="macro")])
+spread_out = lc.Sequential([layers.LSTM(8), layers.Dense(3)])
+spread_out.compile("adam", losses.Quantile([0.1, 0.5, 0.9]))
+spread_out.compile("adam", losses.GaussianNLL("softplus"))
+mean, variance = losses.GaussianNLL("log").mean_and_variance(x[..., :2])
+
+# curricula
+easy = lc.Curriculum([1.0] * 8, "linear", start=0.2, steps=100)
+model.fit(x, labels, curriculum=easy)
+model.fit(x, labels, curriculum=lc.Curriculum(lambda x, y: y, lambda epoch: 0.5))
+share: float = easy.share(0, 50)
+
+# explanations
+one = explain.attribute(model, x, method="occlusion", baseline=[0.0, 0.0, 0.0])[0]
+ranked: list[tuple[str, float]] = one.by_token()
+of_pairs = explain.attribute(pairs, [[3, 4]], [[3]], step=-1)[0].values
+of_graph = explain.attribute(graph, [x, x[:, 0, :2]], output="whole", baseline={"static": 0.0})
+forget = explain.trace(model, x)["lstm"].f
+shown = explain.attention(pairs, [[3, 4]])[0]
+shown.plot("attention.svg", title="where it looks")
 
 # layers alone, options of a layer and of an optimizer
 lstm = layers.LSTM(4, return_state=True)

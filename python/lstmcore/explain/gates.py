@@ -4,44 +4,64 @@ The engine computes the states, step by step; its kernels do not keep the gates 
 these are computed here from the states before each step, by the equations in `LSTMConfig`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from lstmcore import functional as F
 from lstmcore._typing import Array
 from lstmcore.config import Activation, LSTMConfig
+from lstmcore.explain.pairs import Pairs
 from lstmcore.explain.results import GateTrace, Trace
-from lstmcore.explain.samples import check_model, counts_of, read, tokens_of
+from lstmcore.explain.samples import (
+    check_model,
+    counts_of,
+    no_targets,
+    read,
+    tokens_of,
+    vectorizer_for,
+)
 from lstmcore.layers import Layer
+from lstmcore.layers.nodes import NodeOutputs
 from lstmcore.layers.recurrent import Recurrent, reverse_rows
+from lstmcore.models import EncoderDecoder, Model, Sequential
+from lstmcore.models.graph.structure import Use
 
 __all__ = ["trace"]
 
+START = "[START]"
+"""What the decoder's first step is called."""
 
-def trace(model: Any, x: Any, *, mask: Any = None) -> Trace:
+
+def trace(model: Any, x: Any, y: Any = None, *, mask: Any = None) -> Trace:
     """Return gates and states of every LSTM layer at every step.
 
     Parameters
     ----------
-    model : Sequential
+    model : Sequential, Model or EncoderDecoder
         Built; dropout and zoneout do not act, as in `predict`.
     x : array_like, or list of them
-        As in `Sequential.predict`, N samples. Rows of different lengths are padded at the end.
+        As in `predict`, N samples. Rows of different lengths are padded at the end.
+    y : object, optional
+        For an `EncoderDecoder` the targets that its decoder reads, as in `fit`; None: what it
+        decodes greedily. The first step of the decoder reads the start token.
     mask : array_like of bool, shape (N, T), optional
-        As in `Sequential.predict`. Steps that are left out have no state: T counts the others.
+        As in `predict`. Steps that are left out have no state: T counts the others.
 
     Returns
     -------
     Trace
-        ``trace(model, x)["lstm"].f`` are the forget gates (N, T, H) of the layer called "lstm".
+        ``trace(model, x)["lstm"].f`` are the forget gates (N, T, H) of the layer called "lstm". A
+        layer that a `Model` uses again has the names "lstm", "lstm (2)" and so on; the two of an
+        `EncoderDecoder` are "encoder" and "decoder".
 
     Raises
     ------
     TypeError
-        If `model` is no `Sequential`, or `x` does not fit.
+        If `model` is none of these, or `x` does not fit.
     ValueError
         If the model is not built, quantized, has no LSTM, has one within another layer, or has
         a SimpleRNN.
@@ -56,30 +76,107 @@ def trace(model: Any, x: Any, *, mask: Any = None) -> Trace:
     (2, 5, 4)
     """
     model = check_model(model)
+    if isinstance(model, EncoderDecoder):
+        model._check_no_mask(mask)
+        return _trace_pairs(Pairs(model, x, y))
+    no_targets(y, model)
+    if isinstance(model, Model):
+        return _trace_graph(model, x, mask)
+    return _trace_chain(model, x, mask)
+
+
+def _trace_chain(model: Sequential, x: Any, mask: Any) -> Trace:
     examples = read(model, x, mask)
     batch = examples.batch(slice(None))
     inputs, lengths = batch.inputs, batch.lengths
     parts: dict[str, GateTrace] = {}
     for layer in model._network:
-        if isinstance(layer, Recurrent):
-            parts.update(_trace_layer(layer, inputs, lengths))
-        elif layer.recurrent_parts() or _hides_recurrent(layer):
-            raise ValueError(
-                f"layer {layer.name!r}: an LSTM within a {type(layer).__name__} cannot be traced; "
-                "expected LSTMs that are layers of the model"
-            )
+        if _is_traced(layer):
+            parts.update(_trace_layer(layer, str(layer.name), inputs, lengths))
         inputs, lengths, _ = layer.forward(inputs, lengths, False, 0)
+    _check_any(parts)
+    return Trace(parts, tokens_of(vectorizer_for(model, x), x, counts_of(examples)))
+
+
+def _trace_graph(model: Model, x: Any, mask: Any) -> Trace:
+    examples = read(model, x, mask)
+    parts: dict[str, GateTrace] = {}
+    uses: Counter[str] = Counter()
+
+    def watch(use: Use, taken: list[Array], lengths: list[Array | None], _: NodeOutputs) -> None:
+        layer = model.layers[use.layer]
+        if not _is_traced(layer):
+            return
+        name = str(layer.name)
+        uses[name] += 1
+        again = f" ({uses[name]})" if uses[name] > 1 else ""
+        sequence, state = layer._sequence_and_state(taken)
+        parts.update(_trace_layer(layer, name + again, sequence, lengths[0], state))
+
+    count = len(model.output_names)
+    model._graph.forward(examples.batch(slice(None)).inputs, False, 0, [False] * count, watch=watch)
+    _check_any(parts)
+    return Trace(parts, [None] * len(examples))
+
+
+def _trace_pairs(pairs: Pairs) -> Trace:
+    coder, pair = pairs.coder, pairs.pair
+    encoded, _ = coder.encode(pair.source, pair.source_lengths, False, 0)
+    parts: dict[str, GateTrace] = {}
+    if coder.encoder.rnn is not None:
+        parts = _trace_layer(coder.encoder.rnn, "encoder", pair.source, pair.source_lengths)
+    reads = coder.decoder_inputs(encoded, pair.given, pairs.ends)
+    decoder = _trace_layer(coder.decoder, "decoder", reads, pairs.ends, encoded.state)
+    tokens = [None if row is None else [START, *row] for row in pairs.target_tokens]
+    return Trace({**parts, **decoder}, pairs.sides[0].tokens, dict.fromkeys(decoder, tokens))
+
+
+def _is_traced(layer: Layer) -> TypeGuard[Recurrent]:
+    """Return whether a layer is recurrent.
+
+    Raises
+    ------
+    ValueError
+        If it only has a recurrent layer within.
+    """
+    if isinstance(layer, Recurrent):
+        return True
+    if layer.recurrent_parts() or _hides_recurrent(layer):
+        raise ValueError(
+            f"layer {layer.name!r}: an LSTM within a {type(layer).__name__} cannot be traced; "
+            "expected LSTMs that are layers of the model"
+        )
+    return False
+
+
+def _check_any(parts: dict[str, GateTrace]) -> None:
     if not parts:
         raise ValueError("model: expected at least one LSTM layer, got none")
-    return Trace(parts, tokens_of(model, x, counts_of(examples)))
 
 
 def _hides_recurrent(layer: Layer) -> bool:
     return any(isinstance(inner, Recurrent) for inner in layer._layers_within()[1:])
 
 
-def _trace_layer(layer: Recurrent, x: Array, lengths: Array | None) -> dict[str, GateTrace]:
-    """Trace all layers and directions of the engine's stack in one layer of a model."""
+def _trace_layer(
+    layer: Recurrent,
+    name: str,
+    x: Array,
+    lengths: Array | None,
+    state: F.LSTMState | None = None,
+) -> dict[str, GateTrace]:
+    """Trace all layers and directions of the engine's stack in one layer of a model.
+
+    Parameters
+    ----------
+    layer : Recurrent
+    name : str
+        What the result is called.
+    x, lengths
+        Its inputs.
+    state : LSTMState, optional
+        Its first state, h and c of each layer and direction; None: zeros.
+    """
     config = layer.config
     if not isinstance(config, LSTMConfig):
         raise ValueError(
@@ -99,8 +196,10 @@ def _trace_layer(layer: Recurrent, x: Array, lengths: Array | None) -> dict[str,
                 if name.endswith(suffix)
             }
             backwards = bool(ending) or config.go_backwards
-            part = _trace_cell(config, own, x, lengths, backwards, layer._precision_in_force)
-            found[f"{layer.name}{suffix}" if several else str(layer.name)] = part
+            number = place * config.num_directions + bool(ending)
+            begin = None if state is None else (state.h[number], state.c[number])
+            part = _trace_cell(config, own, x, lengths, backwards, layer._precision_in_force, begin)
+            found[f"{name}{suffix}" if several else name] = part
             outputs.append(np.nan_to_num(part.h))
         x = np.concatenate(outputs, axis=-1)
     return found
@@ -113,6 +212,7 @@ def _trace_cell(
     lengths: Array | None,
     backwards: bool,
     precision: Any,
+    begin: tuple[Array, Array] | None,
 ) -> GateTrace:
     """Trace one layer in one direction; steps are in the order of `x`."""
     single = replace(
@@ -126,9 +226,11 @@ def _trace_cell(
     walked = reverse_rows(x, lengths) if backwards else x
     packed = F.pack({f"{name}_l0": value for name, value in weights.items()}, single, precision)
     rows, steps = x.shape[:2]
-    state: Any = None
-    h_before = np.zeros((rows, config.state_size), x.dtype)
-    c_before = np.zeros((rows, config.hidden_size), x.dtype)
+    if begin is None:
+        h = np.zeros((rows, config.state_size), x.dtype)
+        begin = (h, np.zeros((rows, config.hidden_size), x.dtype))
+    h_before, c_before = begin
+    state = F.LSTMState(h_before[None], c_before[None])
     gates: list[tuple[Array, ...]] = []
     for t in range(steps):
         step = np.ascontiguousarray(walked[:, t : t + 1])

@@ -15,7 +15,7 @@ from lstmcore._typing import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Attribution", "GateTrace", "GateName", "Method", "Trace"]
+__all__ = ["AttentionMap", "Attribution", "GateTrace", "GateName", "Method", "Trace"]
 
 GateName: TypeAlias = Literal["i", "f", "g", "o", "c", "h"]
 Method: TypeAlias = Literal["integrated_gradients", "gradient_x_input", "occlusion", "attention"]
@@ -55,11 +55,35 @@ class Trace(Mapping[str, GateTrace]):
 
     The name is that of the layer; with more than one layer or direction inside it, the ending of
     the weights' names follows, such as "lstm_l0" and "bidirectional_l0_reverse".
+
+    Parameters
+    ----------
+    parts : mapping of str to GateTrace
+    tokens : sequence of (list of str or None)
+        The tokens of each row; None: it is no text.
+    other_tokens : mapping of str to sequence, optional
+        Those of parts that read something else than the input.
+
+    Attributes
+    ----------
+    tokens : list of (list of str or None)
+        Those of the input.
     """
 
-    def __init__(self, parts: Mapping[str, GateTrace], tokens: Sequence[list[str] | None]) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, GateTrace],
+        tokens: Sequence[list[str] | None],
+        other_tokens: Mapping[str, Sequence[list[str] | None]] | None = None,
+    ) -> None:
         self._parts = dict(parts)
         self.tokens = list(tokens)
+        self._other_tokens = dict(other_tokens or {})
+
+    def tokens_of(self, name: str) -> list[list[str] | None]:
+        """Return the tokens of each row that a part reads, such as the target for "decoder"."""
+        _ = self[name]  # which names the parts if there is none of this name
+        return list(self._other_tokens.get(name, self.tokens))
 
     def __getitem__(self, name: str) -> GateTrace:
         if name not in self._parts:
@@ -109,14 +133,15 @@ class Trace(Mapping[str, GateTrace]):
         ImportError
             If matplotlib is not installed.
         """
-        part = self[next(iter(self._parts)) if layer is None else layer]
+        layer = next(iter(self._parts)) if layer is None else layer
+        part = self[layer]
         known = ("i", "f", "g", "o", "c", "h")
         if not show or any(name not in known for name in show):
             raise ValueError(f"show: expected some of {', '.join(known)}, got {show!r}")
         if not 0 <= row < len(part.c):
             raise ValueError(f"row: expected 0 to {len(part.c) - 1}, got {row}")
         steps = int((~np.isnan(part.c[row, :, 0])).sum())
-        tokens = self.tokens[row]
+        tokens = self.tokens_of(layer)[row]
         width = max(4.6, 0.32 * steps) if tokens else 7.2
         figure = plots.new_figure(min(width, 16.0), 1.2 * len(show) + 0.6)
         axes = plots.new_axes(figure, len(show))
@@ -151,13 +176,16 @@ class Attribution:
         attention, for that method.
     method : str
     target : int or None
-        Which of the outputs is explained; None for attention.
+        Which of the outputs is explained, or which token of an `EncoderDecoder`; None for attention
+        and for whole targets.
     output : float or None
-        The output for the sample; None for attention.
+        The output for the sample, of an `EncoderDecoder` a log-probability; None for attention.
     baseline_output : float or None
         The output for the baseline; None for the methods that have none.
     tokens : list of str or None
         Those of a text.
+    others : float
+        What the other inputs of a graph add, which has several.
     """
 
     values: Array
@@ -166,6 +194,7 @@ class Attribution:
     output: float | None = None
     baseline_output: float | None = None
     tokens: list[str] | None = field(default=None, repr=False)
+    others: float = 0.0
 
     @property
     def difference(self) -> float | None:
@@ -176,9 +205,11 @@ class Attribution:
 
     @property
     def error(self) -> float | None:
-        """How far the sum of `values` is from `difference`."""
+        """How far the sum of `values`, and of `others`, is from `difference`."""
         difference = self.difference
-        return None if difference is None else abs(float(self.values.sum()) - difference)
+        if difference is None:
+            return None
+        return abs(float(self.values.sum()) + self.others - difference)
 
     def by_token(self) -> list[tuple[str, float]]:
         """Return pairs of token (or the step's number) and its value, the largest first."""
@@ -247,6 +278,54 @@ class Attribution:
         ax.set_title(shown, loc="left", color=text, fontsize=11, parse_math=False)
         plots._finish(ax, path, made=True)
         return ax
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Where attention looks, for each token of a target or for each query.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (S, T)
+        The weight of each step of the source; each row sums to 1, unless the source is empty.
+    source, target : list of str or None
+        The tokens of the two sides.
+    """
+
+    values: Array
+    source: list[str] | None = field(default=None, repr=False)
+    target: list[str] | None = field(default=None, repr=False)
+
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str = "Attention",
+        ax: "Axes | None" = None,
+    ) -> "Axes":
+        """Draw the weights with `plots.attention_map`; steps without a text have their numbers.
+
+        Parameters
+        ----------
+        path, title, ax
+            As in `plots.attention_map`.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no weight.
+        ImportError
+            If matplotlib is not installed.
+        """
+        target, source = (
+            [str(place) for place in range(count)] if tokens is None else tokens
+            for tokens, count in zip((self.target, self.source), self.values.shape, strict=True)
+        )
+        return plots.attention_map(self.values, source, target, path, title=title, ax=ax)
 
 
 def _shades(*, diverging: bool) -> Any:

@@ -407,6 +407,11 @@ class Attention(Layer):
         asked = lengths[1] if self._asked else None
         return rows if asked is None else asked
 
+    def _weights_at(self, context: Any) -> Array:
+        """Return the weights (N, S, T) of a node, given its context."""
+        look: Look = context[0] if self._asked else context
+        return look.weights
+
     # ---- a layer on its own ------------------------------------------------------------------
 
     @overload

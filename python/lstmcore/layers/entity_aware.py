@@ -12,7 +12,6 @@ from lstmcore._intake import Intake
 from lstmcore._typing import Array, ArrayLike, InitializerName, Precision, Recompute, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.cell import LSTMCell, Transposed
-from lstmcore.layers.nodes import NodeOutputs
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 
@@ -222,17 +221,9 @@ class EALSTM(Recurrent):
 
     # ---- computation -------------------------------------------------------------------------
 
-    def _forward_node(
-        self,
-        inputs: Sequence[Array],
-        lengths: Sequence[Array | None],
-        training: bool,
-        seed: int,
-        logits: bool,
-    ) -> NodeOutputs:
-        both = _side_by_side(inputs[0], inputs[1])
-        rest = [lengths[0], *lengths[2:]]
-        return super()._forward_node([both, *inputs[2:]], rest, training, seed, logits)
+    def _sequence_and_state(self, inputs: Sequence[Array]) -> tuple[Array, F.LSTMState | None]:
+        """Return the sequence beside the static features, and the state."""
+        return super()._sequence_and_state([_side_by_side(inputs[0], inputs[1]), *inputs[2:]])
 
     def _backward_node(
         self, context: Any, gradients: Sequence[Array | None], needed: Sequence[bool]

@@ -126,10 +126,8 @@ class RecurrentNode(Layer):
         seed: int,
         logits: bool,
     ) -> NodeOutputs:
-        state = None
-        if len(inputs) > 1:
-            state = _stacked(inputs[1:], self._parts, *self._state_shapes(len(inputs[0])))
-        y, final, context = self._walk(inputs[0], lengths[0], state, training, seed)
+        x, state = self._sequence_and_state(inputs)
+        y, final, context = self._walk(x, lengths[0], state, training, seed)
         width = y.shape[-1] // self._sides
         values = [
             np.ascontiguousarray(y[..., at * width : (at + 1) * width]) for at in range(self._sides)
@@ -139,7 +137,14 @@ class RecurrentNode(Layer):
             parts = (final.h, final.c)[: self._parts]
             values += [part for entry in zip(*parts, strict=True) for part in entry]
         after = [steps] * self._sides + [None] * (len(values) - self._sides)
-        return NodeOutputs(values, after, (context, y.shape, len(inputs) > 1))
+        return NodeOutputs(values, after, (context, y.shape, state is not None))
+
+    def _sequence_and_state(self, inputs: Sequence[Array]) -> tuple[Array, F.LSTMState | None]:
+        """Return what the walk over the steps takes, given the inputs of a node."""
+        if len(inputs) == 1:
+            return inputs[0], None
+        shapes = self._state_shapes(len(inputs[0]))
+        return inputs[0], _stacked(inputs[1:], self._parts, *shapes)
 
     def _backward_node(
         self, context: Any, gradients: Sequence[Array | None], needed: Sequence[bool]

@@ -124,8 +124,8 @@ class Trained(Weighted):
         chosen = self._checked_optimizer(optimizer)
         self._check_loss(losses.get(loss))
         compiled = Compiled.make(chosen, loss, metrics, self._last_activation, weighted_metrics)
-        if self.built and (units := self.output_shape[-1]) is not None:
-            compiled.check_outputs(units)
+        if self.built and self.output_shape[-1] is not None:
+            compiled.check_shape(self.output_shape)
         self._compiled = compiled
 
     def _checked_optimizer(self, optimizer: Optimizer | str | None) -> Optimizer | str:

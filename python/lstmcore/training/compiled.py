@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._configurable import encode, make
 from lstmcore._typing import Response, Shape
 from lstmcore.training import losses, metrics, optimizers, schedules
 from lstmcore.training.losses import Loss, LossLike, SequenceLoss
-from lstmcore.training.metrics import Metric, MetricLike
+from lstmcore.training.metrics import Metric, MetricLike, SequenceMetric
 from lstmcore.training.optimizers import Optimizer
 
 __all__ = ["Compiled", "Metrics"]
@@ -71,10 +72,14 @@ class Compiled:
         keys = ["loss", *(metric.name for metric in found)]
         if len(set(keys)) < len(keys):
             raise ValueError(f"metrics: expected different names, got {', '.join(keys[1:])}")
-        if found and isinstance(chosen_loss, SequenceLoss) and not chosen_loss.has_metrics:
+        rows = [metric.name for metric in found if not isinstance(metric, SequenceMetric)]
+        if rows and isinstance(chosen_loss, SequenceLoss) and not chosen_loss.has_metrics:
+            kind = "none"
+            if chosen_loss.decodes:
+                kind = "only metrics of sequences, such as 'character_error_rate',"
             raise ValueError(
-                f"metrics: expected none alongside {type(chosen_loss).__name__}, whose targets are "
-                "sequences of other lengths than the outputs"
+                f"metrics: expected {kind} alongside {type(chosen_loss).__name__}, whose targets "
+                f"are sequences of other lengths than the outputs, got {', '.join(rows)}"
             )
         step_loss, takes_logits = chosen_loss.behind(last_activation)
         sequences = chosen_loss.sees_sequences  # which show metrics no logits
@@ -82,9 +87,11 @@ class Compiled:
             metric.bind(chosen_loss, chosen_loss if sequences else step_loss)
         for metric in with_weights:
             if not metric.takes_weights:
+                why = "the function of {} has no argument sample_weight"
+                if isinstance(metric, SequenceMetric):
+                    why = "{} has no weights"
                 raise ValueError(
-                    f"weighted_metrics: the function of {metric.name!r} has no argument "
-                    "sample_weight; put it into metrics"
+                    f"weighted_metrics: {why.format(repr(metric.name))}; put it into metrics"
                 )
         optimizer = optimizers.get(optimizer)
         return cls(optimizer, chosen_loss, found, step_loss, takes_logits, with_weights)
@@ -92,11 +99,15 @@ class Compiled:
     def check_outputs(self, units: int) -> None:
         """Raise ValueError if a metric cannot judge `units` outputs with this loss."""
         loss = self.loss
-        if units in self.checked or isinstance(loss, SequenceLoss):
+        if units in self.checked:
             return
-        targets = None if loss.labels else loss.target_width(units)
-        predicted = loss.predictions(np.zeros((1, units))).shape[-1]
-        for metric in self.metrics:
+        targets, predicted, judging = None, units, self.metrics
+        if isinstance(loss, SequenceLoss):
+            judging = self.sequence_metrics
+        else:
+            targets = None if loss.labels else loss.target_width(units)
+            predicted = loss.predictions(np.zeros((1, units))).shape[-1]
+        for metric in judging:
             try:
                 metric.check_outputs(units if metric.takes_outputs else predicted, targets)
             except ValueError as error:
@@ -108,7 +119,22 @@ class Compiled:
         """Raise ValueError if a metric cannot judge outputs of this shape; see `check_outputs`."""
         units = output_shape[-1]
         assert units is not None  # of a model that is built
+        if self.sequence_metrics and len(output_shape) != 3:
+            raise ValueError(
+                f"metrics: {self.sequence_metrics[0].name!r} expects outputs at each step, (N, T, "
+                f"U), got {_checks.show_shape(output_shape)}; use return_sequences=True"
+            )
         self.check_outputs(units)
+
+    @property
+    def sequence_metrics(self) -> tuple[Metric, ...]:
+        """Those of `metrics` that see whole sequences."""
+        return tuple(one for one in self.metrics if isinstance(one, SequenceMetric))
+
+    @property
+    def row_metrics(self) -> tuple[Metric, ...]:
+        """Those of `metrics` that see rows."""
+        return tuple(one for one in self.metrics if not isinstance(one, SequenceMetric))
 
     @property
     def heads(self) -> "tuple[Compiled, ...]":
@@ -194,7 +220,7 @@ def _get_weighted(entry: MetricLike, loss: Loss, taken: Collection[str]) -> Metr
 
 def _public(module: Any) -> dict[str, type]:
     values = {name: getattr(module, name) for name in module.__all__}
-    bases = (Loss, SequenceLoss, Metric, Optimizer, schedules.Schedule)
+    bases = (Loss, SequenceLoss, Metric, SequenceMetric, Optimizer, schedules.Schedule)
     return {
         name: value
         for name, value in values.items()

@@ -158,7 +158,7 @@ def _fit(
             raise ValueError("shuffle: expected False, since each batch continues the previous one")
         source = _source(training, "x", carry, rows, shuffle, steps, "steps_per_epoch")
         if curriculum is not None and order is not None:
-            source = _paced(source, curriculum, order, carry)
+            source = _paced(model, source, curriculum, order, carry)
         validation: Source | None = None
         if held_out is not None:
             bucket = not carry.stateful and validation_steps is None
@@ -418,7 +418,9 @@ def _source(
     return InMemory(part, rows, bucket, limit, argument)
 
 
-def _paced(source: Source, curriculum: Curriculum, order: Array, carry: Carry) -> Paced:
+def _paced(
+    model: Trainable, source: Source, curriculum: Curriculum, order: Array, carry: Carry
+) -> Paced:
     """Divide samples in memory into batches of a curriculum."""
     assert isinstance(source, InMemory)
     if carry.stateful:
@@ -427,7 +429,8 @@ def _paced(source: Source, curriculum: Curriculum, order: Array, carry: Carry) -
             "one"
         )
     order = order[order < len(source.examples)]  # without those that validation_split holds out
-    return Paced(source.examples, source.batch_size, source.bucket, source.limit, order, curriculum)
+    own = (source.examples, source.batch_size, source.bucket, source.limit)
+    return Paced(*own, order, curriculum, lambda: model.optimizer.iterations)
 
 
 def _steps(value: int | None, name: str) -> int | None:

@@ -20,6 +20,7 @@ from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples
+from lstmcore.training.decisions import Decisions, decisions_of
 from lstmcore.training.division import Distribution, Session
 from lstmcore.training.joint import Joint
 from lstmcore.training.losses import CRF, SequenceLoss
@@ -404,8 +405,9 @@ def _loss(
         sequences = (batch.targets, batch.target_lengths, outputs, lengths)
         count, weights = len(outputs), batch.weights
         value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
-        seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
-        return Judged(value, gradient, count, (*seen, None, weights))
+        seen = loss.for_metrics(*sequences) if compiled.row_metrics else (batch.targets, outputs)
+        decisions = _decisions(compiled, outputs, lengths, batch)
+        return Judged(value, gradient, count, (*seen, None, weights), decisions)
     if isinstance(loss, CRF):
         assert batch.targets is not None
         assert lengths is not None
@@ -415,13 +417,25 @@ def _loss(
         )
         if not compiled.metrics:
             return Judged(value, gradient, count, (batch.targets, outputs, None, None))
-        rows, targets, weights, mask, _ = _flatten(loss.decided(*tagged), lengths, batch)
-        return Judged(value, gradient, count, (targets, rows, mask, weights))
+        decided = loss.decided(*tagged)
+        rows, targets, weights, mask, _ = _flatten(decided, lengths, batch)
+        decisions = _decisions(compiled, decided, lengths, batch)
+        return Judged(value, gradient, count, (targets, rows, mask, weights), decisions)
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = loss.sum(targets, rows, weights, scale, need_gradient)
     if gradient is not None:
         gradient = gradient.reshape(outputs.shape)
-    return Judged(value, gradient, count, (targets, rows, mask, weights))
+    decisions = _decisions(compiled, outputs, lengths, batch)
+    return Judged(value, gradient, count, (targets, rows, mask, weights), decisions)
+
+
+def _decisions(
+    compiled: Compiled, outputs: Array, lengths: Array | None, batch: Batch
+) -> Decisions | None:
+    """Return what metrics of sequences see, if there are any."""
+    if not compiled.sequence_metrics:
+        return None
+    return decisions_of(compiled.step_loss, outputs, lengths, batch)
 
 
 def _flatten(

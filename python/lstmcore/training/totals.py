@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 from lstmcore._typing import Array
 from lstmcore.training.compiled import Compiled
+from lstmcore.training.decisions import Decisions
 from lstmcore.training.joint import Joint
-from lstmcore.training.metrics import Metric
+from lstmcore.training.metrics import Metric, SequenceMetric
 
 __all__ = ["AnyTotals", "JointTotals", "JointlyJudged", "Judged", "Totals", "totals_of"]
 
@@ -25,12 +26,15 @@ class Judged:
     count : int
     seen : tuple
         Arguments of `Totals.add_metrics`.
+    decisions : Decisions or None
+        What metrics of sequences see; None: there are no such metrics.
     """
 
     value: float
     gradient: Array | None
     count: int
     seen: tuple[Array, Array, Array | None, Array | None]
+    decisions: Decisions | None = None
 
     @property
     def mean(self) -> float:
@@ -69,6 +73,7 @@ class Totals:
         self.logits = compiled.takes_logits and not compiled.loss.sees_sequences
         # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]
+        self.sequence_metrics = [one for one in self.metrics if isinstance(one, SequenceMetric)]
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
@@ -96,13 +101,15 @@ class Totals:
             Those in the loss, 0 where `mask` is.
         """
         compiled = self.compiled
-        if not self.metrics:
+        if len(self.metrics) == len(self.sequence_metrics):
             return
         logits = outputs
         if self.logits and not all(metric.takes_logits for metric in self.metrics):
             outputs = compiled.loss.activate(logits)
         predictions = compiled.loss.predictions(outputs)
         for number, metric in enumerate(self.metrics):
+            if isinstance(metric, SequenceMetric):
+                continue
             if self.logits and metric.takes_logits:
                 seen = logits
             else:
@@ -136,6 +143,9 @@ class Totals:
     def take_metrics(self, judged: Judged) -> None:
         """Show a batch to the metrics."""
         self.add_metrics(*judged.seen)
+        if judged.decisions is not None:
+            for metric in self.sequence_metrics:
+                metric.update_sequences(*judged.decisions)
 
     def gathered(self, running: bool) -> Any:
         """Return what `merge` takes; if `running`, without metrics that are for whole epochs."""

@@ -21,6 +21,7 @@ from lstmcore.layers import (
     LayerNormalization,
     Masking,
     Residual,
+    SimpleRNN,
     SpatialDropout1D,
     TextVectorization,
 )
@@ -48,6 +49,7 @@ STACKS = {
         LSTM(3),
     ],
     "sum": lambda: [Bidirectional(LSTM(4), merge_mode="sum")],
+    "simple": lambda: [SimpleRNN(4, num_layers=2, dropout=0.3, recurrent_dropout=0.2)],
 }
 
 
@@ -247,8 +249,14 @@ class Restless(GaussianNoise):
 
 def test_what_cannot_be_explained_is_refused():
     model = model_of(LSTM(3))
-    with pytest.raises(TypeError, match="model: expected a Sequential, got"):
+    with pytest.raises(TypeError, match="model: expected a Sequential, Model or EncoderDecoder"):
         explain.attribute(None, X)
+    with pytest.raises(ValueError, match="y: expected None for a Sequential"):
+        explain.attribute(model, X, X)
+    with pytest.raises(
+        ValueError, match="output: expected None, since the Sequential has one output"
+    ):
+        explain.attribute(model, X, output="dense")
     with pytest.raises(ValueError, match="method: expected"):
         explain.attribute(model, X, method="guess")
     with pytest.raises(ValueError, match="target: expected 0 to 1, got 2"):

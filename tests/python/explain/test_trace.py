@@ -169,7 +169,9 @@ def test_texts_have_tokens_and_pictures(tmp_path):
 
 
 def test_what_cannot_be_traced_is_refused():
-    with pytest.raises(TypeError, match="model: expected a Sequential, got 'model'"):
+    with pytest.raises(
+        TypeError, match="model: expected a Sequential, Model or EncoderDecoder, got 'model'"
+    ):
         explain.trace("model", X)
     with pytest.raises(ValueError, match="model: expected one that is built"):
         explain.trace(lc.Sequential([LSTM(3)]), X)

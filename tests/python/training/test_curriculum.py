@@ -47,6 +47,39 @@ def test_shares(pace):
     assert shares[3] == pytest.approx(middle[pace])
 
 
+@pytest.mark.parametrize("pace", ["root", "linear", "steps"])
+def test_shares_by_steps(pace):
+    curriculum = lc.Curriculum([0.0], pace, start=0.2, steps=800)
+    by_epochs = lc.Curriculum([0.0], pace, start=0.2, epochs=8)
+    for epoch in range(12):
+        assert curriculum.share(99, 100 * epoch) == by_epochs.share(epoch)
+    assert by_epochs.share(3, 5000) == by_epochs.share(3)
+    assert repr(curriculum).endswith("start=0.2, steps=800)")
+
+
+def test_a_pace_of_steps_stays_with_the_easiest_for_longer(rng):
+    x, _ = data(rng)
+    place = np.arange(COUNT, dtype="float32")
+    model = model_of()
+    model.compile("adam", Watched())
+    curriculum = lc.Curriculum(place, "linear", start=0.1, steps=30)
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    model.fit(x, place, epochs=14, curriculum=curriculum, **options)
+    seen, taken = [list(map(int, targets)) for targets in model.compiled.loss.seen], 0
+    for _ in range(14):
+        used = max(math.ceil(curriculum.share(0, taken) * COUNT), 4)
+        batches = -(-used // 4)
+        own = [place for batch in seen[taken : taken + batches] for place in batch]
+        assert own == list(range(used))
+        taken += batches
+    assert taken == len(seen) == model.optimizer.iterations
+    assert taken > 30  # so that the last epochs used all samples
+    numbers = []
+    paced = lc.Curriculum(place, lambda number: numbers.append(number) or 0.5, steps=True)
+    model.fit(x, place, epochs=2, curriculum=paced, **options)
+    assert numbers == [taken, taken + 5]
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("ragged", [True, False])
 def test_epochs_use_the_easiest_samples(rng, shuffle, ragged):
@@ -119,9 +152,10 @@ def test_samples_held_out_for_validation_are_never_trained_on(rng):
     np.testing.assert_array_equal(np.unique(seen), np.arange(COUNT / 2))
 
 
-def test_a_resumed_training_continues_with_the_same_bits(rng, tmp_path):
+@pytest.mark.parametrize("counted", [{"epochs": 4}, {"steps": 25}])
+def test_a_resumed_training_continues_with_the_same_bits(counted, rng, tmp_path):
     x, y = data(rng, ragged=True)
-    curriculum = lc.Curriculum(lambda x, y: [len(row) for row in x], "linear", epochs=4)
+    curriculum = lc.Curriculum(lambda x, y: [len(row) for row in x], "linear", **counted)
     whole, first = model_of(), model_of()
     options = {"curriculum": curriculum, "batch_size": 4, "verbose": 0}
     whole.fit(x, y, epochs=6, **options)
@@ -156,6 +190,15 @@ def test_wrong_options(rng):
         lc.Curriculum(y, "cubic")
     with pytest.raises(ValueError, match="start: expected"):
         lc.Curriculum(y, start=0)
+    with pytest.raises(ValueError, match="epochs: expected None with steps, .* got 3"):
+        lc.Curriculum(y, epochs=3, steps=5)
+    with pytest.raises(ValueError, match="steps: expected an integer of at least 1"):
+        lc.Curriculum(y, steps=0)
+    with pytest.raises(ValueError, match="steps: expected their number with pace='root'"):
+        lc.Curriculum(y, steps=True)
+    paced = lc.Curriculum(y[:, 0], lambda step: 2.0, steps=True)
+    with pytest.raises(ValueError, match="share that pace returns for step 0: expected"):
+        model_of().fit(x, y, curriculum=paced, verbose=0)
     with pytest.raises(ValueError, match="share that pace returns for epoch 0: expected"):
         model_of().fit(x, y, curriculum=lc.Curriculum(y[:, 0], lambda epoch: 0.0), verbose=0)
     with pytest.raises(TypeError, match="curriculum: expected an lstmcore.Curriculum"):

@@ -128,3 +128,27 @@ def test_a_metric_knows_whether_it_can_merge():
     assert not Forgetful().merges
     assert Complete().merges
     assert Narrow().merges
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.SpanF1(["O", "B-X", "I-X"]),
+        metrics.CharacterErrorRate(),
+        metrics.WordErrorRate(["-", "a", " "]),
+    ],
+)
+def test_metrics_of_sequences_are_merged(metric, rng):
+    def sequences():
+        return [rng.integers(0, CLASSES, length) for length in (3, 8, 0, 5)]
+
+    whole, merged = metric.fresh(), metric.fresh()
+    assert whole.merges
+    for _ in range(3):
+        targets, decided = sequences(), sequences()
+        part = metric.fresh()
+        part.update_sequences(targets, decided)
+        whole.update_sequences(targets, decided)
+        merged.merge(part.gathered())
+    assert whole.result() > 0
+    assert merged.result() == whole.result()

@@ -10,9 +10,10 @@ import numpy as np
 
 from lstmcore import layers
 from lstmcore._typing import Array
+from lstmcore.layers.attention import Memory
 from lstmcore.training.losses.base import sigmoid
 
-__all__ = ["CopyContext", "Copies", "Copying"]
+__all__ = ["CopyContext", "Copies", "Copying", "with_weights"]
 
 SMALLEST = 1e-30
 """Probabilities are not smaller than this, so that their logarithms are finite."""
@@ -143,3 +144,15 @@ class Copying:
         for row, length in enumerate(context.copies.lengths):
             dweights[row, :, :length] = slopes[row][:, context.copies.ids[row, :length]]
         return dscores, dparts, dweights
+
+
+def with_weights(memory: Memory, dseen: Array, dweights: Array) -> tuple[Memory, Array]:
+    """Add the gradient of the weights to that of the context, for `Attention.look_backward`.
+
+    The engine knows the weights only by the contexts that they make. With T more channels of the
+    values, of which the t-th is 1 at step t and 0 elsewhere, the context holds the weights too.
+    """
+    samples, steps, _ = memory.values.shape
+    one = np.broadcast_to(np.eye(steps, dtype=dseen.dtype), (samples, steps, steps))
+    wide = memory._replace(values=np.concatenate([memory.values, one], axis=2))
+    return wide, np.concatenate([dseen, dweights], axis=2)

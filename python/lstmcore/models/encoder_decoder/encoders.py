@@ -135,14 +135,15 @@ class Encoder:
         dstate : LSTMState
             With respect to the decoder's first state.
         below : bool
-            Whether the gradient with respect to the vectors of ids is wanted.
+            Whether the gradient with respect to the vectors of ids, or to numbers, is wanted.
 
         Returns
         -------
-        ndarray, shape (N, T, E), or None
+        ndarray, shape (N, T, E) or (N, T, C), or None
         """
+        vectors: Array | None = None
         if self.bridges:
-            needed = self.rnn is not None and (below or self.rnn._trains)
+            needed = below or (self.rnn is not None and self.rnn._trains)
             both: tuple[list[Array], list[Array]] = ([], [])
             for layer, pair in enumerate(self.bridges):
                 for place, (part, gradient, bridge) in enumerate(
@@ -150,10 +151,12 @@ class Encoder:
                 ):
                     crossed = context.bridges[2 * layer + place]
                     joined = bridge.backward(crossed, gradient[layer], needed)
-                    if joined is not None:
+                    if joined is not None and self.rnn is not None:
                         part += np.hsplit(joined, 2)
-            if not needed:
-                return None
+                    elif joined is not None:
+                        vectors = joined if vectors is None else vectors + joined
+            if not needed or self.rnn is None:
+                return None if vectors is None else vectors[:, None]
             dstate = LSTMState(*(np.stack(part) for part in both))
         assert self.rnn is not None
         dx, _ = self.rnn._run_backward(context.tape, dvalues, dstate)

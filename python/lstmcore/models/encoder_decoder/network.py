@@ -11,7 +11,12 @@ from lstmcore.functional import LSTMState
 from lstmcore.layers.attention import Look, Memory
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
-from lstmcore.models.encoder_decoder.copying import Copies, CopyContext, Copying
+from lstmcore.models.encoder_decoder.copying import (
+    Copies,
+    CopyContext,
+    Copying,
+    with_weights,
+)
 from lstmcore.models.encoder_decoder.encoders import Encoder, EncoderContext
 from lstmcore.models.encoder_decoder.pairs import PADDING, Pair
 from lstmcore.models.encoder_decoder.structure import Structure
@@ -293,6 +298,26 @@ class Coder:
             embedding, dropout, tape, looks, queries, combine, output_dropout, output, copied
         )
 
+    def decoder_inputs(self, encoded: Encoded, given: Array, lengths: Array) -> Array:
+        """Return what the decoder's LSTM reads at each step, without dropout.
+
+        Parameters
+        ----------
+        encoded : Encoded
+        given : ndarray of int64, shape (N, S)
+            The tokens before those that it says.
+        lengths : ndarray of int64, shape (N,)
+
+        Returns
+        -------
+        ndarray, shape (N, S, E), with additive attention (N, S, E + C)
+        """
+        x, _, _ = self.target.forward(self._readable(given), None, False, 0)
+        if not self.feeding or encoded.memory is None:
+            return x
+        _, seen, *_ = self._walk(x, lengths, encoded.state, encoded.memory, False, 0)
+        return np.concatenate([x, seen], axis=-1)
+
     def _readable(self, tokens: Array) -> Array:
         """Return tokens with the unknown one in place of words outside the vocabulary."""
         if self.copying is None:
@@ -330,23 +355,38 @@ class Coder:
                 tapes.append(tape)
         return y, seen, queries, looks, tapes
 
-    def backward(self, context: Context, dy: Array) -> None:
-        """Write the gradients of all trained weights, and stop below the lowest of them."""
+    def backward(self, context: Context, dy: Array, need_source: bool = False) -> Array | None:
+        """Write the gradients of all trained weights, and stop below the lowest of them.
+
+        Parameters
+        ----------
+        context : Context
+        dy : ndarray, shape (N, S, V)
+            With respect to the outputs.
+        need_source : bool, default False
+            Whether to go on to what the encoder reads.
+
+        Returns
+        -------
+        ndarray, shape (N, T, E) or (N, T, C), or None
+            With respect to the vectors of the source's ids, or to its numbers; None unless
+            `need_source`.
+        """
         decoder, attention, memory = context.decoder, self.attention, context.memory
         embeds = self.source is not None and self.source._trains
-        reads = embeds or self.encoder.trains
+        reads = embeds or self.encoder.trains or need_source
         walks = reads or self.target._trains or self.decoder._trains
         looks = walks or (attention is not None and attention._trains)
-        below = looks or (self.combine is not None and self.combine._trains)
+        meets = looks or (self.combine is not None and self.combine._trains)
         dparts, dweights = None, None
         if self.copying is not None:
             assert decoder.copied is not None
             dy, dparts, dweights = self.copying.backward(
                 decoder.copied, dy, weights_of(decoder.looks), looks
             )
-        gradient = self.output.backward(decoder.output, dy, below)
+        gradient = self.output.backward(decoder.output, dy, meets)
         if gradient is None:
-            return
+            return None
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
         dx: Array | None
         dstate: LSTMState | None
@@ -356,22 +396,25 @@ class Coder:
         else:
             joined = self.combine.backward(decoder.combine, gradient, looks)
             if joined is None:
-                return
+                return None
             dx, dstate, dvalues = self._attend_back(
                 decoder, memory, joined, dparts, dweights, walks, reads
             )
         read: list[tuple[Array, Array]] = []
+        dsource: Array | None = None
         if reads:
             assert dstate is not None
-            dsource = self.encoder.backward(context.encoder, dvalues, dstate, embeds)
-            if dsource is not None and self.source is self.target:
+            below = embeds or need_source
+            dsource = self.encoder.backward(context.encoder, dvalues, dstate, below)
+            if embeds and dsource is not None and self.source is self.target:
                 read = [(context.encoder.embedding, dsource)]
-            elif dsource is not None and self.source is not None:
+            elif embeds and dsource is not None and self.source is not None:
                 self.source.backward(context.encoder.embedding, dsource)
         if self.target._trains:
             assert dx is not None
             read.append((decoder.embedding, self.dropout.backward(decoder.dropout, dx)))
             self._table_backward(read, decoder.output)
+        return dsource if need_source else None
 
     def _attend_back(
         self,
@@ -415,7 +458,7 @@ class Coder:
         dstate: LSTMState | None = None
         wide = memory
         if dweights is not None:
-            wide, dseen = _with_weights(memory, dseen, dweights)
+            wide, dseen = with_weights(memory, dseen, dweights)
         if self.feeding:
             dx, dstate, dmet, dkeys, dvalues = self._walk_back(decoder, wide, dseen, dh)
         else:
@@ -545,18 +588,6 @@ def weights_of(looks: list[Look]) -> Array:
     if len(looks) == 1:
         return looks[0].weights
     return np.concatenate([look.weights for look in looks], axis=1)
-
-
-def _with_weights(memory: Memory, dseen: Array, dweights: Array) -> tuple[Memory, Array]:
-    """Add the gradient of the weights to that of the context, for `Attention.look_backward`.
-
-    The engine knows the weights only by the contexts that they make. With T more channels of the
-    values, of which the t-th is 1 at step t and 0 elsewhere, the context holds the weights too.
-    """
-    samples, steps, _ = memory.values.shape
-    one = np.broadcast_to(np.eye(steps, dtype=dseen.dtype), (samples, steps, steps))
-    wide = memory._replace(values=np.concatenate([memory.values, one], axis=2))
-    return wide, np.concatenate([dseen, dweights], axis=2)
 
 
 def check_share(value: Any) -> float:

@@ -1,17 +1,21 @@
 """What a graph computes: forward along the uses of layers, backward against them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
-from lstmcore.models.graph.structure import Structure
+from lstmcore.layers.nodes import NodeOutputs
+from lstmcore.models.graph.structure import Structure, Use
 
-__all__ = ["Feed", "Network", "Tape"]
+__all__ = ["Feed", "Network", "Tape", "Watch"]
+
+Watch: TypeAlias = Callable[[Use, list[Array], list[Array | None], NodeOutputs], None]
+"""Called with each use of a layer: its inputs, their lengths, and what it computed."""
 
 
 class Feed(NamedTuple):
@@ -47,10 +51,12 @@ class Network:
     Parameters
     ----------
     structure : Structure
+    explained : collection of int, optional
+        Values whose gradients `backward` returns besides writing those of the weights.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        self.structure = structure
+    def __init__(self, structure: Structure, explained: Collection[int] = ()) -> None:
+        self.structure, self._explained = structure, tuple(explained)
         uses, ends = structure.uses, set(structure.outputs.values())
         last = {value: at for at, use in enumerate(uses) for value in use.inputs}
         # The use, its layer, and the values that no later use takes, whose memory is freed.
@@ -71,7 +77,7 @@ class Network:
         assert parameters is not None
         frozen = parameters.frozen  # another object whenever it changes
         if self._known[0] is not frozen:
-            wanted: set[int] = set()
+            wanted = set(self._explained)
             uses: list[bool] = []
             for use, layer, _ in self._plan:
                 needed = layer._trains or any(value in wanted for value in use.inputs)
@@ -82,7 +88,13 @@ class Network:
         return self._known[1:]
 
     def forward(
-        self, feed: Feed, training: bool, seed: int, logits: Sequence[bool]
+        self,
+        feed: Feed,
+        training: bool,
+        seed: int,
+        logits: Sequence[bool],
+        given: Mapping[int, tuple[Array, Array | None]] | None = None,
+        watch: Watch | None = None,
     ) -> tuple[list[Array], list[Array | None], Tape]:
         """Compute the outputs of one batch.
 
@@ -95,6 +107,10 @@ class Network:
             Seeds what is random.
         logits : sequence of bool
             Which outputs skip their last activation.
+        given : mapping of int to (ndarray, ndarray or None), optional
+            First outputs of uses, with their lengths, which stand for what these would compute.
+        watch : callable, optional
+            Called after each use.
 
         Returns
         -------
@@ -107,12 +123,18 @@ class Network:
         bare = {value for value, skip in zip(ends, logits, strict=True) if skip}
         values: dict[int, Array] = dict(enumerate(feed.values))
         lengths: dict[int, Array | None] = dict(enumerate(feed.lengths))
+        for value, (array, counts) in (given or {}).items():
+            values[value], lengths[value] = array, counts
         trained = self._trained()[0] if training else []
         tape = Tape()
         for at, (use, layer, released) in enumerate(self._plan):
+            if use.outputs[0] in values:  # given
+                continue
+            taken = [values[value] for value in use.inputs]
+            ends_of = [lengths[value] for value in use.inputs]
             found = layer._forward_node(
-                [values[value] for value in use.inputs],
-                [lengths[value] for value in use.inputs],
+                taken,
+                ends_of,
                 training,
                 derive(seed, at) if training else 0,
                 use.outputs[0] in bare,
@@ -121,18 +143,25 @@ class Network:
                 values[value], lengths[value] = array, counts
             if training and trained[at]:
                 tape.contexts[at] = found.context
+            if watch is not None:
+                watch(use, taken, ends_of, found)
             for value in released:
                 del values[value]
         return [values[end] for end in ends], [lengths[end] for end in ends], tape
 
-    def backward(self, tape: Tape, gradients: Sequence[Array]) -> None:
+    def backward(self, tape: Tape, gradients: Sequence[Array | None]) -> list[Array | None]:
         """Write the gradients of all trained weights, summed over all uses of a layer.
 
         Parameters
         ----------
         tape : Tape
-        gradients : sequence of ndarray
-            With respect to the outputs.
+        gradients : sequence of ndarray or None
+            With respect to the outputs; None: zeros.
+
+        Returns
+        -------
+        list of ndarray or None
+            With respect to the values of `explained`; None: zeros.
         """
         _, wanted = self._trained()
         flow: dict[int, Array] = {}
@@ -157,6 +186,7 @@ class Network:
                 if asked:
                     _add(flow, owned, value, gradient)
             _add_back(layer, earlier)
+        return [flow.get(value) for value in self._explained]
 
 
 def _add(flow: dict[int, Array], owned: set[int], value: int, gradient: Array | None) -> None:

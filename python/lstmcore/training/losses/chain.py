@@ -1,7 +1,10 @@
 """The loss of a conditional random field."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.layers import linear_chain
 from lstmcore.layers.linear_chain import Chain
@@ -18,12 +21,17 @@ class CRF(Loss):
     Pereira 2001; by the forward and the backward algorithm). The reported value is the mean over
     sequences, not over steps.
 
+    Parameters
+    ----------
+    tags : sequence of str, optional
+        The name of each tag, for the metric "span_f1"; the loss does not depend on them.
+
+    Notes
+    -----
     Targets are tags (N, T), or a list of rows (T_i,), aligned with the inputs like those of other
     losses of steps. `sample_weight` has one number for each sequence. Metrics compare the tags that
     Viterbi's algorithm finds.
 
-    Notes
-    -----
     A target with a transition that the layer forbids has the probability 0: a ValueError, which
     names the transition, when its batch is computed.
     """
@@ -32,6 +40,11 @@ class CRF(Loss):
     activation = "crf"
     sees_sequences = True
     check_gradient = False
+
+    _left_out_if_none = ("tags",)
+
+    def __init__(self, tags: Sequence[str] | None = None) -> None:
+        self.tags = None if tags is None else _checks.strings(tags, "tags")
 
     def sum(
         self,

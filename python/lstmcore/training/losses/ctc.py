@@ -11,7 +11,7 @@ from lstmcore.training.data import Ragged
 from lstmcore.training.losses.base import clip_probabilities
 from lstmcore.training.losses.sequence import SequenceLoss
 
-__all__ = ["CTC", "steps_needed"]
+__all__ = ["CTC", "best_path", "steps_needed"]
 
 
 class CTC(SequenceLoss):
@@ -95,6 +95,11 @@ class CTC(SequenceLoss):
             gradient *= slopes
         return value, gradient
 
+    def labels_of(self, outputs: Array, lengths: Array) -> list[Array]:
+        """See `SequenceLoss.labels_of`: by greedy decoding."""
+        rows = zip(outputs, lengths, strict=True)
+        return [best_path(row[:length], self.blank) for row, length in rows]
+
     def _logarithms(self, outputs: Array, lengths: Array) -> tuple[Array, Array]:
         """Return the logarithms of probabilities, and their derivatives; 0 past the lengths."""
         valid = (np.arange(outputs.shape[1]) < lengths[:, None])[:, :, None]
@@ -156,6 +161,13 @@ class CTC(SequenceLoss):
             f"Of {len(wrong)} targets, {int(wrong.sum())} are too long. Use a longer input, less "
             "striding or pooling, or CTC(infeasible='zero'), with which such rows teach nothing"
         )
+
+
+def best_path(outputs: Array, blank: int) -> Array:
+    """Return the labels (S,) of the likeliest symbol at each step of outputs (T, U)."""
+    path = outputs.argmax(axis=1)
+    fresh = np.diff(path, prepend=-1) != 0
+    return np.asarray(path[fresh & (path != blank)], np.int64)
 
 
 def steps_needed(targets: Ragged) -> Array:

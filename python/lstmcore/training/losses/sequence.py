@@ -29,7 +29,7 @@ class SequenceLoss(Loss):
     Targets are a list of N rows (S_n,) of class numbers, of any lengths, or an array (N, S); the
     model's outputs have the shape (N, T, U). The reported value is the mean over sequences, and
     `sample_weight` has one number for each. A subclass overrides `sum_sequences` and, if metrics
-    can be used with it, `for_metrics`.
+    can be used with it, `for_metrics`, or `labels_of` for those of sequences.
     """
 
     sees_sequences = True
@@ -84,6 +84,25 @@ class SequenceLoss(Loss):
         targets, predictions : ndarray, shape (N, U)
         """
         raise NotImplementedError
+
+    def labels_of(self, outputs: Array, lengths: Array) -> list[Array]:
+        """Return the labels that a model decides for each sequence, for metrics of sequences.
+
+        Parameters
+        ----------
+        outputs, lengths
+            As in `sum_sequences`.
+
+        Returns
+        -------
+        list of ndarray of int64, each of shape (S_n,)
+        """
+        raise NotImplementedError
+
+    @property
+    def decodes(self) -> bool:
+        """Whether metrics of sequences can be used with this loss."""
+        return type(self).labels_of is not SequenceLoss.labels_of
 
     @property
     def shows_logits(self) -> bool:

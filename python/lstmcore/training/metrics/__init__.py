@@ -25,6 +25,12 @@ from lstmcore.training.metrics.means import (
 )
 from lstmcore.training.metrics.ranks import AUC
 from lstmcore.training.metrics.regression import R2
+from lstmcore.training.metrics.sequences import (
+    CharacterErrorRate,
+    SequenceMetric,
+    SpanF1,
+    WordErrorRate,
+)
 from lstmcore.training.metrics.spans import (
     Span,
     SpanScore,
@@ -38,6 +44,7 @@ __all__ = [
     "AUC",
     "BinaryAccuracy",
     "CategoricalAccuracy",
+    "CharacterErrorRate",
     "F1",
     "Function",
     "MeanAbsoluteError",
@@ -50,10 +57,13 @@ __all__ = [
     "R2",
     "Recall",
     "RootMeanSquaredError",
+    "SequenceMetric",
     "Span",
+    "SpanF1",
     "SpanScore",
     "SparseCategoricalAccuracy",
     "TopK",
+    "WordErrorRate",
     "character_error_rate",
     "edit_distance",
     "forbidden_transitions",
@@ -101,6 +111,11 @@ NAMES: dict[str, tuple[type[Metric], dict[str, Any]]] = {
     "mape": (MeanAbsolutePercentageError, {}),
     "mean_absolute_percentage_error": (MeanAbsolutePercentageError, {}),
     "r2": (R2, {}),
+    "span_f1": (SpanF1, {}),
+    "character_error_rate": (CharacterErrorRate, {}),
+    "cer": (CharacterErrorRate, {}),
+    "word_error_rate": (WordErrorRate, {}),
+    "wer": (WordErrorRate, {}),
 }
 """Besides these, "accuracy" and "acc", and every name of a loss, which means its mean."""
 

@@ -2,14 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._typing import ArrayLike, SpanAverage, SpanScheme, choices
 
-__all__ = ["Span", "SpanScore", "forbidden_transitions", "span_f1", "span_scores", "spans"]
+__all__ = [
+    "Span",
+    "SpanCounts",
+    "SpanScore",
+    "average_f1",
+    "count_spans",
+    "forbidden_transitions",
+    "span_f1",
+    "span_scores",
+    "spans",
+]
+
+SpanCounts: TypeAlias = tuple[Counter[str], Counter[str], Counter[str]]
+"""By kind: spans that were found, those that were predicted, and those among the targets."""
 
 OUTSIDE = "O"
 
@@ -112,27 +125,29 @@ def span_scores(
     ValueError
         If rows differ in number or length, or a number has no name.
     """
-    counts = _count(y_true, y_pred, tags, scheme, mask)
+    counts = _by_kind(count_spans(y_true, y_pred, tags, scheme, mask))
     return {kind: _score(*counts[kind]) for kind in sorted(counts)}
 
 
-def _count(
+def count_spans(
     y_true: Any,
     y_pred: Any,
     tags: Sequence[str] | None,
     scheme: SpanScheme | None,
     mask: ArrayLike | None,
-) -> dict[str, tuple[int, int, int]]:
-    """Count the spans of each kind: found, predicted, and among the targets."""
+    counts: SpanCounts | None = None,
+) -> SpanCounts:
+    """Count the spans of each kind: found, predicted, and among the targets.
+
+    With `counts` those that were counted before are included.
+    """
     if scheme is not None:
         _checks.choice(scheme, "scheme", choices(SpanScheme))
     true = _rows(y_true, "y_true", tags, mask)
     found = _rows(y_pred, "y_pred", tags, mask)
     if len(true) != len(found):
         raise ValueError(f"y_pred: expected {len(true)} rows like y_true, got {len(found)}")
-    hits: Counter[str] = Counter()
-    decided: Counter[str] = Counter()
-    wanted: Counter[str] = Counter()
+    hits, decided, wanted = counts = counts or (Counter(), Counter(), Counter())
     for place, (row, other) in enumerate(zip(true, found, strict=True)):
         if len(row) != len(other):
             raise ValueError(
@@ -143,6 +158,11 @@ def _count(
         wanted.update(span.kind for span in targets)
         decided.update(span.kind for span in guesses)
         hits.update(span.kind for span in targets & guesses)
+    return counts
+
+
+def _by_kind(counts: SpanCounts) -> dict[str, tuple[int, int, int]]:
+    hits, decided, wanted = counts
     return {kind: (hits[kind], decided[kind], wanted[kind]) for kind in wanted | decided}
 
 
@@ -172,7 +192,12 @@ def span_f1(
         0 if neither has any span.
     """
     _checks.choice(average, "average", choices(SpanAverage))
-    counts = _count(y_true, y_pred, tags, scheme, mask)
+    return average_f1(count_spans(y_true, y_pred, tags, scheme, mask), average)
+
+
+def average_f1(numbers: SpanCounts, average: SpanAverage) -> float:
+    """Return the F1 of spans that were counted; 0 if there are none. See `span_f1`."""
+    counts = _by_kind(numbers)
     if not counts:
         return 0.0
     if average == "micro":
