@@ -11,7 +11,9 @@ import targets
 def main():
     parser = argparse.ArgumentParser(description=__doc__, prog="python tests/fuzz")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(targets.NAMES))
-    parser.add_argument("--seconds", type=float, help="for each target; default 60 without --inputs")
+    parser.add_argument(
+        "--seconds", type=float, help="for each target; default 60 without --inputs"
+    )
     parser.add_argument("--inputs", type=int, help="for each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")

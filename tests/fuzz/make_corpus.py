@@ -41,14 +41,19 @@ def model_files():
     yield "wrapped", built(sequential(wrapped, seed=1, dtype="float64"), (None, None, 2))
     ids = [layers.Embedding(5, 2, mask_zero=True), layers.LSTM(2, layer_norm=True, proj_size=1)]
     yield "ids", built(sequential(ids, seed=2), (None, None))
-    small = built(sequential([layers.LSTM(3, num_layers=2), layers.Dense(2)], seed=3), (None, None, 2))
+    small = built(
+        sequential([layers.LSTM(3, num_layers=2), layers.Dense(2)], seed=3), (None, None, 2)
+    )
     yield "quantized", lc.quantize(small)
     words = layers.TextVectorization(vocabulary=["", "[UNK]", "a", "b"])
     texts = [words, layers.Embedding(4, 2), layers.SimpleRNN(2), layers.Dense(1)]
     yield "texts", built(sequential(texts, seed=4), None)
     one = layers.Input((None, 2))
     shared = layers.LSTM(2)
-    yield "graph", lc.Model([one], [layers.Dense(1)(shared(one)), layers.Dense(2)(shared(one))], seed=5)
+    yield (
+        "graph",
+        lc.Model([one], [layers.Dense(1)(shared(one)), layers.Dense(2)(shared(one))], seed=5),
+    )
     yield "pair", lc.EncoderDecoder(4, 5, embedding_size=2, units=2, seed=6)
 
 
@@ -72,7 +77,9 @@ def write_keras_files(folder):
     rng = np.random.default_rng(0)
     chain = kit.first_shape([kit.lstm(rng, "lstm", 2, 2), kit.dense(rng, "dense", 1, 2)], None, 2)
     kit.write(folder / "keras2.h5", chain, kit.sequential("model", chain).document)
-    both = kit.bidirectional("both", kit.lstm(rng, "a", 2, 2), kit.lstm(rng, "b", 2, 2, backwards=True))
+    both = kit.bidirectional(
+        "both", kit.lstm(rng, "a", 2, 2), kit.lstm(rng, "b", 2, 2, backwards=True)
+    )
     branch = [both, kit.dense(rng, "dense", 1, 4)]
     kit.write(folder / "functional.h5", branch, kit.functional("model", branch, (None, 2)).document)
 
@@ -107,7 +114,11 @@ def onnx_models():
     more = [draw("k", 2, 2, 3), kit.ints("pads", 0, 0, 0, 0, 0, 1), kit.ints("times", 1, 2, 1)]
     yield "cut", kit.make_model(nodes, [value("x0", ("n", "t", 2))], ["z"], [*weights, *more])
     body = helper.make_graph(
-        [op("Add", ["v", "v"], ["w"]), op("Less", ["w", "most"], ["on"]), op("Identity", ["w"], ["o"])],
+        [
+            op("Add", ["v", "v"], ["w"]),
+            op("Less", ["w", "most"], ["on"]),
+            op("Identity", ["w"], ["o"]),
+        ],
         "body",
         [value("i", (), kit.INT64), value("b", (), kit.BOOL), value("v", ())],
         [value("on", (), kit.BOOL), value("w", ()), value("o", ())],
@@ -122,7 +133,12 @@ def onnx_models():
         op("Concat", ["zeros", "r"], ["both"], axis=0),
         op("ReduceMax", ["both"], ["m"], keepdims=0),
         op("Greater", ["m", "first"], ["flag"]),
-        op("If", ["flag"], ["y"], **kit.branches([op("Add", ["x", "m"], ["t"])], [op("Neg", ["x"], ["e"])])),
+        op(
+            "If",
+            ["flag"],
+            ["y"],
+            **kit.branches([op("Add", ["x", "m"], ["t"])], [op("Neg", ["x"], ["e"])]),
+        ),
     ]
     numbers = [kit.ints("k", 2), tensor("first", 0.0), tensor("last", 3.0), tensor("step", 1.0)]
     yield "constants", kit.make_model(constants, [value("x", (2,))], ["y"], numbers)

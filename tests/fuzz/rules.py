@@ -80,7 +80,11 @@ def allowed(error, documented=()):
     """Return whether an exception is one that a caller expects."""
     if isinstance(error, EXPECTED):
         return True
-    names = {kind.__name__ for kind in type(error).__mro__} - {"Exception", "BaseException", "object"}
+    names = {kind.__name__ for kind in type(error).__mro__} - {
+        "Exception",
+        "BaseException",
+        "object",
+    }
     return not names.isdisjoint(documented)
 
 

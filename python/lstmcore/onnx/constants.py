@@ -19,6 +19,7 @@ from lstmcore.onnx.types import NUMPY_TYPES, is_numpy
 
 __all__ = ["constant_value", "fold_size", "is_foldable", "is_light", "with_constants"]
 
+
 def is_light(node: Node, scope: Scope) -> bool:
     """Return whether NumPy can run a node."""
     if kind_of(node) != "light":

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lstmcore.onnx.graph import RANDOM, STANDARD_DOMAINS, graphs_of, opset_of, wanted_names
+from lstmcore.onnx.graph import RANDOM, graphs_of, opset_of, wanted_names
 from lstmcore.onnx.limits import limits
-from lstmcore.onnx.size_inputs import Rule, rules_of
+from lstmcore.onnx.size_inputs import DOMAINS, Rule, rules_of
 
 __all__ = ["explained", "guard_graph", "guard_model"]
 
@@ -26,9 +26,7 @@ OLDEST = 6
 
 NAME = "lstmcore limit of "
 
-STOPPED = re.compile(
-    rf"{NAME}(?P<rule>\w+) (?P<most>\d+) for (?P<operator>\w+) '(?P<name>[^']*)'"
-)
+STOPPED = re.compile(rf"{NAME}(?P<rule>\w+) (?P<most>\d+) for (?P<operator>\w+) '(?P<name>[^']*)'")
 
 
 def explained(message: str) -> str | None:
@@ -78,19 +76,19 @@ def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> 
     constants = {"", *(outer - given), *numbers}
     guarded: list[Any] = []
     for proto in graph.node:
-        standard = proto.domain in STANDARD_DOMAINS
+        known = proto.domain in DOMAINS
         nested = list(graphs_of(proto))
         if constants.issuperset(proto.input) and not nested and proto.op_type not in RANDOM:
             constants.update(proto.output)
             numbers.update(_number_of(proto))
-        elif standard and proto.op_type == "Range":
+        elif known and proto.op_type == "Range":
             guarded += _guarded_range(proto)
-        elif standard:
+        elif known:
             for position, rule in rules_of(proto.op_type, opset):
                 name = proto.input[position] if position < len(proto.input) else ""
                 if name not in constants:
                     guarded += _guarded(proto, position, rule)
-        if standard and proto.op_type == "Loop" and not _few_turns(proto, numbers):
+        if known and proto.op_type == "Loop" and not _few_turns(proto, numbers):
             _guard_turns(proto)
         for inner in nested:
             guard_graph(inner, opset, frozenset(constants))
@@ -128,7 +126,9 @@ def _first_output(proto: Any) -> str:
 
 
 def _constant(name: str, value: Any) -> Any:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
+    return helper.make_node(
+        "Constant", [], [name], value=numpy_helper.from_array(np.asarray(value))
+    )
 
 
 def _stopping(
@@ -149,7 +149,9 @@ def _guarded(proto: Any, position: int, rule: Rule) -> list[Any]:
     most = limits().value
     reduce = "ReduceSum" if rule == "sum" else "ReduceProd"
     nodes = [
-        helper.make_node("Cast", [proto.input[position]], [f"{prefix}/float"], to=TensorProto.FLOAT),
+        helper.make_node(
+            "Cast", [proto.input[position]], [f"{prefix}/float"], to=TensorProto.FLOAT
+        ),
         helper.make_node("Abs", [f"{prefix}/float"], [f"{prefix}/sizes"]),
         helper.make_node(reduce, [f"{prefix}/sizes"], [f"{prefix}/total"], keepdims=0),
         _constant(f"{prefix}/share", np.float32(1 / most)),
@@ -205,8 +207,6 @@ def _guard_turns(proto: Any) -> None:
         helper.make_node("Div", [body.input[0].name, f"{prefix}/most"], [f"{prefix}/place"]),
     ]
     name = _named(proto, "turns", most)
-    more, condition = _stopping(
-        body.output[0].name, f"{prefix}/place", prefix, name, [1]
-    )
+    more, condition = _stopping(body.output[0].name, f"{prefix}/place", prefix, name, [1])
     body.node.extend(nodes + more)
     body.output[0].name = condition

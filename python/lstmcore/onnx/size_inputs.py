@@ -1,10 +1,13 @@
-"""Which inputs of the standard's operators hold sizes: numbers that decide how large an output is."""
+"""Which inputs hold sizes: numbers that decide how large the output of an operator is."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["NUMBERS", "Rule", "rules_of"]
+__all__ = ["DOMAINS", "Rule", "rules_of"]
+
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+"""Where operators of these names mean this: ONNX Runtime has some of them itself too."""
 
 Rule: TypeAlias = Literal["product", "sum", "turns"]
 """How the numbers of an input bound the elements of a node's output, or how often it runs."""

@@ -15,7 +15,7 @@ from lstmcore.onnx.constants import constant_value, is_foldable
 from lstmcore.onnx.graph import STANDARD_DOMAINS, Node, schema_of
 from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.scope import Scope
-from lstmcore.onnx.size_inputs import Rule, rules_of
+from lstmcore.onnx.size_inputs import DOMAINS, Rule, rules_of
 
 __all__ = ["check_sizes", "turns_of"]
 
@@ -43,7 +43,7 @@ def check_sizes(node: Node, scope: Scope) -> None:
     ValueError
         If an output is too large, or the constants so far are too large together.
     """
-    if node.domain:
+    if node.domain not in DOMAINS:
         return
     _check_attributes(node)
     if node.operator in ("Loop", "Scan"):
@@ -58,16 +58,16 @@ def check_sizes(node: Node, scope: Scope) -> None:
     constant = is_foldable(node, scope)
     if constant:
         _infer(node, scope, known)
-    least = [_total(known[p].ravel().tolist(), rule) for p, rule in rules if p in known]
+    totals = [_total(known[p].ravel().tolist(), rule) for p, rule in rules if p in known]
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
         shape = None if kind is None else _sizes(kind)
-        if kind is None or shape is None:
-            shape = [int(max(least, default=1))]  # the numbers alone are a lower bound
+        # The numbers alone are a lower bound; types within the graphs of nodes are what files say.
+        count = max(elements(shape or ()), int(max(totals, default=1)))
         width = 1 if kind is None else _width(kind)
-        limits().check(node, shape, width)
+        limits().check(node, (count,), width)
         if constant and node.operator not in WIDENING:
-            limits().spend(node, elements(shape) * width)
+            limits().spend(node, count * width)
 
 
 def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
@@ -146,7 +146,7 @@ def _infer(node: Node, scope: Scope, known: dict[int, Array]) -> None:
     names = [name for name in node.outputs if name]
     if all(_is_complete(scope.types.get(name)) for name in names):
         return
-    schema = schema_of(node.operator, node.opset, "")
+    schema = None if node.domain else schema_of(node.operator, node.opset, "")
     types = {name: scope.type_of(name) for name in node.inputs if name}
     if schema is None or None in types.values():
         return
@@ -179,7 +179,8 @@ def _sizes(kind: Any) -> list[int] | None:
 def _width(kind: Any) -> int:
     """Return the bytes of an element."""
     try:
-        return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)).itemsize)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+        return int(np.dtype(dtype).itemsize)
     except KeyError:
         return 8
 

@@ -33,7 +33,9 @@ def _word(random, data, word):
     elif kind == 1:
         value = random.choice(plain.INTERESTING)
     elif kind == 2 and len(data) >= 16:
-        (value,) = struct.unpack_from("<Q", data, random.randrange(len(data) // 8) * 8 % (len(data) - 7))
+        (value,) = struct.unpack_from(
+            "<Q", data, random.randrange(len(data) // 8) * 8 % (len(data) - 7)
+        )
     else:  # only one of its bytes
         value ^= random.randrange(256) << (8 * random.randrange(8))
     return struct.pack("<Q", value % (1 << 64))

@@ -21,10 +21,11 @@ def mutate_text(random, text):
         value = json.loads(text)
     except (ValueError, RecursionError):
         return plain.mutate(random, text if isinstance(text, bytes) else text.encode())
-    changed = mutate(random, value)
-    if random.random() < 0.05:
-        return plain.mutate(random, dump(changed))
-    return dump(changed)
+    try:
+        changed = dump(mutate(random, value))
+    except RecursionError:
+        return text if isinstance(text, bytes) else text.encode()
+    return plain.mutate(random, changed) if random.random() < 0.05 else changed
 
 
 def dump(value):
@@ -33,9 +34,12 @@ def dump(value):
 
 def mutate(random, value):
     """Return another value that JSON can hold."""
-    value = copy.deepcopy(value)
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        value = _changed(random, value)
+    try:
+        value = copy.deepcopy(value)
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            value = _changed(random, value)
+    except RecursionError:  # an earlier change has nested it deeply
+        pass
     return value
 
 
@@ -80,9 +84,12 @@ def _near(random, value):
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return random.choice((value - 1, value + 1, -value, 2 * value, value << 20, float(value)))
+        near = (value - 1, value + 1, -value, 2 * value)
+        small = (value << 20, float(value)) if value.bit_length() < 200 else ()
+        return random.choice((*near, *small))
     if isinstance(value, float):
-        return random.choice((-value, value + 1, value * 1e30, int(value) if abs(value) < 1e9 else 0))
+        whole = int(value) if abs(value) < 1e9 else 0
+        return random.choice((-value, value + 1, value * 1e30, whole))
     if isinstance(value, str):
         return random.choice((value[:-1], value + "_", value.upper(), value[::-1]))
     if isinstance(value, list):
@@ -107,6 +114,6 @@ def _rename(random, container, key, found):
 
 
 def _nested(random, value):
-    for _ in range(random.choice((1, 1, 2, 70, 900))):
+    for _ in range(random.choice((1, 1, 2, 70, 250))):
         value = [value] if random.random() < 0.5 else {random.choice(NAMES): value}
     return value

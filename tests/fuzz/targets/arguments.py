@@ -102,7 +102,10 @@ class Arguments(Target):
             self.diary.write_text(f"called: {call}", errors="replace")
         stdin, sys.stdin = sys.stdin, io.StringIO("")
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 result = call.function(*call.positional, **call.named)
         except (Exception, SystemExit) as error:
             error.add_note(f"called: {call}") if hasattr(error, "add_note") else None
@@ -138,7 +141,10 @@ class Arguments(Target):
                 value = values.hostile(random)
             else:
                 value = values.plausible(random, parameter, self.pool)
-            if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+            if parameter.kind in (
+                inspect.Parameter.POSITIONAL_ONLY,
+                inspect.Parameter.VAR_POSITIONAL,
+            ):
                 positional.append(value)
             elif not optional and not named:
                 positional.append(value)

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import io
 import os
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -38,7 +39,7 @@ class CommandLine(Target):
         self.prepare_actions()
         self._folder = work_folder()
         os.chdir(self._folder)
-        (self._folder / "walks.csv").write_bytes(self._tables[0])
+        shutil.copy(CORPUS / "tables" / "walks.csv", self._folder)
         train = ["train", "walks.csv", "--target", "end", "--key", "walk", "--out"]
         options = ["--units", "2", "--epochs", "1", "--quiet"]
         status, _, error = self._call([*train, "trained.safetensors", *options])
@@ -72,7 +73,9 @@ class CommandLine(Target):
         found = [name]
         for action in self._actions[name]:
             wanted = action.required or not action.option_strings
-            if isinstance(action, argparse._HelpAction) or random.random() > (0.97 if wanted else 0.2):
+            if isinstance(action, argparse._HelpAction) or random.random() > (
+                0.97 if wanted else 0.2
+            ):
                 continue
             if action.option_strings:
                 found.append(random.choice(action.option_strings))
@@ -98,7 +101,9 @@ class CommandLine(Target):
         if "model" in name or action.dest == "source":
             return random.choice(("trained.safetensors", "input.csv", *map(str, self._models)))
         if "data" in name or "input" in name or "table" in name:
-            return random.choice(("input.csv", "input.tsv", "input.csv.gz", "walks.csv", "none.csv"))
+            return random.choice(
+                ("input.csv", "input.tsv", "input.csv.gz", "walks.csv", "none.csv")
+            )
         return random.choice((*VALUES, *COLUMNS))
 
     # ---- the rules ----

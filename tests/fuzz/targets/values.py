@@ -37,23 +37,35 @@ def hostile(random):
     rng = np.random.default_rng(random.randrange(2**32))
     kind = random.randrange(26)
     if kind < 5:
-        return random.choice((None, True, False, 0, 1, -1, 3, float("nan"), float("inf"), -0.0, 1e-320))
+        return random.choice(
+            (None, True, False, 0, 1, -1, 3, float("nan"), float("inf"), -0.0, 1e-320)
+        )
     if kind < 7:
         return random.choice(HUGE)
     if kind < 10:
-        return random.choice(("", "a", "é", "\0", "\udc80", "x" * 400, "../x", b"abc", "12", "tanh "))
+        return random.choice(
+            ("", "a", "é", "\0", "\udc80", "x" * 400, "../x", b"abc", "12", "tanh ")
+        )
     if kind < 13:
         return random.choice(((), [], {}, set(), [[]], {"a": 1}, [None], ((),), [1, "a"], range(3)))
     if kind < 15:
-        return random.choice((Loose(), Loose, len, lambda *a, **k: None, Ellipsis, NotImplemented, Odd()))
+        return random.choice(
+            (Loose(), Loose, len, lambda *a, **k: None, Ellipsis, NotImplemented, Odd())
+        )
     if kind < 17:
-        return random.choice((1j, slice(None), iter([1, 2]), bytearray(8), memoryview(b"1234"), type))
+        return random.choice(
+            (1j, slice(None), iter([1, 2]), bytearray(8), memoryview(b"1234"), type)
+        )
     return odd_array(random, rng)
 
 
 def odd_array(random, rng):
-    shape = random.choice(((), (0,), (1,), (3,), (2, 0), (2, 3), (2, 3, 4), (0, 3, 4), (2, 0, 4), (1,) * 9))
-    dtype = random.choice(("f4", "f8", "f2", "i4", "i8", "u1", "?", "c8", "O", "U3", "M8[s]", ">f4"))
+    shape = random.choice(
+        ((), (0,), (1,), (3,), (2, 0), (2, 3), (2, 3, 4), (0, 3, 4), (2, 0, 4), (1,) * 9)
+    )
+    dtype = random.choice(
+        ("f4", "f8", "f2", "i4", "i8", "u1", "?", "c8", "O", "U3", "M8[s]", ">f4")
+    )
     try:
         array = rng.normal(size=shape).astype("f8")
         array = array.astype(dtype) if dtype not in ("M8[s]", "U3", "O") else np.zeros(shape, dtype)
@@ -108,7 +120,9 @@ def _annotation(parameter):
 
 def _array(random):
     rng = np.random.default_rng(random.randrange(2**32))
-    shape = random.choice(((2, 3, 4), (2, 3, 4), (2, 5, 4), (4, 3), (3,), (2, 3), (16, 4), (2, 1, 4), (1, 3, 4)))
+    shape = random.choice(
+        ((2, 3, 4), (2, 3, 4), (2, 5, 4), (4, 3), (3,), (2, 3), (16, 4), (2, 1, 4), (1, 3, 4))
+    )
     array = rng.normal(size=shape).astype(random.choice(("f4", "f4", "f8")))
     return np.abs(array * 3).astype(np.int64) if random.random() < 0.2 else array
 
@@ -120,7 +134,10 @@ MAKERS = (
     (r"Array|ndarray|Any|ArrayLike|object", _array),
     (r"\bstr\b", lambda random: random.choice(NAMES)),
     (r"PathLike|Path", lambda random: random.choice(PATHS)),
-    (r"Sequence|list|Iterable|tuple", lambda random: random.choice(([1, 2], [0.5], ["a", "b"], [3, 4, 4]))),
+    (
+        r"Sequence|list|Iterable|tuple",
+        lambda random: random.choice(([1, 2], [0.5], ["a", "b"], [3, 4, 4])),
+    ),
     (r"Mapping|dict", lambda random: random.choice(({}, {"a": 1}, {0: 1.0, 1: 2.0}))),
     (r"Callable", lambda random: random.choice((len, lambda *a: 1.0, lambda x: x))),
     (r"None|Optional", lambda random: None),
@@ -132,7 +149,15 @@ def has_huge(value, depth=0):
     if isinstance(value, (int, float, np.integer, np.floating)):
         return abs(value) >= 2**31 - 1
     if isinstance(value, np.ndarray):
-        return bool(value.dtype.kind in "iufc" and value.size and np.any(np.abs(value.astype(complex)) > 2**30))
+        return bool(
+            value.dtype.kind in "iufc"
+            and value.size
+            and np.any(np.abs(value.astype(complex)) > 2**30)
+        )
     if isinstance(value, Mapping):
         value = list(value.values())
-    return depth < 3 and isinstance(value, (list, tuple)) and any(has_huge(v, depth + 1) for v in value)
+    return (
+        depth < 3
+        and isinstance(value, (list, tuple))
+        and any(has_huge(v, depth + 1) for v in value)
+    )

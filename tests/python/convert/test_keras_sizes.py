@@ -39,7 +39,9 @@ def model(path):
 def test_weights_that_grow_when_they_are_unpacked(tmp_path):
     path = archived(tmp_path / "a.keras", bytes(100 << 20))
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(ValueError, match="model.weights.h5 would have 104857600 bytes, in a file of"):
+    with pytest.raises(
+        ValueError, match="model.weights.h5 would have 104857600 bytes, in a file of"
+    ):
         from_keras(path)
 
 

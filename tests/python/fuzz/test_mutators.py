@@ -57,7 +57,12 @@ def test_most_changed_safetensors_still_have_a_header_and_a_checksum():
 
 
 def test_protobuf_is_read_and_written_without_a_schema():
-    message = [[1, 0, 300], [2, 2, b"name"], [3, 2, [[1, 0, 1], [2, 5, b"abcd"]]], [4, 1, b"8 bytes!"]]
+    message = [
+        [1, 0, 300],
+        [2, 2, b"name"],
+        [3, 2, [[1, 0, 1], [2, 5, b"abcd"]]],
+        [4, 1, b"8 bytes!"],
+    ]
     data = protobuf.encoded(message)
     assert data.startswith(b"\x08\xac\x02\x12\x04name\x1a")
     assert protobuf.parsed(data) == message

@@ -150,8 +150,8 @@ def test_a_larger_limit_and_a_smaller_one(runner):
     y = lc_onnx.load(model, memory_limit=1 << 27)(np.ones(1, np.float32))
     assert y == 1
     small = using([node], [ints("n", 1000)])
-    with pytest.raises(ValueError, match="an output of at most 100 bytes, got 4000 bytes"):
-        lc_onnx.load(small, memory_limit=100)
+    with pytest.raises(ValueError, match="an output of at most 2000 bytes, got 4000 bytes"):
+        lc_onnx.load(small, memory_limit=2000)
     assert lc_onnx.load(small)(np.ones(1, np.float32)) == 1
 
 
@@ -205,10 +205,10 @@ def test_sizes_that_the_model_computes(name, recurrent):
         ]
         initializers += [w, r, ints("three", -1, 1, 1)]
     outputs = ["y", "h"] if recurrent else ["y"]
-    model = make_model(nodes, [value("x", (1,)), value("n0", (None,), INT64)], outputs, initializers)
-    loaded = lc_onnx.load(model)
-    x = np.ones(1, np.float32)
     good = np.array([0, 2] if name == "Pad" else [3])
+    inputs = [value("x", (1,)), value("n0", good.shape, INT64)]
+    loaded = lc_onnx.load(make_model(nodes, inputs, outputs, initializers))
+    x = np.ones(1, np.float32)
     for _ in range(2):  # the first call of a shape runs in parts
         assert np.max(loaded.run({"x": x, "n0": good})["y"]) in (0, 1)
         bad = np.array(much)
@@ -282,9 +282,11 @@ def test_constant_loops_without_end(recurrent, condition):
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_loops_whose_condition_does_not_come_true(recurrent):
     model = lc_onnx.load(loop(MUCH, recurrent, changes=True), loop_limit=50)
-    with pytest.raises(ValueError, match=r"\(Loop\): expected at most 50 turns, got more; a larger"):
+    with pytest.raises(
+        ValueError, match=r"\(Loop\): expected at most 50 turns, got more; a larger"
+    ):
         model(np.array(0, np.float32))
-    assert model(np.array(1e9 - 64, np.float32)) >= 1e9  # one turn, as float32 rounds
+    assert model(np.array(1e9, np.float32)) == 1e9  # one turn, as float32 rounds
 
 
 def test_exactly_as_many_turns_as_the_limit():
@@ -330,7 +332,7 @@ def test_a_scan_over_an_axis_with_nothing_in_it():
         [value("s1", ())],
     )
     node = op("Scan", ["x", "rows"], ["y"], body=body, num_scan_inputs=1)
-    rows = onnx.TensorProto(name="rows", data_type=FLOAT, dims=[MUCH, 0])
+    rows = onnx.TensorProto(name="rows", data_type=FLOAT, dims=[1 << 40, 0])
     model = make_model([node], [value("x", ())], [value("y", ())], [rows])
     with pytest.raises(ValueError, match=r"\(Scan\): expected at most 16777216 turns"):
         lc_onnx.load(model)
@@ -349,8 +351,12 @@ def functions(levels, last="Relu"):
             ["a"],
             ["c"],
             [
-                helper.make_node(f"f{k - 1}" if k else last, ["a"], ["b"], domain="own" if k else ""),
-                helper.make_node(f"f{k - 1}" if k else last, ["b"], ["c"], domain="own" if k else ""),
+                helper.make_node(
+                    f"f{k - 1}" if k else last, ["a"], ["b"], domain="own" if k else ""
+                ),
+                helper.make_node(
+                    f"f{k - 1}" if k else last, ["b"], ["c"], domain="own" if k else ""
+                ),
             ],
             opsets,
         )
@@ -362,7 +368,9 @@ def functions(levels, last="Relu"):
 
 def test_functions_that_multiply():
     assert lc_onnx.load(functions(5))(np.array([-1, 1], np.float32)).tolist() == [0, 1]
-    with pytest.raises(ValueError, match="its functions stand for 1099511627775 nodes|its functions"):
+    with pytest.raises(
+        ValueError, match="its functions stand for 1099511627775 nodes|its functions"
+    ):
         lc_onnx.load(functions(40))
 
 

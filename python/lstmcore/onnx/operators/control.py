@@ -45,10 +45,12 @@ def _loop(node: Node) -> Function:
         stacks = [_Stack(node, bounds) for _ in range(count)]
         goes_on: Any = np.array(True) if condition is None else condition
         number, limit = 0, None if most is None else int(most.item())
+        first = _bytes(carried)
         while bool(goes_on) and (limit is None or number < limit):
             bounds.turn(node, number)
             goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
             carried = results[: len(carried)]
+            bounds.check(node, (_bytes(carried) - first,), 1)  # some grow in every turn
             for stack, value in zip(stacks, results[len(carried) :], strict=True):
                 stack.append(value)
             number += 1
@@ -92,6 +94,10 @@ def _scan(node: Node) -> Function:
         return (*carried, *map(_stacked, ordered, body.outputs[len(carried) :], out_axes))
 
     return scan
+
+
+def _bytes(values: Sequence[Any]) -> int:
+    return sum([getattr(value, "nbytes", 0) for value in values])
 
 
 class _Stack:

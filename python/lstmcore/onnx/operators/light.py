@@ -149,13 +149,7 @@ def _index(rank: int, entries: list[tuple[int, slice]]) -> tuple[slice, ...]:
 @operator("Concat", since=4)
 def _concat(node: Node) -> Function:
     axis = node.get("axis")
-    check = limits().check
-
-    def concat(*parts: Array) -> Any:
-        check(node, (sum([part.size for part in parts]),), parts[0].itemsize)
-        return np.concatenate(parts, axis)
-
-    return concat
+    return lambda *parts: np.concatenate(parts, axis)
 
 
 @operator("Split", since=2, several=True)
@@ -188,7 +182,10 @@ def _gather(node: Node) -> Function | Bound:
     check = limits().check
 
     def gather(x: Array, places: Array) -> Any:
-        check(node, (*places.shape, *np.delete(x.shape, axis)), x.itemsize)
+        if places.size > 1:
+            shape = (*places.shape, *np.delete(x.shape, axis))
+            if math.prod(shape) > x.size + places.size:  # larger than the inputs explain
+                check(node, shape, x.itemsize)
         return np.take(x, places, axis=axis)
 
     return gather
@@ -261,7 +258,9 @@ def _comparison(node: Node, function: Callable[..., Any]) -> Function:
 
     def compare(a: Array, b: Array) -> Any:
         if a.shape != b.shape:
-            check(node, np.broadcast_shapes(a.shape, b.shape), 1)
+            shape = np.broadcast_shapes(a.shape, b.shape)
+            if math.prod(shape) > a.size + b.size:
+                check(node, shape, 1)
         return function(a, b)
 
     return compare
