@@ -1,4 +1,4 @@
-"""Runs the inputs of a target in child processes, which may die or hang, and saves what they find."""
+"""Runs a target in child processes, which may die or hang, and saves what they find."""
 
 import json
 import os
@@ -70,14 +70,15 @@ class Child:
             "OMP_NUM_THREADS": "1",
             "LSTMCORE_FUZZ_FOLDER": str(folder),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, str(FOLDER / "child.py"), name, str(seed), str(first)],
-            stdout=subprocess.PIPE,
-            stderr=open(Path(folder) / "stderr", "wb"),  # noqa: SIM115, the child has it
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
+        with open(Path(folder) / "stderr", "wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(FOLDER / "child.py"), name, str(seed), str(first)],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
         os.set_blocking(self.process.stdout.fileno(), False)
         self._rest = b""
         self._selector = selectors.DefaultSelector()
@@ -164,6 +165,8 @@ def _watch(child, number, seconds, inputs, first, begun, report):
             report.add(f"death by {how}", at, _last_words(child))
             return begun, at + 1, False
         if ready and at >= 0 and now - since > 3 * rules.SECONDS:
+            os.kill(child.process.pid, signal.SIGUSR1)  # it says where it is
+            time.sleep(1)
             report.add("hang", at, f"over {3 * rules.SECONDS} s: {_last_words(child)}")
             return begun, at + 1, False
         if not ready and now - started > SLOW_START:

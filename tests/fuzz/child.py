@@ -44,7 +44,8 @@ def verdict(target, made, memory):
         finally:
             rules.interrupt_after(0)
     except rules.TooLong:
-        return None if target.asks_for_much(made) else ("time", f"over {rules.SECONDS} s")
+        said = f"over {rules.SECONDS} s: {target.told(made)}"
+        return None if target.asks_for_much(made) else ("time", said)
     except MemoryError as error:
         much = target.asks_for_much(made)
         return None if much else (f"MemoryError at {rules.place_of(error)}", str(error))
@@ -58,7 +59,8 @@ def verdict(target, made, memory):
         return broken
     peak, most = memory.peak(), rules.most_bytes(target.size(made))
     if peak > most and not target.asks_for_much(made):
-        return "memory", f"{peak >> 20} MiB for an input of {target.size(made)} bytes"
+        size = target.size(made)
+        return "memory", f"{peak >> 20} MiB for {size} bytes: {target.told(made)}"
     return None
 
 

@@ -1,5 +1,6 @@
 """What must hold for every input: which exceptions, how much memory, how much time."""
 
+import faulthandler
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ def _too_long(number, frame):
 
 def install():
     signal.signal(signal.SIGALRM, _too_long)
+    faulthandler.register(signal.SIGUSR1)
     set_wall()
 
 

@@ -82,7 +82,7 @@ def _resize(random, header):
             ("F32", "F64", "I8", "F16", "BF16", "I64", "BOOL", "U8", "X", "")
         )
     else:
-        entry[key] = json_text.mutate(random, entry[key])
+        entry[key] = json_text.mutate(random, entry.get(key))
 
 
 def repair(header, tensors):

@@ -58,6 +58,10 @@ class Target:
         """Return the names of further exceptions that are documented."""
         return ()
 
+    def told(self, made):
+        """Return what an input is, for people."""
+        return ""
+
     def tidy(self):
         """Drop what inputs have left, now and then."""
 

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import sys
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -36,22 +37,24 @@ class CommandLine(Target):
         from lstmcore import cli
 
         self.main = cli.main
-        self.prepare_actions()
         self._folder = work_folder()
         os.chdir(self._folder)
         shutil.copy(CORPUS / "tables" / "walks.csv", self._folder)
         train = ["train", "walks.csv", "--target", "end", "--key", "walk", "--out"]
-        options = ["--units", "2", "--epochs", "1", "--quiet"]
+        options = ["--drop", "when", "text", "--units", "2", "--epochs", "1", "--quiet"]
         status, _, error = self._call([*train, "trained.safetensors", *options])
         if status != 0:
             raise RuntimeError(f"the first model was not trained: {error}")
+        for name in ("new.keras", "new.onnx"):  # frameworks take seconds to import
+            self._call(["convert", "trained.safetensors", name])
 
-    def prepare_actions(self):
-        """Find the options of every command."""
+    @cached_property
+    def _actions(self):
+        """The options of every command."""
         import_module("lstmcore.cli")
         parser = sys.modules["lstmcore.cli.main"]._parser()  # cli.main is the function
         (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-        self._actions = {name: sub._actions for name, sub in commands.choices.items()}
+        return {name: sub._actions for name, sub in commands.choices.items()}
 
     # ---- inputs ----
 
@@ -112,7 +115,7 @@ class CommandLine(Target):
         arguments, table = made
         for name in ("input.csv", "input.tsv", "input.csv.gz"):
             (self._folder / name).write_bytes(table)
-        status, _, error = self._call(arguments)
+        status, _, error = self._call(arguments, table)
         lines = [line for line in error.splitlines() if line.strip()]
         if status not in (0, 1, 2):
             return f"exit status {status!r}", f"{arguments}: {error}"
@@ -120,9 +123,9 @@ class CommandLine(Target):
             return "message", f"{arguments}: {error}"
         return None
 
-    def _call(self, arguments):
+    def _call(self, arguments, table=b""):
         out, error = io.StringIO(), io.StringIO()
-        stdin, sys.stdin = sys.stdin, io.StringIO("")
+        stdin, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(table))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
                 try:

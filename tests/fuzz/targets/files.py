@@ -7,6 +7,9 @@ import numpy as np
 from mutators import archive, hdf5, safetensors_file
 from targets.base import FileTarget
 
+LARGEST = 1 << 16
+"""Elements of an input; a model for larger ones is not run."""
+
 
 class ModelFiles(FileTarget):
     """`lstmcore.load`; a model that loads predicts two steps, and is saved again."""
@@ -30,6 +33,8 @@ class ModelFiles(FileTarget):
         model.summary(print_fn=len)
         if isinstance(model, self.sequential) and model.vectorizer is None:
             shape = [2 if size is None else size for size in model.input_shape]
+            if np.prod(shape, dtype=float) > LARGEST:
+                return
             ids = model.layers[0].input_kind == "ids"
             model.predict(np.zeros(shape, np.int64 if ids else model.dtype), verbose=0)
         model.save(self.path(made))

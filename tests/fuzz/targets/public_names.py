@@ -40,9 +40,15 @@ def _plain_names(module):
     return [name for name in vars(module) if not name.startswith("_")]
 
 
+PROTOCOLS = {"Callback", "Constraint", "Layer", "Loss", "Metric", "Optimizer", "Regularizer", "Schedule"}
+"""Bases for classes of users, whose methods the library calls itself, with what it has checked."""
+
+
 def methods(kind):
     """Return the public methods of a class that are its own or its bases' in this package."""
     found = {}
+    if not PROTOCOLS.isdisjoint(base.__name__ for base in kind.__mro__):
+        return []
     for base in kind.__mro__:
         if not base.__module__.startswith(PACKAGE):
             continue

@@ -41,8 +41,6 @@ def test_values_that_ask_for_much():
 @pytest.mark.parametrize("name", targets.NAMES)
 def test_inputs_follow_from_seed_and_number(name):
     target = targets.by_name(name)
-    if name == "command_line":
-        target.prepare_actions()
     assert target.make(3, 50) == target.make(3, 50)
     if name.startswith("arguments"):
         return
