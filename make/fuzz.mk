@@ -20,7 +20,7 @@ fuzz-model-file: $(STAMPS)/build-tools
 	cmake --build build/fuzz/cpp --target lstmcore_fuzz_model_file
 	mkdir -p build/fuzz/corpus $(FUZZ_FINDS)
 	build/fuzz/cpp/tests/fuzz/model_file/lstmcore_fuzz_model_file -max_total_time=$(SECONDS) -max_len=65536 -timeout=10 \
-	  -malloc_limit_mb=64 -print_final_stats=1 -verbosity=0 -artifact_prefix=$(FUZZ_FINDS)/model_file- \
+	  -malloc_limit_mb=64 -print_final_stats=1 -print_funcs=0 -verbosity=0 -artifact_prefix=$(FUZZ_FINDS)/model_file- \
 	  build/fuzz/corpus tests/fuzz/corpus/model_files
 
 fuzz-python: $(STAMPS)/package

@@ -16,6 +16,9 @@ import targets
 from child import Progress
 
 FOLDER = Path(__file__).resolve().parent
+TICK = 0.2
+"""Seconds between two looks at a child."""
+
 SLOW_START = 180
 """Seconds that a child may take to import frameworks."""
 
@@ -140,17 +143,21 @@ def _watch(child, number, seconds, inputs, first, begun, report):
         The next input to run.
     ended : bool
     """
-    started = time.monotonic()
+    started = seen = time.monotonic()
     ready = False
+    waited, waits_for = 0.0, -1
     while True:
-        for line in child.lines(0.2):
+        for line in child.lines(TICK):
             if "ready" in line:
                 ready = True
                 begun = begun or time.monotonic()
             else:
                 report.add(line["rule"], line["number"], line["text"])
-        at, since, _ = child.progress.read()
+        at = child.progress.read()
         now = time.monotonic()
+        # Not by the clock: both processes may be stopped for a while, or wait for others.
+        waited = waited + min(now - seen, TICK) if at == waits_for else 0.0
+        waits_for, seen = at, now
         done = max(at, number)
         if begun and seconds is not None and now - begun > seconds:
             return begun, done, True
@@ -164,10 +171,10 @@ def _watch(child, number, seconds, inputs, first, begun, report):
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
             report.add(f"death by {how}", at, _last_words(child))
             return begun, at + 1, False
-        if ready and at >= 0 and now - since > 3 * rules.SECONDS:
+        if ready and at >= 0 and waited > rules.HANGS * rules.SECONDS:
             os.kill(child.process.pid, signal.SIGUSR1)  # it says where it is
             time.sleep(1)
-            report.add("hang", at, f"over {3 * rules.SECONDS} s: {_last_words(child)}")
+            report.add("hang", at, f"over {rules.HANGS * rules.SECONDS} s: {_last_words(child)}")
             return begun, at + 1, False
         if not ready and now - started > SLOW_START:
             raise RuntimeError("the target does not start in time")

@@ -1,8 +1,8 @@
 """Runs inputs, one after the other, in a process that they may end.
 
 `python child.py TARGET SEED FIRST` makes the inputs number FIRST and on, and runs each. It writes
-one line of JSON for every find, and writes the number of the input that it is at, and when it began
-it, into the file PROGRESS (environment), which the parent reads.
+one line of JSON for every find, and writes the number of the input that it is at into the file
+PROGRESS (environment), which the parent reads.
 """
 
 import gc
@@ -11,13 +11,12 @@ import mmap
 import os
 import struct
 import sys
-import time
 import traceback
 
 import rules
 import targets
 
-RECORD = "<qdq"  # number of the input (-1: none), when it began, finds so far
+RECORD = "<q"  # number of the input; -1: none yet
 
 
 class Progress:
@@ -27,11 +26,11 @@ class Progress:
         with open(path, "r+b") as file:
             self._map = mmap.mmap(file.fileno(), struct.calcsize(RECORD))
 
-    def note(self, number, finds=0):
-        struct.pack_into(RECORD, self._map, 0, number, time.monotonic(), finds)
+    def note(self, number):
+        struct.pack_into(RECORD, self._map, 0, number)
 
     def read(self):
-        return struct.unpack_from(RECORD, self._map, 0)
+        return struct.unpack_from(RECORD, self._map, 0)[0]
 
 
 def verdict(target, made, memory):

@@ -12,7 +12,10 @@ WALL = 1 << 30
 """Bytes that a process may take beyond those at its start; then its allocations fail."""
 
 SECONDS = float(os.environ.get("LSTMCORE_FUZZ_LIMIT", "10"))
-"""The longest that an input may take while it runs Python; what does not return is then ended."""
+"""Of the processor, that an input may take."""
+
+HANGS = 12
+"""An input is ended after this many times as long: it waits, or does not let itself be interrupted."""
 
 EXPECTED = (ValueError, TypeError, OSError)
 
@@ -22,8 +25,8 @@ class TooLong(BaseException):
 
 
 def interrupt_after(seconds):
-    """Raise `TooLong` after so many seconds of this process; 0: no more."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """Raise `TooLong` after so many seconds of the processor's time; 0: no more."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _too_long(number, frame):
@@ -31,7 +34,7 @@ def _too_long(number, frame):
 
 
 def install():
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGPROF, _too_long)
     faulthandler.register(signal.SIGUSR1)
     set_wall()
 

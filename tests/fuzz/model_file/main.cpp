@@ -1,8 +1,6 @@
 // The program around the target where the compiler has no libFuzzer: it changes files of a corpus at random, without
 // knowing which code they reach. It takes the same options: -runs=N -max_total_time=SECONDS -seed=N -max_len=BYTES
 // -timeout=SECONDS -artifact_prefix=PATH, then folders or files.
-#include <sanitizer/asan_interface.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -19,6 +17,10 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #endif
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -135,7 +137,12 @@ int main(int argc, char** argv) {
 #if defined(__unix__) || defined(__APPLE__)
   std::signal(SIGALRM, end_slow_input);
 #endif
+#if defined(__SANITIZE_ADDRESS__)
   __sanitizer_set_death_callback(save_current);
+#else
+  std::signal(SIGSEGV, end_abort);
+  std::signal(SIGFPE, end_abort);
+#endif
   std::mt19937 random(seed);
   bytes_random.seed(seed + 1);
   for (const Input& input : seeds) run_one(input, timeout);

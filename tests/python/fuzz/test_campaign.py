@@ -16,8 +16,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured o
 
 @LINUX
 def test_every_rule_is_watched(tmp_path, monkeypatch):
-    monkeypatch.setenv("LSTMCORE_FUZZ_LIMIT", "1")
-    monkeypatch.setattr(rules, "SECONDS", 1.0)
+    monkeypatch.setenv("LSTMCORE_FUZZ_LIMIT", "0.3")
+    monkeypatch.setattr(rules, "SECONDS", 0.3)
+    monkeypatch.setattr(rules, "HANGS", 15)
     said = []
     count = len(targets.by_name("misbehaving").kinds)
     report = campaign.run("misbehaving", inputs=count, artifacts=tmp_path, log=said.append)
