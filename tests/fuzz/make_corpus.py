@@ -12,9 +12,9 @@ TESTS = FOLDER.parent
 sys.path.append(str(TESTS / "python"))
 
 import numpy as np  # noqa: E402
+from mutators import archive  # noqa: E402
 
 import lstmcore as lc  # noqa: E402
-from mutators import archive  # noqa: E402
 
 CORPUS = FOLDER / "corpus"
 
@@ -89,8 +89,9 @@ def write_keras_files(folder):
 
 def onnx_models():
     import onnx
-    import onnx_kit as kit
     from onnx import helper
+
+    import onnx_kit as kit
 
     op, tensor, value = kit.op, kit.tensor, kit.value
     rng = np.random.default_rng(0)
@@ -169,7 +170,7 @@ def tables():
         steps = [draw.gauss(0, 1) for _ in range(draw.randrange(2, 6))]
         end = "up" if sum(steps) > 0 else "down"
         rows += [
-            f"{walk},{step:.3f},{end},2024-01-{walk + 1:02}T{hour:02}:00,{'good bad fine'.split()[walk % 3]} é"
+            f"{walk},{step:.3f},{end},2024-01-{walk + 1:02}T{hour:02}:00,{['good', 'bad', 'fine'][walk % 3]} é"
             for hour, step in enumerate(steps)
         ]
     yield "walks.csv", "\n".join(rows) + "\n"

@@ -142,6 +142,9 @@ def _chosen_branch(node: Node, scope: Scope) -> Any:
     if condition is None or condition.size != 1:
         node.fail("cond: expected one element")
     chosen, other = ("then_branch", "else_branch")[:: 1 if bool(condition) else -1]
+    for name in (chosen, other):
+        if not isinstance(node.get(name), GraphProto):
+            node.fail(f"{name}: expected this graph, got {node.get(name)}")
     _check_inner_sizes(node.get(other), scope, scope.turns)  # a session of the whole model has it
     return node.get(chosen)
 

@@ -54,6 +54,7 @@ class Model:
         outputs: Sequence[Argument],
         whole: bytes | None = None,
     ) -> None:
+        _checks.instance(program, Program, "program", "what lstmcore.onnx.load compiles")
         self._program = program
         self.name = name
         self.opset = opset

@@ -157,9 +157,7 @@ class Arguments(Target):
             if parameter.kind in (
                 inspect.Parameter.POSITIONAL_ONLY,
                 inspect.Parameter.VAR_POSITIONAL,
-            ):
-                positional.append(value)
-            elif not optional and not named:
+            ) or (not optional and not named):
                 positional.append(value)
             else:
                 named[parameter.name] = value

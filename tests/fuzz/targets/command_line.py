@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mutators import plain
+
 from targets.base import CORPUS, Target, work_folder
 
 COLUMNS = ("walk", "step", "end", "when", "text", "nothing", "", "step,end", "é", "\udc80")

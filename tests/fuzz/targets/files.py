@@ -3,8 +3,8 @@
 import contextlib
 
 import numpy as np
-
 from mutators import archive, hdf5, safetensors_file
+
 from targets.base import FileTarget
 
 LARGEST = 1 << 16

@@ -1,8 +1,8 @@
 """ONNX models: loaded, and run with small inputs of the declared types and shapes."""
 
 import numpy as np
-
 from mutators import protobuf
+
 from targets.base import FileTarget
 
 MEMORY, TURNS = 8 << 20, 1000

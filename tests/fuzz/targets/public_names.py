@@ -40,8 +40,20 @@ def _plain_names(module):
     return [name for name in vars(module) if not name.startswith("_")]
 
 
-PROTOCOLS = {"Callback", "Constraint", "Layer", "Loss", "Metric", "Optimizer", "Regularizer", "Schedule"}
+PROTOCOLS = {
+    "Callback",
+    "Constraint",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Optimizer",
+    "Regularizer",
+    "Schedule",
+}
 """Bases for classes of users, whose methods the library calls itself, with what it has checked."""
+
+CHECKED = {"forward", "backward"}
+"""Methods of models that the training loop calls with batches that it has checked."""
 
 
 def methods(kind):
@@ -53,7 +65,7 @@ def methods(kind):
         if not base.__module__.startswith(PACKAGE):
             continue
         for name, value in vars(base).items():
-            public = not name.startswith("_") or name in ("__call__", "__getitem__", "__len__")
+            public = name == "__call__" or not (name.startswith("_") or name in CHECKED)
             if public and (inspect.isfunction(value) or isinstance(value, classmethod)):
                 found.setdefault(name, value)
     return sorted(found)
