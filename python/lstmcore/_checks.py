@@ -251,5 +251,6 @@ def describe(value: Any) -> str:
 
 def show_shape(shape: tuple[int | None, ...], letters: str = "NTCDEFG") -> str:
     """Write a shape with letters for variable sizes: (N, T, 64)."""
-    names = [letters[axis] if size is None else str(size) for axis, size in enumerate(shape)]
+    known = letters.ljust(len(shape), "?")
+    names = [known[axis] if size is None else str(size) for axis, size in enumerate(shape)]
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})"

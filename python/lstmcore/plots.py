@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore import _checks
 from lstmcore._extras import how_to_install
 from lstmcore._notebook import in_notebook, show_after_cell
 from lstmcore._suggest import public
@@ -89,13 +90,17 @@ def learning_curve(
     Raises
     ------
     TypeError
-        If `ax` holds anything but axes.
+        If `history` is no History, or `ax` holds anything but axes.
     ValueError
         If there is no epoch to draw, a name is unknown, or there are fewer axes than `metrics`.
     ImportError
         If matplotlib is not installed.
     """
-    values = history if isinstance(history, Mapping) else history.history
+    values = history if isinstance(history, Mapping) else getattr(history, "history", None)
+    if not isinstance(values, Mapping) or not all(
+        isinstance(name, str) and hasattr(entry, "__len__") for name, entry in values.items()
+    ):
+        raise TypeError(f"history: expected a History, got {_checks.describe(history)}")
     names = _panels(values, metrics)
     if isinstance(path, str) and path in values:
         raise ValueError(
@@ -314,6 +319,8 @@ def backtest(
     ImportError
         If matplotlib is not installed.
     """
+    if not hasattr(result, "forecasts"):
+        raise TypeError(f"result: expected a Backtest, got {_checks.describe(result)}")
     names = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in names if name not in result.forecasts]
     if unknown or not names:

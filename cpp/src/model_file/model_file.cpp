@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../api/lstm_checks.hpp"
 #include "document.hpp"
 #include "file_error.hpp"
 #include "members.hpp"
@@ -34,15 +35,25 @@ using json::Value;
 using Kind = json::Value::Kind;
 using safetensors::shape_text;
 
-/// The lower precisions are those of products of float32.
-void check_precisions(const std::vector<ModelLayer>& layers, const std::string& dtype) {
+/// Throws if an option of an LSTM is not a number of the element type, and could not be computed with.
+void check_options(const ModelLayer& layer, const std::string& dtype) {
+  try {
+    dtype == "float32" ? check_representable<float>(layer.lstm) : check_representable<double>(layer.lstm);
+  } catch (const std::invalid_argument& error) {
+    fail_reading("layer \"" + layer.name + "\": " + error.what());
+  }
+}
+
+/// Options and precisions fit the element type. The lower precisions are those of products of float32.
+void check_types(const std::vector<ModelLayer>& layers, const std::string& dtype) {
   for (const ModelLayer& layer : layers) {
+    check_options(layer, dtype);
     const bool own = layer.precision.empty() || layer.precision == "fp32" || layer.precision == "auto";
     if (dtype == "float64" && !own) {
       fail_reading("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
                    layer.precision + "\"");
     }
-    check_precisions(layer.layers, dtype);
+    check_types(layer.layers, dtype);
   }
 }
 
@@ -78,7 +89,7 @@ std::shared_ptr<const ModelFile::Impl> checked_model(const std::string& path, sa
     fail_reading("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
-  check_precisions(impl->model.layers, impl->dtype);
+  check_types(impl->model.layers, impl->dtype);
   impl->quantized = document.find("quantization") != nullptr;
   if (impl->quantized) {
     check_quantization(document, impl->dtype, impl->model.layers);

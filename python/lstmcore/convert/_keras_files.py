@@ -8,6 +8,7 @@ attribute lists them; weights alone lie in the same groups at the root.
 
 import io
 import json
+import math
 import os
 import sys
 import zipfile
@@ -26,7 +27,16 @@ from lstmcore._typing import Array
 from lstmcore.convert._keras_weights import LAYERS, ByAddress, ByGroup, Numbering, Weights
 from lstmcore.convert._strict import Tensor
 
-LARGEST_JSON = 1 << 26
+LARGEST_JSON = 1 << 21
+"""Bytes of a configuration; it may also be as large as its archive."""
+
+TIMES, ROOM = 4, 1 << 26
+"""What a file says that it holds may be so many times as large as the file, and so much larger.
+
+Compression, and tensors of which HDF5 stores nothing because they are all zeros, would otherwise
+let a small file ask for any amount of memory.
+"""
+
 DEEPEST = 32  # levels of nested groups
 
 CHILDREN = ("layers", "cell", "cells", "layer", "forward_layer", "backward_layer")
@@ -118,11 +128,13 @@ def _old_or_alone(h5py: Any, file: Any, path: Path) -> KerasFile:
             }
             for name in names
         }
-        config = file.attrs.get("model_config")
-        notes = {**root.attrs, **file.attrs}
+        config = _attribute(file, "model_config")
+        backend, version = (
+            _text(_attribute(file, name, _attribute(root, name, "")))
+            for name in ("backend", "keras_version")
+        )
     document = {} if config is None else _parse(config, "model_config", path)
-    convolves = _text(notes.get("backend", "")) == "theano"
-    return KerasFile(document, _text(notes.get("keras_version", "")), ByGroup(groups, convolves))
+    return KerasFile(document, version, ByGroup(groups, backend == "theano"))
 
 
 def _has_list(group: Any, name: str) -> bool:
@@ -132,12 +144,22 @@ def _has_list(group: Any, name: str) -> bool:
 def _list(group: Any, name: str) -> list[str]:
     """Return a list of names, which several attributes share if it is too long for one."""
     if name in group.attrs:
-        parts = [group.attrs[name]]
+        parts = [_attribute(group, name)]
     else:
         parts = []
         while f"{name}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{name}{len(parts)}"])
+            parts.append(_attribute(group, f"{name}{len(parts)}"))
     return [_text(entry) for part in parts for entry in np.asarray(part).ravel()]
+
+
+def _attribute(holder: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a group, or `default` if it has none of this name."""
+    if name not in holder.attrs:
+        return default
+    known = holder.attrs.get_id(name)
+    if (size := math.prod(known.shape) * known.dtype.itemsize) > ROOM:
+        raise ValueError(f"its attribute {name!r} would have {size} bytes")
+    return holder.attrs[name]
 
 
 def _text(value: Any) -> str:
@@ -207,15 +229,24 @@ def _unzip(path: Path) -> tuple[dict[str, Any], str, bytes]:
             metadata = _json(archive, "metadata.json", path)
             version = str(metadata.get("keras_version", ""))
             config = _json(archive, "config.json", path)
+            size = archive.getinfo("model.weights.h5").file_size
+            _check_size("model.weights.h5", size, path)
             return config, version, archive.read("model.weights.h5")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: not a readable zip archive: {error}") from error
 
 
 def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
-    if archive.getinfo(name).file_size > LARGEST_JSON:
+    if archive.getinfo(name).file_size > LARGEST_JSON + path.stat().st_size:
         raise ValueError(f"{path}: {name} is larger than any configuration")
     return _parse(archive.read(name), name, path)
+
+
+def _check_size(what: str, size: int, path: Path) -> None:
+    """Raise ValueError if what a file says that it holds is far larger than the file."""
+    stored = path.stat().st_size
+    if size > TIMES * stored + ROOM:
+        raise ValueError(f"{path}: {what} would have {size} bytes, in a file of {stored} bytes")
 
 
 def _parse(text: str | bytes, name: str, path: Path) -> dict[str, Any]:
@@ -230,28 +261,47 @@ def _parse(text: str | bytes, name: str, path: Path) -> dict[str, Any]:
 
 def _tensors(h5py: Any, file: Any, path: Path) -> dict[str, Tensor]:
     """List all tensors of an HDF5 file by their addresses."""
-    found: dict[str, Tensor] = {}
+    contents = _Contents(h5py, path)
     with _damage(path):
-        _collect(h5py, file, "", found, path)
-    return found
+        contents.collect(file, "")
+    return contents.tensors
 
 
-def _collect(h5py: Any, group: Any, address: str, found: dict[str, Tensor], path: Path) -> None:
-    if address.count("/") > DEEPEST:
-        raise ValueError(f"{path}: its groups are nested too deeply")
-    for name in group:
-        full = f"{address}{name}"
-        # Links may lead out of the file or form cycles.
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{path}: {full} is a link")
-        entry = group[name]
-        if isinstance(entry, h5py.Group):
-            _collect(h5py, entry, full + "/", found, path)
-        elif isinstance(entry, h5py.Dataset):
-            if entry.external or entry.is_virtual:
-                raise ValueError(f"{path}: {full} lies in another file")
-            shape, kind = tuple(entry.shape or ()), entry.dtype.name
-            found[full] = Tensor(shape, kind, _reader(entry, path))
+class _Contents:
+    """What was found in an HDF5 file."""
+
+    def __init__(self, h5py: Any, path: Path) -> None:
+        self._h5py, self._path = h5py, path
+        self._bytes = 0
+        self._groups: set[int] = set()
+        self.tensors: dict[str, Tensor] = {}
+
+    def collect(self, group: Any, address: str) -> None:
+        """Enter the tensors of a group and of those in it."""
+        if address.count("/") > DEEPEST:
+            raise ValueError(f"{self._path}: its groups are nested too deeply")
+        place = self._h5py.h5o.get_info(group.id).addr
+        if place in self._groups:  # one that holds itself, perhaps
+            raise ValueError(f"{self._path}: the group {address!r} has another name too")
+        self._groups.add(place)
+        for name in group:
+            full = f"{address}{name}"
+            # Links may lead out of the file or form cycles.
+            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+                raise ValueError(f"{self._path}: {full} is a link")
+            entry = group[name]
+            if isinstance(entry, self._h5py.Group):
+                self.collect(entry, full + "/")
+            elif isinstance(entry, self._h5py.Dataset):
+                self._enter(entry, full)
+
+    def _enter(self, entry: Any, full: str) -> None:
+        if entry.external or entry.is_virtual:
+            raise ValueError(f"{self._path}: {full} lies in another file")
+        shape, kind = tuple(entry.shape or ()), entry.dtype.name
+        self._bytes += math.prod(shape) * entry.dtype.itemsize
+        _check_size("its tensors", self._bytes, self._path)
+        self.tensors[full] = Tensor(shape, kind, _reader(entry, self._path))
 
 
 def _reader(entry: Any, path: Path) -> Callable[[], Array]:

@@ -183,6 +183,8 @@ def _cells(gates: Any) -> list[tuple[str, Gates]]:
                 f"gates: expected a mapping or a pair of mappings for layer {index}, got "
                 f"{_checks.describe(layer)}"
             )
+        for name in (name for cell in directions for name in cell):
+            _checks.instance(name, str, "gates", "names of matrices, such as 'W_f'")
         widths.add(len(directions))
         names = (f"_l{index}", f"_l{index}_reverse")
         cells += zip(names, directions, strict=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from lstmcore import plots
+from lstmcore import _checks, plots
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 
@@ -77,6 +77,10 @@ class Trace(Mapping[str, GateTrace]):
         other_tokens: Mapping[str, Sequence[list[str] | None]] | None = None,
     ) -> None:
         self._parts = dict(parts)
+        for part in self._parts.values():
+            _checks.instance(part, GateTrace, "parts", "a GateTrace for each layer")
+        if not self._parts:
+            raise ValueError("parts: expected a GateTrace for each layer, got none")
         self.tokens = list(tokens)
         self._other_tokens = dict(other_tokens or {})
 

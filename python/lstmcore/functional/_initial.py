@@ -41,12 +41,14 @@ def init_weights(
 
     Raises
     ------
+    TypeError
+        If `config` is no configuration.
     ValueError
         If `dtype` is neither float32 nor float64.
     """
-    element = np.dtype(dtype)
-    if element not in (np.float32, np.float64):
-        raise ValueError(f"dtype: expected float32 or float64, got {element}")
+    if isinstance(config, type) or not hasattr(config, "parameter_shapes"):
+        raise TypeError(f"config: expected an LSTMConfig, got {_checks.describe(config)}")
+    element = _checks.float_dtype(dtype)
     remembering = _checks.real(forget_bias, "forget_bias")
     random = np.random.default_rng(seed)
     weights: dict[str, FloatArray] = {}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import NEWEST_OPSET
 from lstmcore.onnx.model import Model, load
@@ -19,6 +20,7 @@ class BackendRep:
     """A model that was prepared to run."""
 
     def __init__(self, model: Model) -> None:
+        _checks.instance(model, Model, "model", "a model that lstmcore.onnx.load returned")
         self.model = model
 
     def run(self, inputs: Any, **options: Any) -> tuple[Array, ...]:
@@ -33,6 +35,7 @@ class BackendRep:
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         if not isinstance(inputs, Mapping):
+            _checks.instance(inputs, Sequence, "inputs", "arrays in a sequence or by name")
             if len(inputs) != len(self.model.inputs):
                 raise ValueError(
                     f"inputs: expected {len(self.model.inputs)} arrays, got {len(inputs)}"
@@ -95,6 +98,8 @@ class Backend:
         """
         opset = int(options.pop("opset_version", min(onnx.defs.onnx_opset_version(), NEWEST_OPSET)))
         _refuse(options)
+        _checks.instance(node, onnx.NodeProto, "node", "an onnx.NodeProto")
+        _checks.instance(inputs, Sequence, "inputs", "arrays in a sequence")
         names = list(dict.fromkeys(name for name in node.input if name))
         if len(inputs) != len(names):
             raise ValueError(f"inputs: expected {len(names)} arrays, got {len(inputs)}")
@@ -110,6 +115,7 @@ class Backend:
     @classmethod
     def supports_device(cls, device: str) -> bool:
         """Return whether `device` is the CPU, with or without a number, such as "CPU:0"."""
+        _checks.instance(device, str, "device", "a name such as 'CPU'")
         return device.split(":")[0] == "CPU"
 
 

@@ -25,6 +25,7 @@ from lstmcore.onnx.operators import is_recurrent, kind_of
 from lstmcore.onnx.partition import needed
 from lstmcore.onnx.parts import runtime
 from lstmcore.onnx.scope import Scope, check_unused, name_outputs
+from lstmcore.onnx.sizes import check_sizes, turns_of
 from lstmcore.onnx.types import NUMPY_TYPES, register_types
 
 __all__ = ["Collected", "collect"]
@@ -116,6 +117,7 @@ def _enter(graph: Any, scope: Scope, nodes: list[Node]) -> None:
                     f"{node}: expected a value {name!r} from an earlier node, got none"
                 )
         node = replace(node, reads=tuple(filter(scope.knows, node.reads)))
+        check_sizes(node, scope)
         chosen = _chosen_branch(node, scope)
         if chosen is not None:
             _enter_branch(node, chosen, scope, nodes)
@@ -137,7 +139,14 @@ def _chosen_branch(node: Node, scope: Scope) -> Any:
     if node.label != "If" or not scope.is_constant(node.inputs[0]):
         return None
     condition = constant_value(node.inputs[0], scope)
-    return node.get("then_branch" if bool(condition) else "else_branch")
+    if condition is None or condition.size != 1:
+        node.fail("cond: expected one element")
+    chosen, other = ("then_branch", "else_branch")[:: 1 if bool(condition) else -1]
+    for name in (chosen, other):
+        if not isinstance(node.get(name), GraphProto):
+            node.fail(f"{name}: expected this graph, got {node.get(name)}")
+    _check_inner_sizes(node.get(other), scope, scope.turns)  # a session of the whole model has it
+    return node.get(chosen)
 
 
 def _enter_branch(node: Node, branch: Any, scope: Scope, nodes: list[Node]) -> None:
@@ -156,10 +165,11 @@ def _opened(node: Node, scope: Scope) -> Node:
     if not graphs or kind_of(node) != "control" or not any(map(_is_recurrent, graphs.values())):
         for graph in graphs.values():
             _check(graph, scope)
+            _check_inner_sizes(graph, scope, turns_of(node, scope))
         return node
     bodies: dict[str, Any] = {}
     for name, graph in graphs.items():
-        inner = Scope(scope.origin, scope)
+        inner = Scope(scope.origin, scope, turns_of(node, scope))
         bodies[name] = collect(graph, inner)
     return replace(node, attributes={**node.attributes, **bodies}, opened=True)
 
@@ -178,6 +188,33 @@ def _check(graph: Any, scope: Scope) -> None:
         _is_missing(node_of(proto, number, scope.origin.opset), scope)
         for inner in graphs_of(proto):
             _check(inner, scope)
+
+
+def _check_inner_sizes(graph: Any, scope: Scope, turns: float) -> None:
+    """Compare the sizes in a graph that is not divided, and in the graphs in it, with the limits.
+
+    Parameters
+    ----------
+    graph : onnx.GraphProto
+    scope : Scope
+        That of the graph around it.
+    turns : float
+        How often the graph runs in each run of the model.
+    """
+    inner = Scope(scope.origin, scope, turns)
+    _enter_initializers(graph.initializer, inner)
+    inner.names.update(entry.name for entry in graph.input if not inner.has_constant(entry.name))
+    register_types(graph, inner)
+    for number, proto in enumerate(graph.node):
+        node = node_of(proto, number, scope.origin.opset)
+        node = replace(node, reads=tuple(filter(inner.knows, node.reads)))
+        check_sizes(node, inner)
+        for body in graphs_of(proto):
+            _check_inner_sizes(body, inner, turns_of(node, inner))
+        if is_foldable(node, inner):
+            inner.sources.update((name, node) for name in node.outputs if name)
+        else:
+            inner.names.update(filter(None, node.outputs))
 
 
 def _is_missing(node: Node, scope: Scope) -> bool:

@@ -11,21 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Node, array_of, graphs_of
+from lstmcore.onnx.graph import RANDOM, Node, array_of, graphs_of
 from lstmcore.onnx.operators import OPERATORS, bound, kind_of
 from lstmcore.onnx.parts import Part
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import NUMPY_TYPES, is_numpy
 
 __all__ = ["constant_value", "fold_size", "is_foldable", "is_light", "with_constants"]
-
-RANDOM = frozenset(
-    (
-        *("Bernoulli", "Dropout", "Multinomial"),
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-    )
-)
-"""Operators whose results may differ from run to run."""
 
 
 def is_light(node: Node, scope: Scope) -> bool:

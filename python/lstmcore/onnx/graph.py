@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import inliner, numpy_helper
+from onnx import numpy_helper
 
 from lstmcore._typing import Array
 
 __all__ = [
     "NEWEST_OPSET",
+    "RANDOM",
     "Argument",
     "Node",
     "Sizes",
@@ -26,7 +26,6 @@ __all__ = [
     "mentioned",
     "node_of",
     "opset_of",
-    "read_model",
     "schema_of",
     "wanted_names",
 ]
@@ -35,6 +34,14 @@ NEWEST_OPSET = 28
 """The newest version of the standard's operators whose official test cases were run."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+
+RANDOM = frozenset(
+    (
+        *("Bernoulli", "Dropout", "Multinomial"),
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    )
+)
+"""Operators whose results may differ from run to run."""
 
 Sizes: TypeAlias = "tuple[int | str | None, ...]"
 """A shape: sizes, or their names, or None where they are not known."""
@@ -132,45 +139,6 @@ class Argument:
             else ", ".join("?" if s is None else str(s) for s in self.shape)
         )
         return f"{self.name}: {self.dtype or 'any'} ({shape})"
-
-
-def read_model(source: Any) -> Any:
-    """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
-
-    Raises
-    ------
-    TypeError
-        If `source` has another type.
-    ValueError
-        If it is not an ONNX model, or breaks the standard.
-    """
-    if isinstance(source, onnx.ModelProto):
-        model = source
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        try:
-            model = onnx.load_model_from_string(bytes(source))
-        except Exception as error:  # the exception class belongs to the parsing library
-            raise ValueError(
-                f"model: expected an ONNX model, got {len(source)} bytes: {error}"
-            ) from None
-    elif isinstance(source, (str, os.PathLike)):
-        try:
-            model = onnx.load(os.fspath(source))
-        except OSError:
-            raise
-        except Exception as error:
-            raise ValueError(
-                f"model: {os.fspath(source)}: expected an ONNX model: {error}"
-            ) from None
-    else:
-        raise TypeError(
-            f"model: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}"
-        )
-    if not model.HasField("graph"):
-        raise ValueError("model: expected an ONNX model, got one without a graph")
-    if len(model.functions) > 0:
-        model = inliner.inline_local_functions(model)
-    return model
 
 
 def opset_of(model: Any) -> int:

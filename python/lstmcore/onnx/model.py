@@ -11,11 +11,14 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.onnx.collect import RUNTIME_DOMAINS, collect
-from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of, read_model
+from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of
+from lstmcore.onnx.guards import guard_model
+from lstmcore.onnx.limits import TURNS, bounding, limits_of
 from lstmcore.onnx.operators import leaving
 from lstmcore.onnx.operators.lstm import better_left, clipping_output
 from lstmcore.onnx.parts import runtime
 from lstmcore.onnx.program import Program, compiled
+from lstmcore.onnx.reading import read_model
 from lstmcore.onnx.scope import Origin, Scope
 from lstmcore.onnx.types import annotated
 from lstmcore.onnx.whole import Whole, may_stay_whole
@@ -51,6 +54,7 @@ class Model:
         outputs: Sequence[Argument],
         whole: bytes | None = None,
     ) -> None:
+        _checks.instance(program, Program, "program", "what lstmcore.onnx.load compiles")
         self._program = program
         self.name = name
         self.opset = opset
@@ -188,6 +192,8 @@ def load(
     *,
     clip_output: bool = True,
     same_bits: bool = False,
+    memory_limit: int | None = None,
+    loop_limit: int = TURNS,
 ) -> Model:
     """Read and compile an ONNX model.
 
@@ -206,6 +212,13 @@ def load(
         model: those where an LSTM's call has fewer than 8 million multiplications, on average. It
         also runs LSTMs with 8-bit weights, ``DynamicQuantizeLSTM``, on processors that have no
         instructions for products of bytes.
+    memory_limit : int, optional
+        Bytes of any one value whose size the file fixes or the model computes as numbers, and of
+        all values together that are computed from constants. By default 1 GiB for the former, and
+        64 MiB and 16 times the size of the model for the latter. Values that are large because the
+        inputs are have no limit.
+    loop_limit : int, default 16,777,216
+        Turns that a Loop may take, and a Scan around an LSTM, each time that it is entered.
 
     Returns
     -------
@@ -214,13 +227,16 @@ def load(
     Raises
     ------
     TypeError
-        If `model` has another type, or `clip_output` is neither True nor False.
+        If `model` has another type, `clip_output` or `same_bits` is neither True nor False, or a
+        limit is no integer.
     OSError
         If there is no such file.
     ValueError
         If it is not an ONNX model; if a node, which the error names, violates the standard, or
-        cannot be run by ONNX Runtime or the reference; or if operators are unknown, which the error
-        lists with their nodes.
+        cannot be run by ONNX Runtime or the reference; if operators are unknown, which the error
+        lists with their nodes; or if a node's output is larger than `memory_limit` allows, as far
+        as the file says. Sizes and turns that only a run knows are compared when it meets them, by
+        `Model.run`.
 
     Warns
     -----
@@ -236,6 +252,9 @@ def load(
     branch; loops and branches that contain recurrent nodes run here, and their graphs are cut too.
     """
     _checks.flag(clip_output, "clip_output")
+    _checks.flag(same_bits, "same_bits")
+    memory = None if memory_limit is None else _checks.integer(memory_limit, "memory_limit", 1)
+    turns = _checks.integer(loop_limit, "loop_limit", 1)
     proto = read_model(model)
     opset = opset_of(proto)
     versions = {
@@ -245,14 +264,15 @@ def load(
     origin = Origin(opset, {**versions, "": opset})
     outputs = tuple(map(argument_of, proto.graph.output))
     left = better_left() if runtime() is not None and not same_bits else ()
-    with clipping_output(clip_output), leaving(left):
+    bounds = limits_of(proto.ByteSize(), memory, turns)
+    with clipping_output(clip_output), leaving(left), bounding(bounds):
         graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
         if origin.problems:
             raise ValueError(_listed(origin))
         program = compiled(graph)
-    whole = None
-    if not same_bits and program.is_cut and may_stay_whole(proto):
-        whole = proto.SerializeToString()  # a copy, since callers may change their own
+        whole = None
+        if not same_bits and program.is_cut and may_stay_whole(proto):
+            whole = guard_model(proto)  # a copy, since callers may change their own
     return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
 
 

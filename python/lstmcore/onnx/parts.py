@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from lstmcore import _core
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
+from lstmcore.onnx.guards import explained, guard_graph
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import parsed_type
 
@@ -161,6 +162,9 @@ class Part:
 
     def _explained(self, message: str) -> str:
         """Return an error's message with the node that failed."""
+        stopped = explained(message)
+        if stopped is not None:
+            return stopped
         found = FAILED_NODE.search(message)
         if found is None or not found["name"]:
             return f"{self.label}: {message}"
@@ -250,6 +254,7 @@ def _extracted(
     imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items() if d in used]
     # From version 4 on, initializers are constants, which ONNX Runtime folds and packs.
     lowest = max(onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True), 4)
+    guard_graph(graph, scope.origin.opset)
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest), inputs
 
 

@@ -53,10 +53,12 @@ class Scope:
     shapes, sizes : dict of str to tuple
         Shapes of the model's inputs and of their Shape nodes; sizes that the model fixes are
         integers.
+    turns : float
+        How often the graph runs in each run of the model, as far as that is known.
     """
 
-    def __init__(self, origin: Origin, parent: Scope | None = None) -> None:
-        self.origin, self.parent = origin, parent
+    def __init__(self, origin: Origin, parent: Scope | None = None, turns: float = 1) -> None:
+        self.origin, self.parent, self.turns = origin, parent, turns
         self.names: set[str] = set()
         self.tensors: dict[str, Any] = {}
         self.constants: dict[str, Array] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lstmcore import _checks
 from lstmcore.torch.cell import LSTMCell
 from lstmcore.torch.module import LSTM
 from lstmcore.torch.plan import plan_of
@@ -38,6 +39,8 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
 
     Raises
     ------
+    TypeError
+        If `module` is no module.
     ValueError
         If an LSTM has ``dropout=1``, which lstmcore does not support; nothing is changed then.
 
@@ -47,6 +50,7 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
         For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, such as a
         parametrized one, and for one compiled by ``torch.jit``. These are not replaced.
     """
+    _checks.instance(module, torch.nn.Module, "module", "a torch.nn.Module")
     found: list[tuple[str, Any]] = []
     for name, part in module.named_modules():
         if type(part) in _KINDS:
@@ -86,6 +90,8 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
 
     Raises
     ------
+    TypeError
+        If `module` is no module.
     ValueError
         If an LSTM has options that ``torch.nn`` does not know; nothing is changed then.
 
@@ -95,6 +101,7 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
         For a module of a class derived from `LSTM` or `LSTMCell`, such as a parametrized one. These
         are not replaced.
     """
+    _checks.instance(module, torch.nn.Module, "module", "a torch.nn.Module")
     found: list[Any] = []
     derived: list[tuple[str, Any]] = []
     for name, part in module.named_modules():

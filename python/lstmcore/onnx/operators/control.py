@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, Node
+from lstmcore.onnx.limits import Limits, limits
 from lstmcore.onnx.operators.registry import Function, operator
 
 
@@ -35,22 +36,27 @@ def _if(node: Node) -> Function:
 @operator("Loop", since=1, several=True, kind="control")
 def _loop(node: Node) -> Function:
     body: Body = node.get("body")
+    bounds = limits()
 
     def loop(most: Array | None, condition: Array | None, *rest: Any) -> Any:
         carried = list(rest[: len(rest) - body.captures])
         captured = rest[len(rest) - body.captures :]
         count = len(body.outputs) - 1 - len(carried)
-        stacks: list[list[Any]] = [[] for _ in range(count)]
+        stacks = [_Stack(node, bounds) for _ in range(count)]
         goes_on: Any = np.array(True) if condition is None else condition
         number, limit = 0, None if most is None else int(most.item())
+        first = _bytes(carried)
         while bool(goes_on) and (limit is None or number < limit):
+            bounds.turn(node, number)
             goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
             carried = results[: len(carried)]
-            for entries, value in zip(stacks, results[len(carried) :], strict=True):
-                entries.append(value)
+            bounds.check(node, (_bytes(carried) - first,), 1)  # some grow in every turn
+            for stack, value in zip(stacks, results[len(carried) :], strict=True):
+                stack.append(value)
             number += 1
         arguments = body.outputs[1 + len(carried) :]
-        return (*carried, *map(_stacked, stacks, arguments, [0] * count))
+        entries = [stack.entries for stack in stacks]
+        return (*carried, *map(_stacked, entries, arguments, [0] * count))
 
     return loop
 
@@ -59,6 +65,7 @@ def _loop(node: Node) -> Function:
 def _scan(node: Node) -> Function:
     body: Body = node.get("body")
     inputs = node.get("num_scan_inputs")
+    bounds = limits()
 
     def scan(*values: Any) -> Any:
         captured = values[len(values) - body.captures :]
@@ -71,20 +78,39 @@ def _scan(node: Node) -> Function:
             for x, axis, back in zip(scanned, axes, backwards, strict=True)
         ]
         count = len(body.outputs) - len(carried)
-        stacks: list[list[Any]] = [[] for _ in range(count)]
+        stacks = [_Stack(node, bounds) for _ in range(count)]
         for number in range(len(rows[0])):
+            bounds.turn(node, number)
             results = body((*carried, *(row[number] for row in rows)), captured)
             carried = results[: len(carried)]
-            for entries, value in zip(stacks, results[len(carried) :], strict=True):
-                entries.append(value)
+            for stack, value in zip(stacks, results[len(carried) :], strict=True):
+                stack.append(value)
         out_axes = node.get("scan_output_axes") or [0] * count
         turned = node.get("scan_output_directions") or [0] * count
         ordered = [
-            entries[::-1] if back else entries for entries, back in zip(stacks, turned, strict=True)
+            stack.entries[::-1] if back else stack.entries
+            for stack, back in zip(stacks, turned, strict=True)
         ]
         return (*carried, *map(_stacked, ordered, body.outputs[len(carried) :], out_axes))
 
     return scan
+
+
+def _bytes(values: Sequence[Any]) -> int:
+    return sum([getattr(value, "nbytes", 0) for value in values])
+
+
+class _Stack:
+    """What the turns of a loop return for one of its outputs."""
+
+    def __init__(self, node: Node, bounds: Limits) -> None:
+        self._node, self._bounds, self._bytes = node, bounds, 0
+        self.entries: list[Any] = []
+
+    def append(self, value: Any) -> None:
+        self._bytes += getattr(value, "nbytes", 0)
+        self._bounds.check(self._node, (self._bytes,), 1)
+        self.entries.append(value)
 
 
 def _stacked(entries: list[Any], argument: Argument, axis: int) -> Array:

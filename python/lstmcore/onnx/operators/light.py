@@ -7,6 +7,7 @@ has no other operators; see `lstmcore.onnx.partition`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from operator import itemgetter, methodcaller
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node, array_of, element_type
+from lstmcore.onnx.limits import limits
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 
@@ -92,8 +94,14 @@ def _flatten(node: Node) -> Function:
 
 @operator("Expand", since=8)
 def _expand(node: Node) -> Function:
+    check = limits().check
+
     def expand(x: Array, shape: Array) -> Any:
-        return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.tolist())))
+        sizes = shape.tolist()
+        check(node, sizes, x.itemsize)  # before NumPy multiplies them
+        whole = np.broadcast_shapes(x.shape, tuple(sizes))
+        check(node, whole, x.itemsize)
+        return np.broadcast_to(x, whole)
 
     return expand
 
@@ -171,7 +179,16 @@ def _gather(node: Node) -> Function | Bound:
     known = node.constant(1)
     if known is not None and known.ndim == 0 and axis >= 0:
         return Bound(itemgetter((*[slice(None)] * axis, int(known))), (0,))
-    return lambda x, places: np.take(x, places, axis=axis)
+    check = limits().check
+
+    def gather(x: Array, places: Array) -> Any:
+        if places.size > 1:
+            shape = (*places.shape, *np.delete(x.shape, axis))
+            if math.prod(shape) > x.size + places.size:  # larger than the inputs explain
+                check(node, shape, x.itemsize)
+        return np.take(x, places, axis=axis)
+
+    return gather
 
 
 @operator("Shape", since=1)
@@ -198,7 +215,16 @@ def _constant(node: Node) -> Function:
 def _constant_of_shape(node: Node) -> Function:
     given = node.get("value")
     value = np.zeros(1, np.float32) if given is None else array_of(given, f"{node}: value")
-    return lambda shape: np.full(tuple(shape.tolist()), value.ravel()[0], value.dtype)
+    if value.size != 1:
+        node.fail(f"value: expected one element, got shape {value.shape}")
+    check = limits().check
+
+    def full(shape: Array) -> Any:
+        sizes = tuple(shape.tolist())
+        check(node, sizes, value.itemsize)
+        return np.full(sizes, value.ravel()[0], value.dtype)
+
+    return full
 
 
 @operator("Cast", since=6)
@@ -214,17 +240,30 @@ def _cast(node: Node) -> Function:
 
 @operator("Equal", since=7)
 def _equal(node: Node) -> Function:
-    return np.equal
+    return _comparison(node, np.equal)
 
 
 @operator("Greater", since=7)
 def _greater(node: Node) -> Function:
-    return np.greater
+    return _comparison(node, np.greater)
 
 
 @operator("Less", since=7)
 def _less(node: Node) -> Function:
-    return np.less
+    return _comparison(node, np.less)
+
+
+def _comparison(node: Node, function: Callable[..., Any]) -> Function:
+    check = limits().check
+
+    def compare(a: Array, b: Array) -> Any:
+        if a.shape != b.shape:
+            shape = np.broadcast_shapes(a.shape, b.shape)
+            if math.prod(shape) > a.size + b.size:
+                check(node, shape, 1)
+        return function(a, b)
+
+    return compare
 
 
 @operator("Not", since=1)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lstmcore import _checks
 from lstmcore._suggest import did_you_mean, public
 from lstmcore._typing import LossName, MetricName
 from lstmcore.training import losses
@@ -139,10 +140,11 @@ def get(metric: MetricLike, loss: Loss) -> Metric:
     Raises
     ------
     TypeError, ValueError
-        If there is no such metric.
+        If there is no such metric, or `loss` is no loss.
     """
     if isinstance(metric, Metric):
         return metric
+    _checks.instance(loss, Loss, "loss", "a Loss")
     if isinstance(metric, type):
         raise TypeError(f"metrics: expected an object, got the class {metric.__name__}; call it")
     if isinstance(metric, Loss):

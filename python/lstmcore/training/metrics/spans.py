@@ -87,8 +87,10 @@ def spans(tags: Sequence[str], scheme: SpanScheme | None = None) -> list[Span]:
     Raises
     ------
     ValueError
-        If a tag has a letter that the scheme does not know.
+        If a tag has a letter that the scheme does not know, or there is no such scheme.
     """
+    if scheme is not None:
+        _checks.choice(scheme, "scheme", choices(SpanScheme))
     parts = [_parts(tag, scheme) for tag in tags]
     return _lenient(parts) if scheme is None else _strict(parts, scheme)
 

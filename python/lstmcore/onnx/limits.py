@@ -1,0 +1,125 @@
+"""How much a model may ask for: bytes of its values, and turns of its loops.
+
+A few bytes of a file are enough to ask for more than any machine has. So sizes are compared with
+these limits before anything is computed: those that a file fixes by `lstmcore.onnx.sizes`, those
+that NumPy meets by its operators, those that a session computes by nodes of
+`lstmcore.onnx.guards`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lstmcore.onnx.graph import Node
+
+__all__ = ["TURNS", "Limits", "bounding", "elements", "limits", "limits_of", "readable"]
+
+TURNS = 1 << 24
+"""Turns of a loop, unless `load` is told otherwise."""
+
+VALUE = 1 << 30
+"""Bytes of a value, unless `load` is told otherwise."""
+
+TIMES, ROOM = 16, 1 << 26
+"""Constants may have so many times the bytes of the model, and so many bytes more.
+
+All are counted that are computed from others. Most live only until the next one is computed from
+them, such as the parts, turns and joins of weights.
+"""
+
+Shape: TypeAlias = Iterable[int]
+
+
+@dataclass
+class Limits:
+    """What the nodes of a model may ask for.
+
+    Attributes
+    ----------
+    value : int
+        Bytes of any one value.
+    constants : int
+        Bytes of all values together that do not depend on the model's inputs.
+    turns : int
+        Turns of a loop.
+    spent : int
+        Bytes of the constants so far.
+    """
+
+    value: int = VALUE
+    constants: int = ROOM
+    turns: int = TURNS
+    spent: int = 0
+
+    def check(self, node: Node, shape: Shape, width: int) -> None:
+        """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
+        if (size := elements(shape) * width) > self.value:
+            node.fail(
+                f"expected an output of at most {readable(self.value)}, got {readable(size)}; "
+                "a larger memory_limit of lstmcore.onnx.load allows it"
+            )
+
+    def spend(self, node: Node, size: int) -> None:
+        """Raise ValueError if the constants are too large together."""
+        self.spent += size
+        if self.spent > self.constants:
+            node.fail(
+                f"expected constants of at most {readable(self.constants)} in all, got "
+                f"{readable(self.spent)}; a larger memory_limit of lstmcore.onnx.load allows it"
+            )
+
+    def turn(self, node: Node, number: int) -> None:
+        """Raise ValueError if a loop would begin a turn, counted from 0, beyond the limit."""
+        if number >= self.turns:
+            node.fail(
+                f"expected at most {self.turns} turns, got more; a larger loop_limit of "
+                "lstmcore.onnx.load allows it"
+            )
+
+
+def limits_of(size: int, memory: int | None, turns: int) -> Limits:
+    """Return the limits of a model of `size` bytes, as `load` is asked for them."""
+    if memory is None:
+        return Limits(VALUE, TIMES * size + ROOM, turns)
+    return Limits(memory, memory, turns)
+
+
+_limits: ContextVar[Limits | None] = ContextVar("_limits", default=None)
+
+
+def limits() -> Limits:
+    """Return the limits of the model that is being loaded."""
+    return _limits.get() or Limits()
+
+
+@contextmanager
+def bounding(chosen: Limits) -> Iterator[None]:
+    """Read and compile models within under these limits."""
+    token = _limits.set(chosen)
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def elements(shape: Shape) -> int:
+    """Return the number of elements; an axis of size 0 counts as one of size 1.
+
+    What runs along the other axes takes time even if there is nothing in them.
+    """
+    count = 1
+    for size in shape:
+        count *= max(int(size), 1)
+    return count
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes for people."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if size >= unit:
+            return f"{size / unit:.4g} {name}" if size < unit << 60 else f"more than 1e18 {name}"
+    return f"{size} bytes"

@@ -1,0 +1,159 @@
+"""Read model files, with the tensors that lie in other files, and with functions inlined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import external_data_helper, inliner
+
+from lstmcore.onnx.graph import graphs_of
+from lstmcore.onnx.limits import ROOM, TIMES, elements, readable
+
+__all__ = ["read_model"]
+
+MOST_NODES = 1 << 16
+"""Nodes that a model may have after its functions were inlined, and one more for every
+`BYTES_OF_NODE` bytes of its file."""
+
+BYTES_OF_NODE = 8
+
+
+def read_model(source: Any) -> Any:
+    """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    TypeError
+        If `source` has another type.
+    ValueError
+        If it is not an ONNX model, or breaks the standard; if its tensors are said to have far more
+        bytes in other files than these have, or its functions far more nodes than the file.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model = source
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        try:
+            model = onnx.load_model_from_string(bytes(source))
+        except Exception as error:  # the exception class belongs to the parsing library
+            raise ValueError(
+                f"model: expected an ONNX model, got {len(source)} bytes: {error}"
+            ) from None
+    elif isinstance(source, (str, os.PathLike)):
+        model = _read_file(os.fspath(source))
+    else:
+        raise TypeError(
+            f"model: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}"
+        )
+    if not model.HasField("graph"):
+        raise ValueError("model: expected an ONNX model, got one without a graph")
+    if len(model.functions) > 0:
+        _check_functions(model)
+        try:
+            model = inliner.inline_local_functions(model)
+        except Exception as error:  # of the library's classes
+            raise ValueError(f"model: its functions cannot be inlined: {error}") from None
+    return model
+
+
+def _read_file(path: Any) -> Any:
+    try:
+        model = onnx.load(path, load_external_data=False)
+        folder = os.path.dirname(path)
+        _check_external(model, folder)
+        external_data_helper.load_external_data_for_model(model, folder)
+    except OSError:
+        raise
+    except Exception as error:  # the exception class belongs to the parsing library
+        raise ValueError(f"model: {path}: expected an ONNX model: {error}") from None
+    return model
+
+
+# ---- tensors in other files ----------------------------------------------------------------------
+
+
+def _check_external(model: Any, folder: Any) -> None:
+    """Raise ValueError if tensors in other files have many times the bytes of these files."""
+    files: dict[str, int] = {}
+    total = 0
+    for tensor in _tensors(model.graph):
+        if not external_data_helper.uses_external_data(tensor):
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        path = os.path.join(os.fsdecode(folder), entries.get("location", ""))
+        try:
+            size = files.setdefault(path, os.stat(path).st_size)
+            begin, length = int(entries.get("offset") or 0), entries.get("length")
+            total += max(size - begin, 0) if length is None else int(length)
+        except (OSError, ValueError):
+            return  # the library says what is wrong
+        _check_length(tensor, length)
+    most = TIMES * (model.ByteSize() + sum(files.values())) + ROOM
+    if total > most:
+        raise ValueError(
+            f"its tensors take {readable(total)} of other files, which have "
+            f"{readable(sum(files.values()))}: expected at most {readable(most)}"
+        )
+
+
+def _check_length(tensor: Any, length: str | None) -> None:
+    """Raise ValueError unless the bytes of a tensor in another file are those of its shape."""
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    except KeyError:
+        return
+    if length is None or dtype.kind not in "biuf" or dtype.isbuiltin != 1:
+        return
+    expected = 0 if 0 in tensor.dims else elements(tensor.dims) * dtype.itemsize
+    if int(length) != expected:
+        raise ValueError(
+            f"{tensor.name}: expected {expected} bytes in another file for {dtype} of shape "
+            f"{tuple(tensor.dims)}, got {length}"
+        )
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield all tensors of a graph and of the graphs in it."""
+    yield from graph.initializer
+    for proto in graph.node:
+        for entry in proto.attribute:
+            if entry.type == onnx.AttributeProto.TENSOR:
+                yield entry.t
+            yield from entry.tensors
+        for inner in graphs_of(proto):
+            yield from _tensors(inner)
+
+
+# ---- functions -----------------------------------------------------------------------------------
+
+
+def _check_functions(model: Any) -> None:
+    """Raise ValueError if functions call themselves, or are called too often within each other."""
+    functions = {(entry.domain, entry.name): entry for entry in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+    most = MOST_NODES + model.ByteSize() // BYTES_OF_NODE
+
+    def count(nodes: Any, within: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for proto in nodes:
+            total += 1 + sum(count(inner.node, within) for inner in graphs_of(proto))
+            key = (proto.domain, proto.op_type)
+            if key not in functions:
+                continue
+            if key in within:
+                raise ValueError(f"model: the function {proto.op_type!r} calls itself")
+            if key not in counts:
+                counts[key] = count(functions[key].node, (*within, key))
+            total += counts[key]
+        return total
+
+    if (total := count(model.graph.node, ())) > most:
+        raise ValueError(
+            f"model: its functions stand for {total} nodes: expected at most {most} for a file "
+            "of this size"
+        )

@@ -1,0 +1,194 @@
+"""Write the small files that fuzzing starts from: `PYTHONPATH=python python tests/fuzz/make_corpus.py`.
+
+Files whose names begin with "find" are inputs that fuzzing found; they stay as they are.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+TESTS = FOLDER.parent
+sys.path.append(str(TESTS / "python"))
+
+import numpy as np  # noqa: E402
+from mutators import archive  # noqa: E402
+
+import lstmcore as lc  # noqa: E402
+
+CORPUS = FOLDER / "corpus"
+
+
+# ---- lstmcore's own files ------------------------------------------------------------------------
+
+
+def compiled(model, x, y):
+    model.compile(optimizer="adam", loss="mse")
+    model.fit(x, y, epochs=1, verbose=0)
+    return model
+
+
+def model_files():
+    layers, x = lc.layers, np.ones((4, 3, 2), np.float32)
+    sequential = lc.Sequential
+    yield "lstm", compiled(sequential([layers.LSTM(2), layers.Dense(1)], seed=0), x, x[:, 0, :1])
+    wrapped = [
+        layers.Conv1D(2, 2),
+        layers.Bidirectional(layers.LSTM(2, return_sequences=True, peephole=True)),
+        layers.Residual(layers.RNN(layers.LSTMCell(2), return_sequences=True), projection=True),
+        layers.Attention(),
+    ]
+    yield "wrapped", built(sequential(wrapped, seed=1, dtype="float64"), (None, None, 2))
+    ids = [layers.Embedding(5, 2, mask_zero=True), layers.LSTM(2, layer_norm=True, proj_size=1)]
+    yield "ids", built(sequential(ids, seed=2), (None, None))
+    small = built(
+        sequential([layers.LSTM(3, num_layers=2), layers.Dense(2)], seed=3), (None, None, 2)
+    )
+    yield "quantized", lc.quantize(small)
+    words = layers.TextVectorization(vocabulary=["", "[UNK]", "a", "b"])
+    texts = [words, layers.Embedding(4, 2), layers.SimpleRNN(2), layers.Dense(1)]
+    yield "texts", built(sequential(texts, seed=4), None)
+    one = layers.Input((None, 2))
+    shared = layers.LSTM(2)
+    yield (
+        "graph",
+        lc.Model([one], [layers.Dense(1)(shared(one)), layers.Dense(2)(shared(one))], seed=5),
+    )
+    yield "pair", lc.EncoderDecoder(4, 5, embedding_size=2, units=2, seed=6)
+
+
+def built(model, shape):
+    if shape is not None:
+        model.build(shape)
+    else:
+        model.compile(loss="mse")
+        model.fit(["a b", "b"], np.zeros((2, 1), np.float32), epochs=1, verbose=0)
+    return model
+
+
+# ---- Keras ---------------------------------------------------------------------------------------
+
+
+def write_keras_files(folder):
+    import keras2_kit as kit
+
+    files = archive.unpacked((TESTS / "golden" / "keras_model.keras").read_bytes())
+    (folder / "keras3.keras").write_bytes(archive.packed(files))
+    rng = np.random.default_rng(0)
+    chain = kit.first_shape([kit.lstm(rng, "lstm", 2, 2), kit.dense(rng, "dense", 1, 2)], None, 2)
+    kit.write(folder / "keras2.h5", chain, kit.sequential("model", chain).document)
+    both = kit.bidirectional(
+        "both", kit.lstm(rng, "a", 2, 2), kit.lstm(rng, "b", 2, 2, backwards=True)
+    )
+    branch = [both, kit.dense(rng, "dense", 1, 4)]
+    kit.write(folder / "functional.h5", branch, kit.functional("model", branch, (None, 2)).document)
+
+
+# ---- ONNX ----------------------------------------------------------------------------------------
+
+
+def onnx_models():
+    import onnx
+    from onnx import helper
+
+    import onnx_kit as kit
+
+    op, tensor, value = kit.op, kit.tensor, kit.value
+    rng = np.random.default_rng(0)
+
+    def draw(name, *shape):
+        return tensor(name, rng.normal(0, 0.5, shape))
+
+    weights = [draw("W", 1, 8, 2), draw("R", 1, 8, 2), draw("B", 1, 16)]
+    lstm = op("LSTM", ["x", "W", "R", "B"], ["y", "h", "c"], hidden_size=2)
+    yield "lstm", kit.make_model([lstm], [value("x", (2, 1, 2))], ["y", "h", "c"], weights)
+    nodes = [
+        op("Transpose", ["x0"], ["x1"], perm=[0, 2, 1]),
+        op("Conv", ["x1", "k"], ["x2"], pads=[1, 1]),
+        op("Transpose", ["x2"], ["x"], perm=[2, 0, 1]),
+        lstm,
+        op("Shape", ["h"], ["s"]),
+        op("Expand", ["c", "s"], ["e"]),
+        op("Pad", ["e", "pads"], ["p"]),
+        op("Tile", ["p", "times"], ["z"]),
+    ]
+    more = [draw("k", 2, 2, 3), kit.ints("pads", 0, 0, 0, 0, 0, 1), kit.ints("times", 1, 2, 1)]
+    yield "cut", kit.make_model(nodes, [value("x0", ("n", "t", 2))], ["z"], [*weights, *more])
+    body = helper.make_graph(
+        [
+            op("Add", ["v", "v"], ["w"]),
+            op("Less", ["w", "most"], ["on"]),
+            op("Identity", ["w"], ["o"]),
+        ],
+        "body",
+        [value("i", (), kit.INT64), value("b", (), kit.BOOL), value("v", ())],
+        [value("on", (), kit.BOOL), value("w", ()), value("o", ())],
+    )
+    loop = op("Loop", ["turns", "", "x"], ["y", "all"], body=body)
+    numbers = [tensor("turns", 5, np.int64), tensor("most", 100.0)]
+    yield "loop", kit.make_model([loop], [value("x", ())], ["y", "all"], numbers)
+    constants = [
+        op("Mul", ["k", "k"], ["n"]),
+        op("ConstantOfShape", ["n"], ["zeros"]),
+        op("Range", ["first", "last", "step"], ["r"]),
+        op("Concat", ["zeros", "r"], ["both"], axis=0),
+        op("ReduceMax", ["both"], ["m"], keepdims=0),
+        op("Greater", ["m", "first"], ["flag"]),
+        op(
+            "If",
+            ["flag"],
+            ["y"],
+            **kit.branches([op("Add", ["x", "m"], ["t"])], [op("Neg", ["x"], ["e"])]),
+        ),
+    ]
+    numbers = [kit.ints("k", 2), tensor("first", 0.0), tensor("last", 3.0), tensor("step", 1.0)]
+    yield "constants", kit.make_model(constants, [value("x", (2,))], ["y"], numbers)
+    inner = helper.make_graph(
+        [op("LSTM", ["row", "W", "R"], ["", "g"], hidden_size=2), op("Identity", ["g"], ["o"])],
+        "inner",
+        [value("s", None), value("row", None)],
+        [value("g", None), value("o", None)],
+    )
+    scan = op("Scan", ["h0", "x"], ["last", "out"], body=inner, num_scan_inputs=1)
+    inputs = [value("h0", (1, 1, 2)), value("x", (3, 1, 1, 2))]
+    yield "scan", kit.make_model([scan], inputs, ["last", "out"], weights[:2])
+    function = helper.make_function(
+        "own", "twice", ["a"], ["b"], [op("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    calls = [helper.make_node("twice", ["x"], ["y"], domain="own")]
+    yield "function", kit.make_model(calls, ["x"], ["y"], domains=["own"], functions=[function])
+    del onnx
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def tables():
+    draw = random.Random(0)
+    rows = ["walk,step,end,when,text"]
+    for walk in range(12):
+        steps = [draw.gauss(0, 1) for _ in range(draw.randrange(2, 6))]
+        end = "up" if sum(steps) > 0 else "down"
+        rows += [
+            f"{walk},{step:.3f},{end},2024-01-{walk + 1:02}T{hour:02}:00,{['good', 'bad', 'fine'][walk % 3]} é"
+            for hour, step in enumerate(steps)
+        ]
+    yield "walks.csv", "\n".join(rows) + "\n"
+    yield "broken.csv", 'a,b\n1,2\n"1,2\n3,,4\n\n'
+    yield "numbers.csv", "step,end\n" + "".join(f"{k},{k * k % 7}\n" for k in range(40))
+
+
+def main():
+    for name in ("model_files", "keras_files", "onnx_files", "tables"):
+        (CORPUS / name).mkdir(parents=True, exist_ok=True)
+    for name, model in model_files():
+        model.save(CORPUS / "model_files" / f"{name}.safetensors")
+    write_keras_files(CORPUS / "keras_files")
+    for name, model in onnx_models():
+        (CORPUS / "onnx_files" / f"{name}.onnx").write_bytes(model.SerializeToString())
+    for name, text in tables():
+        (CORPUS / "tables" / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

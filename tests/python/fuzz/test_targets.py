@@ -1,0 +1,76 @@
+"""What is fuzzed: every public name, every option, every file of the corpus."""
+
+import inspect
+
+import pytest
+
+import fuzz_kit  # noqa: F401, where the targets are
+import lstmcore as lc
+
+import targets  # isort: skip
+from targets import public_names, values  # isort: skip
+from targets.base import CORPUS  # isort: skip
+
+
+def test_every_public_callable_is_found():
+    found = public_names.callables(["lstmcore"])
+    names = {getattr(value, "__name__", "") for value in found.values()}
+    for module in (lc, lc.layers, lc.functional, lc.losses, lc.callbacks, lc.convert, lc.explain):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value) and not inspect.ismodule(value):
+                assert value.__name__ in names, f"{module.__name__}.{name}"
+    assert "torch" in public_names.bridges()
+    assert not {"layers", "_core"} & set(public_names.bridges())
+
+
+def test_methods_and_parameters():
+    assert {"fit", "predict", "save", "load", "__call__"} - {"__call__"} <= set(
+        public_names.methods(lc.Sequential)
+    )
+    assert [entry.name for entry in public_names.parameters(lc.load)] == ["path", "custom_objects"]
+    assert public_names.parameters(lc.Sequential.build)[0].name != "self"
+
+
+def test_values_that_ask_for_much():
+    assert values.has_huge([1, {"a": 2**40}])
+    assert values.has_huge(-1e18)
+    assert not values.has_huge((1, "x", [2.5], {"a": 7}))
+
+
+@pytest.mark.parametrize("name", targets.NAMES)
+def test_inputs_follow_from_seed_and_number(name):
+    target = targets.by_name(name)
+    assert target.make(3, 50) == target.make(3, 50)
+    if name.startswith("arguments"):
+        return
+    assert target.make(3, 50) != target.make(4, 50) or target.make(3, 51) != target.make(4, 51)
+
+
+def corpus(folder):
+    paths = sorted((CORPUS / folder).iterdir())
+    return [pytest.param(path, id=path.name) for path in paths if not path.name.startswith("find")]
+
+
+@pytest.mark.parametrize("path", corpus("model_files"))
+def test_model_files_of_the_corpus_are_whole(path):
+    target = targets.by_name("model_files")
+    target.prepare()
+    assert path.stat().st_size < 10_000
+    target.run((path.suffix, path.read_bytes()))
+
+
+@pytest.mark.parametrize("path", corpus("onnx_files"))
+def test_onnx_files_of_the_corpus_are_whole(path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    target = targets.by_name("onnx_files")
+    target.prepare()
+    target.run((path.suffix, path.read_bytes()))
+
+
+@pytest.mark.parametrize("path", corpus("keras_files"))
+def test_keras_files_of_the_corpus_are_whole(path):
+    pytest.importorskip("h5py", reason="h5py is not installed")
+    target = targets.by_name("keras_files")
+    target.prepare()
+    target.run((path.suffix, path.read_bytes()))
