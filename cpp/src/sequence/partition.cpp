@@ -51,6 +51,7 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
                Index unit_granularity) {
   Part part;
   part.direction = direction;
+  part.call = InterruptWatch::of_thread();
   part.blocks = {0, shape.blocks()};
   if (partition.split_units) {
     part.rows.assign(schedule.iota.begin(), schedule.iota.begin() + static_cast<std::ptrdiff_t>(schedule.rows));
