@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _core
 from lstmcore._seeds import derive
+from lstmcore._signals import signals_deferred
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -227,8 +228,9 @@ def train_step(
     if guarded:
         _guard(model, judged.mean + penalty)
     totals.take(judged, penalty)
-    compiled.optimizer.apply(parameters)
-    _constrain(parameters)
+    with signals_deferred():  # a step is made as a whole or not at all
+        compiled.optimizer.apply(parameters)
+        _constrain(parameters)
     totals.take_metrics(judged)
     return after
 
