@@ -61,7 +61,7 @@ void InterruptWatch::ask() const {
   call_->due_ = end + std::max(usual, std::min((end - begin) * policy::asking_share, policy::most_asking * usual));
 }
 
-void ask_every(std::int64_t nanoseconds) { interval.store(nanoseconds); }
+void ask_every(std::int64_t time) { interval.store(time); }
 
 void InterruptWatch::end_if_stopped() {
   Interruptible* const call = of_thread();

@@ -56,7 +56,7 @@ class Uninterrupted {
   Interruptible* const call_;
 };
 
-/// For tests: the time between two questions, 0 to ask at every look.
-void ask_every(std::int64_t nanoseconds);
+/// For tests: the nanoseconds between two questions, 0 to ask at every look.
+void ask_every(std::int64_t time);
 
 }  // namespace lstmcore

@@ -54,6 +54,9 @@ constexpr int longest_look_stride = 64;
 /// After an answer that took long, the next question comes after this many times as long: in Python, another thread may
 /// hold the interpreter's lock for 5 ms. But it comes after so many times the usual time, for a user who presses Ctrl-C.
 constexpr std::int64_t asking_share = 200, most_asking = 10;
+/// A walk whose layer has more weights than this also looks between the steps whose input parts are one product: 96 such
+/// steps of one row may take seconds.
+constexpr std::int64_t weights_to_look_often = 1 << 20;
 
 /// How many times a thread at a barrier checks for the others before it goes to sleep. The checks take about as long as
 /// falling asleep and waking up, 50 to 200 microseconds. The work between two meetings lasts microseconds.

@@ -41,6 +41,7 @@ class ForwardWalk {
     if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
     const InterruptWatch watch(part_.call, cell_.weights->h_lowp.arithmetic());
+    const bool often = looks_often(shape_);
     const Index end = std::min(range.end, length(0));
     if (end > range.begin + 1) part_.meeting.begin();
     if (part_.meeting.parted()) return range.begin;
@@ -49,6 +50,7 @@ class ForwardWalk {
       const Index last = std::min(end, first + chunk_steps_);
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
+        if (often && step > first && part_.ends(watch)) return step;
         advance(step, shape_.normed ? 0 : (step - first) * rows_);
         if (step + 1 == range.end) break;
         part_.meeting.wait();

@@ -64,6 +64,10 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
   return part;
 }
 
+bool looks_often(const CellShape& shape) {
+  return weight_count(shape) > static_cast<double>(policy::weights_to_look_often);
+}
+
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth) {
   const double weights = static_cast<double>(shape.gates_width() * depth);
   const bool waits_for_weights = shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes / 2;

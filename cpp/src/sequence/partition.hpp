@@ -40,6 +40,9 @@ struct Part {
   bool ends(const InterruptWatch& watch) const { return watch.stopped() && meeting.barrier == nullptr; }
 };
 
+/// Whether a walk looks at every step, instead of once for the steps whose input parts are one product.
+bool looks_often(const CellShape& shape);
+
 /// How a layer's walk is cut into parts. Every part walks all steps of its rows. With enough rows each part has rows of
 /// its own and never waits. With few rows, or weights too large for a core's own cache, the parts share the rows, split
 /// the hidden units and meet once per step.

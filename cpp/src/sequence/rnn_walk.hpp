@@ -52,6 +52,7 @@ class RnnForwardWalk {
   Index run(Range range) {
     if (rows_ == 0) return range.end;
     const InterruptWatch watch(part_.call);
+    const bool often = looks_often(shape_);
     const Index end = std::min(range.end, length(0));
     if (end > range.begin + 1) part_.meeting.begin();
     if (part_.meeting.parted()) return range.begin;
@@ -60,6 +61,7 @@ class RnnForwardWalk {
       const Index last = std::min(end, first + chunk_steps_);
       add_input(first, last);
       for (Index step = first; step < last; ++step) {
+        if (often && step > first && part_.ends(watch)) return step;
         advance(step, (step - first) * rows_);
         if (step + 1 == range.end) break;
         part_.meeting.wait();
