@@ -1,7 +1,7 @@
-"""Trials of faults: ``python tests/faults`` prints a table of what was tried, and fails if one fails.
+"""Trials of faults: ``python tests/faults`` prints a table of them, and fails if one fails.
 
-``--form short`` takes about a minute, ``full`` an hour. Every instant is drawn from ``--seed``, though
-what a process is doing at that instant depends on the machine. ``--only WORD`` picks trials by name.
+``--form short`` takes about a minute, ``full`` an hour. Every instant is drawn from ``--seed``,
+though what a process is doing then depends on the machine. ``--only TEXT`` picks trials by name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def main() -> int:
             began = time.monotonic()
             outcome, figures = result_of(one, base / str(number), often, options.seed)
             took = time.monotonic() - began
-            print(f"{outcome:8}{often:7} x  {one.name} ({took:.1f} s)\n{'':19}{figures}", flush=True)
+            print(f"{outcome:8}{often:7} x  {one.name} ({took:.1f} s)")
+            print(f"{'':19}{figures}", flush=True)
             failed += outcome == "FAILED"
             ran += outcome == "ok"
     finally:

@@ -100,8 +100,8 @@ def interrupts(folder: Path, count: int, random: np.random.Generator) -> str:
         assert end == states[-1], f"interrupt {number}: the resumed training differs"
         assert not leftovers(place), leftovers(place)
     return (
-        f"{count} interrupted, {inside} in the middle of an epoch; all states between two steps, all "
-        f"resumes with the same bits; raised after {1000 * np.median(latencies):.1f} ms "
+        f"{count} interrupted, {inside} in the middle of an epoch; all states between two steps, "
+        f"all resumes with the same bits; raised after {1000 * np.median(latencies):.1f} ms "
         f"(the longest {1000 * max(latencies):.0f})"
     )
 
@@ -109,7 +109,7 @@ def interrupts(folder: Path, count: int, random: np.random.Generator) -> str:
 
 
 def interrupted_call(kind: str, delay: float) -> tuple[float, bool]:
-    """Make a call that takes long, interrupt it, and return the latency and if all works after it."""
+    """Interrupt a call that takes long; return the latency, and if all works after it."""
     config = lc.LSTMConfig(2, 64)
     packed = F.pack(F.init_weights(config, seed=0), config)
     probe = np.ones((3, 20, 2), np.float32)

@@ -39,7 +39,7 @@ def resumed(folder: Path) -> tuple[int, str]:
 
 @trial("killed (SIGKILL) during fit with checkpoints", short=30, full=1000)
 def kills(folder: Path, count: int, random: np.random.Generator) -> str:
-    """Every file loads, every resumed training equals the one that was not killed, nothing stays."""
+    """Every file loads, every resumed training ends like one that was not killed, nothing stays."""
     whole = folder / "whole"
     whole.mkdir()
     began = time.monotonic()
@@ -228,4 +228,7 @@ def two_writers(folder: Path, count: int, random: np.random.Generator) -> str:
     fresh_model().save(path)
     assert not leftovers(folder), leftovers(folder)
     assert digest(lc.load(path)) == digest(fresh_model())
-    return f"{loads} loads ({seen[1.0]} of one, {seen[2.0]} of the other), {killed} kills, 0 mixtures"
+    return (
+        f"{loads} loads ({seen[1.0]} of one writer's, {seen[2.0]} of the other's), {killed} kills, "
+        "no mixture, and nothing left over after the next save"
+    )

@@ -37,7 +37,8 @@ def campaign(first: int, count: int) -> int:
             failures.append(str(error))
             continue
         draws[one.precision] += 1
-        worst[one.precision] = [max(pair) for pair in zip(worst[one.precision], errors, strict=True)]
+        most = worst[one.precision]
+        worst[one.precision] = [max(pair) for pair in zip(most, errors, strict=True)]
         pairs.update((*pair, one.precision) for pair in combinations(one.names, 2))
     took = time.monotonic() - began
     print(f"{lc.cpu_info().isa}: {count} draws in {took:.0f} s, {len(failures)} failed")

@@ -10,10 +10,10 @@ namespace lstmcore {
 /// While an object of this class exists, forwards and backwards of `Lstm`, `Rnn` and `LstmTangent` on its thread ask
 /// about twenty times a second whether to go on. The answer comes between two time steps of a layer.
 ///
-/// `ask` runs on the thread of the call, in the floating-point mode that the caller had. To end the call, it throws: the
-/// threads of the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y,
-/// states, gradients) is then unspecified, a tape must be filled again, and weights and everything else are as they
-/// were. Calls that go on have the bits that they would have had.
+/// `ask` runs on the thread of the call, in the caller's floating-point mode. To end the call, it throws: the threads of
+/// the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y, states,
+/// gradients) is then unspecified, a tape must be filled again, and weights and everything else are as they were. Calls
+/// that go on have the bits that they would have had.
 ///
 /// `LstmStream::step`, `Lstm::step` and the operations of ops.hpp never ask. Neither does a call whose executor leaves
 /// the caller's thread without a task.

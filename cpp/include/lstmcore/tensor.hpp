@@ -11,8 +11,8 @@ namespace lstmcore {
 /// A strided view of `Rank` axes over memory that somebody else owns. Strides count elements, not bytes, and may be
 /// zero or negative. A default-constructed view is absent, which `if (view)` tests.
 ///
-/// The engine reads a view of bool byte by byte, and takes any byte but zero for true. C++ itself allows only 0 and 1 in
-/// a bool: memory of other libraries may hold others, so look at it through `bytes_of`, and never through `operator()`.
+/// The engine reads a view of bool byte by byte, and takes any byte but zero for true. C++ itself allows only 0 and 1
+/// in a bool: memory of other libraries may hold others, so read it through `bytes_of`, and not through `operator()`.
 template <class T, int Rank>
 struct View {
   static constexpr int rank = Rank;

@@ -121,7 +121,7 @@ TEST("weights, state and tape after a call that was stopped") {
     const Interruptible call(&Caller::ask, &caller);
     CHECK_THROWS(lstm.forward(p.sequence(), out.y, out.state, tape), "enough");
     CHECK(!tape.ready());
-    lstm.forward(p.sequence(), out.y, out.state, tape);  // in the same scope; question 4 and all later ones let it go on
+    lstm.forward(p.sequence(), out.y, out.state, tape);  // in the same scope, whose other questions let it go on
     CHECK(tape.ready());
     caller.stop_at = caller.questions + 2;
     CHECK_THROWS(lstm.backward(tape, p.output_gradients(), out.inputs), "enough");

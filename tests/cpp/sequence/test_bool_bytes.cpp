@@ -1,5 +1,5 @@
-// Bools of other libraries may be any byte: all but zero are true. (The undefined-behaviour sanitizer fails if the engine
-// reads one of them as a bool.)
+// Bools of other libraries may be any byte: all but zero are true. (The undefined-behaviour sanitizer fails if the
+// engine reads one of them as a bool.)
 #include <vector>
 
 #include "check.hpp"
