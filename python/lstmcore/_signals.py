@@ -14,7 +14,7 @@ _SIGNALS = tuple(
 )
 
 
-class signals_deferred:  # noqa: N801 - it is used like a function
+class signals_deferred:
     """A block after which Python's signal handlers run, instead of in its middle.
 
     Without it, a handler that raises, as Ctrl-C's does, may end any function between two of its

@@ -55,7 +55,7 @@ def test_a_wrong_result_is_found(monkeypatch):
         with pytest.raises(AssertionError, match="gradient"):
             check(one)
     monkeypatch.undo()
-    monkeypatch.setitem(BOUNDS, "float64", (1e-18, 1e-12))
+    monkeypatch.setitem(BOUNDS, "float64", (0.0, 1e-12))
+    one = next(one for one in map(draw, range(0, 600, 6)) if one.valid.sum() > 3)
     with pytest.raises(AssertionError, match="values differ"):
-        for number in range(0, 60, 6):
-            check(draw(number))
+        check(one)

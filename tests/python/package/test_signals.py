@@ -23,23 +23,31 @@ def default_handler():
 
 def test_a_signal_waits_for_the_end_of_the_block():
     done = []
-    with pytest.raises(KeyboardInterrupt):
+
+    def run():
         with signals_deferred():
             signal.raise_signal(signal.SIGINT)
             done.append(1)
         done.append(2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert done == [1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_blocks_nest():
     done = []
-    with pytest.raises(KeyboardInterrupt):
+
+    def run():
         with signals_deferred():
             with signals_deferred():
                 signal.raise_signal(signal.SIGINT)
             done.append(1)
         done.append(2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert done == [1]
 
 
