@@ -210,7 +210,8 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         yield beside, file
     except BaseException:
         if beside is not None and file is not None:
-            file.close()  # Windows cannot remove an open file
+            with suppress(OSError):  # of a full disk, on which the rest cannot be written either
+                file.close()  # Windows cannot remove an open file
             beside.unlink(missing_ok=True)
         raise
     file.close()

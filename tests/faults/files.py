@@ -19,7 +19,6 @@ from kit import (
     MODEL,
     Child,
     Skipped,
-    digest,
     fresh_model,
     in_child,
     leftovers,
@@ -42,9 +41,13 @@ def kills(folder: Path, count: int, random: np.random.Generator) -> str:
     """Every file loads, every resumed training ends like one that was not killed, nothing stays."""
     whole = folder / "whole"
     whole.mkdir()
-    began = time.monotonic()
-    expected = in_child(train, whole)
-    longest = time.monotonic() - began
+    expected = train(whole)  # from here on, nothing is imported or set up in a child
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert in_child(train, whole) == expected
+        took.append(time.monotonic() - began)
+    longest = float(np.median(took))
     at_epoch = [0] * (EPOCHS + 1)
     killed = inside = 0
     for number in range(count):
@@ -93,7 +96,7 @@ def file_size(folder: Path, count: int, random: np.random.Generator) -> str:
     train(folder)
     before, size = path.read_bytes(), path.stat().st_size
     refused = 0
-    for limit in random.integers(0, 2 * size, count):
+    for limit in random.integers(0, size, count):
         number = in_child(saves_with_room_for, path, int(limit))
         assert number in (0, errno.EFBIG), os.strerror(number)
         refused += number != 0
@@ -227,7 +230,7 @@ def two_writers(folder: Path, count: int, random: np.random.Generator) -> str:
     assert len(leftovers(folder)) <= killed
     fresh_model().save(path)
     assert not leftovers(folder), leftovers(folder)
-    assert digest(lc.load(path)) == digest(fresh_model())
+    assert (lc.load(path).parameters.values == fresh_model().parameters.values).all()
     return (
         f"{loads} loads ({seen[1.0]} of one writer's, {seen[2.0]} of the other's), {killed} kills, "
         "no mixture, and nothing left over after the next save"

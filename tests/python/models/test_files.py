@@ -154,6 +154,29 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old"
 
 
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from lstmcore import _files
+
+path = Path(sys.argv[1])
+_files.replace(path, b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for size in (1001, 100_000):  # one that waits in a buffer, and one that does not
+    try:
+        _files.replace(path, bytes(size))
+    except OSError as error:
+        print(error.filename == str(path), path.read_bytes(), sorted(path.parent.iterdir()) == [path])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_leaves_nothing(tmp_path):
+    command = [sys.executable, "-c", NO_ROOM, str(tmp_path / "model.safetensors")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == "True b'old' True\n" * 2, result.stderr
+
+
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
     """Users do not know the name of the temporary file."""
