@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -82,7 +83,7 @@ class Child:
     def _run(writing: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         code = 1
         try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            faulthandler.register(signal.SIGUSR2, all_threads=True)  # for `result`
             result: Any = (True, function(*arguments))
             code = 0
         except BaseException:
@@ -114,6 +115,8 @@ class Child:
                 part = os.read(self._reading, 1 << 20)
             except BlockingIOError:
                 if time.monotonic() > deadline:
+                    os.kill(self.pid, signal.SIGUSR2)  # prints where it is
+                    time.sleep(1)
                     os.kill(self.pid, signal.SIGKILL)
                     os.waitpid(self.pid, 0)
                     os.close(self._reading)
