@@ -14,10 +14,9 @@ import time
 import traceback
 from pathlib import Path
 
-import numpy as np
-
 import calls  # noqa: F401 - registers its trials
 import files  # noqa: F401 - registers its trials
+import numpy as np
 from kit import TRIALS, Skipped, Trial
 
 

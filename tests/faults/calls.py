@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-import lstmcore as lc
 from kit import (
     EPOCHS,
     MODEL,
@@ -26,6 +24,8 @@ from kit import (
     train,
     trial,
 )
+
+import lstmcore as lc
 from lstmcore import callbacks
 from lstmcore import functional as F
 
@@ -70,10 +70,7 @@ def interrupted(folder: Path) -> tuple[float, str, int, str]:
         model.optimizer.build(model.parameters)
     state, epoch = digest(model), model.epoch
     model.predict(data()[0], verbose=0)
-    if (folder / MODEL).exists():
-        again = lc.load(folder / MODEL)
-    else:
-        again = fresh_model()
+    again = lc.load(folder / MODEL) if (folder / MODEL).exists() else fresh_model()
     return raised, state, epoch, train(folder, again)
 
 
@@ -115,8 +112,6 @@ def interrupts(folder: Path, count: int, random: np.random.Generator) -> str:
         f"all resumes with the same bits; raised after {1000 * np.median(latencies):.1f} ms "
         f"(the longest {1000 * max(latencies):.0f})"
     )
-
-
 
 
 def interrupted_call(kind: str, delay: float) -> tuple[float, bool]:
@@ -334,5 +329,3 @@ def shapes(folder: Path, count: int, random: np.random.Generator) -> str:
     early, late = in_child(changing_shapes, count, int(random.integers(2**32)))
     assert late - early < 2.0, f"{early:.1f} MiB after a tenth of the calls, {late:.1f} at the end"
     return f"{count} calls: {early:.1f} MiB after a tenth of them, {late:.1f} MiB at the end"
-
-

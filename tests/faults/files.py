@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-import lstmcore as lc
 from kit import (
     EPOCHS,
     MODEL,
@@ -25,6 +23,8 @@ from kit import (
     train,
     trial,
 )
+
+import lstmcore as lc
 
 
 def resumed(folder: Path) -> tuple[int, str]:

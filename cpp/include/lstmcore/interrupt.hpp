@@ -10,8 +10,8 @@ namespace lstmcore {
 /// While an object of this class exists, forwards and backwards of `Lstm`, `Rnn` and `LstmTangent` on its thread ask
 /// about twenty times a second whether to go on. The answer comes between two time steps of a layer.
 ///
-/// `ask` runs on the thread of the call, in the caller's floating-point mode. To end the call, it throws: the threads of
-/// the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y, states,
+/// `ask` runs on the thread of the call, in the caller's floating-point mode. To end the call, it throws: the threads
+/// of the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y, states,
 /// gradients) is then unspecified, a tape must be filled again, and weights and everything else are as they were. Calls
 /// that go on have the bits that they would have had.
 ///

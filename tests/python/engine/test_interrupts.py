@@ -83,7 +83,7 @@ def long_call():
     """Make a call of half a second or more."""
     config = lc.LSTMConfig(1, 32)
     x = np.broadcast_to(np.float32(0.5), (32, 60_000, 1))
-    y, state = F.lstm(x, F.init_weights(config, seed=0), config, return_sequences=False)
+    _, state = F.lstm(x, F.init_weights(config, seed=0), config, return_sequences=False)
     return np.concatenate([state.h, state.c])
 
 

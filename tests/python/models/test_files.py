@@ -166,7 +166,8 @@ for size in (1001, 100_000):  # one that waits in a buffer, and one that does no
     try:
         _files.replace(path, bytes(size))
     except OSError as error:
-        print(error.filename == str(path), path.read_bytes(), sorted(path.parent.iterdir()) == [path])
+        alone = list(path.parent.iterdir()) == [path]
+        print(error.filename == str(path), path.read_bytes(), alone)
 """
 
 
