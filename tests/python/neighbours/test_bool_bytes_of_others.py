@@ -90,6 +90,7 @@ def test_jax(flags):
         np.testing.assert_array_equal(function(x, other_bytes(flags)), function(x, flags))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 def test_keras(flags):
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     import lstmcore.keras as lk
