@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from kit import (
+    BATCH,
     EPOCHS,
     MODEL,
     Child,
+    allow_interrupts,
     data,
     digest,
     fresh_model,
@@ -49,7 +51,7 @@ def every_state() -> list[str]:
     model = fresh_model()
     model.optimizer.build(model.parameters)
     states = [digest(model)]
-    model.fit(*data(), epochs=EPOCHS, batch_size=8, callbacks=[Steps(states)], verbose=0)
+    model.fit(*data(), epochs=EPOCHS, batch_size=BATCH, callbacks=[Steps(states)], verbose=0)
     return states
 
 
@@ -57,6 +59,7 @@ def interrupted(folder: Path) -> tuple[float, str, int, str]:
     """Train until Ctrl-C; return when it was raised, the state then, and what a resume reached."""
     model = None
     try:
+        allow_interrupts()
         while True:  # the parent interrupts one of these trainings
             again = fresh_model()
             again.optimizer.build(again.parameters)
@@ -128,6 +131,7 @@ def interrupted_call(kind: str, delay: float) -> tuple[float, bool]:
         "training": lambda: F.lstm(x[:, :300_000], packed, **storing),
         "backward": lambda: F.lstm_backward(tape, None, state),
     }
+    allow_interrupts()
     sent: list[float] = []
 
     def interrupt() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import lstmcore as lc
 from lstmcore import callbacks, layers
 
-EPOCHS = 6
+EPOCHS, BATCH = 6, 2
 MODEL = "model.safetensors"
 
 
@@ -73,16 +73,20 @@ class Child:
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._reading, writing = os.pipe()
+        # Python forgets signals that reach a child at once; see `allow_interrupts`.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._reading)
             self._run(writing, function, arguments)
         os.close(writing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     @staticmethod
     def _run(writing: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         code = 1
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             faulthandler.register(signal.SIGUSR2, all_threads=True)  # for `result`
             result: Any = (True, function(*arguments))
             code = 0
@@ -135,6 +139,11 @@ class Child:
         return value
 
 
+def allow_interrupts() -> None:
+    """Let SIGINT through, also one that came earlier: at first, it waits in a child."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
     """Run a function in a child and return its result."""
     return Child(function, *arguments).result()
@@ -173,7 +182,7 @@ def train(folder: Path, model: lc.Sequential | None = None, epochs: int = EPOCHS
     model.fit(
         *data(),
         epochs=epochs,
-        batch_size=8,
+        batch_size=BATCH,
         initial_epoch=model.epoch,
         callbacks=[saver],
         verbose=0,
