@@ -8,6 +8,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -282,13 +283,19 @@ Argument<const std::int64_t, Rank> read_integers(py::handle value, const char* n
   return contiguous_view<const std::int64_t, Rank>(std::move(converted));
 }
 
-/// An array of bool, contiguous.
+/// An array of bool as contiguous bools, each of which is true where the byte is not zero, as NumPy has it. A byte of a
+/// bool array may be any: a mask of 255 that is viewed as bool holds 255, which C++ must not read as a bool.
 template <int Rank>
 Argument<const bool, Rank> read_bools(py::handle value, const char* name, const Axes<Rank>& axes) {
   const py::array array = as_array(value, name, "bool");
   if (array.dtype().num() != py::dtype::num_of<bool>()) fail_element(name, "dtype bool", "bool", value);
   check_shape<Rank>(array, name, axes);
-  return contiguous_view<const bool, Rank>(contiguous<bool>(array));
+  const py::array bytes = contiguous<bool>(array);
+  // Always a copy: the engine reads a mask twice without the GIL, and must find as many valid steps the second time.
+  Argument<bool, Rank> flags = allocate<bool, Rank>(shape_of<Rank>(array));
+  const auto* from = data_of<const unsigned char>(bytes);
+  std::transform(from, from + flags.view.size(), flags.view.data, [](unsigned char byte) { return byte != 0; });
+  return {std::move(flags.owner), flags.view};
 }
 
 // ---- objects that one thread at a time may use ----------------------------------------------------------------------

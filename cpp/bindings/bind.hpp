@@ -11,6 +11,9 @@ namespace lstmcore::bindings {
 /// Name and shape of every weight, in order.
 pybind11::list parameter_list(const std::vector<LstmParameter>& parameters);
 
+/// Finds the thread of Python's signal handlers, for signals.hpp.
+void find_main_thread();
+
 void bind_cpu(pybind11::module_& module);
 
 // The LSTM.

@@ -6,6 +6,7 @@
 #include "gil.hpp"
 #include "lstm_arguments.hpp"
 #include "packed.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -65,14 +66,13 @@ py::tuple PyLstm::forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py
   if (options.training) {
     tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences, options.time_major);
   }
-  {
-    const WithoutGil released;
+  interruptibly([&] {
     if (tape) {
       lstm.forward(sequence, y.view, state, tape->template pending<T>().tape);
     } else {
       lstm.forward(sequence, y.view, state);
     }
-  }
+  });
   return py::make_tuple(y.take(), h_after.take(), c_after.take(), std::move(tape));
 }
 

@@ -3,9 +3,9 @@
 #include <memory>
 
 #include "bind.hpp"
-#include "gil.hpp"
 #include "lstm_arguments.hpp"
 #include "packed.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -88,12 +88,11 @@ class PyTangentTape {
     LstmWeightGradients<T> gradients_tangent = write_gradients<T>(weights_tangent, parameters, owners_tangent);
     HeldInputGradients<T> inputs(config_, batch_, steps_, true, true);
     HeldInputGradients<T> inputs_tangent(config_, batch_, steps_, true, true);
-    {
-      const WithoutGil released;
+    interruptibly([&] {
       pending.lstm.backward(pending.tape, outputs.views(), outputs_tangent.views(), inputs.views(std::move(gradients)),
                             inputs_tangent.views(std::move(gradients_tangent)));
       pending.tape = LstmTangentTape<T>();  // frees the memory even if the caller holds on to the used tape
-    }
+    });
     return py::make_tuple(inputs.x.take(), inputs.h.take(), inputs.c.take(), inputs_tangent.x.take(),
                           inputs_tangent.h.take(), inputs_tangent.c.take());
   }
@@ -143,13 +142,12 @@ py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& arguments) {
   Argument<T, 3> h_tangent = new_state(h_before, h_shape(config, batch));
   Argument<T, 3> c_tangent = new_state(c_before, c_shape(config, batch));
   std::unique_ptr<PyTangentTape> tape;
-  {
-    const WithoutGil released;
+  interruptibly([&] {
     tape = std::make_unique<PyTangentTape>(LstmTangent<T>(engine, weights.cells), batch, steps);
     PendingTangentBackward<T>& pending = tape->pending<T>();
     pending.lstm.forward(sequence, x_tangent.view, y.view, y_tangent.view, {h.view, c.view},
                          {h_tangent.view, c_tangent.view}, pending.tape);
-  }
+  });
   return py::make_tuple(y.take(), h.take(), c.take(), y_tangent.take(), h_tangent.take(), c_tangent.take(),
                         std::move(tape));
 }

@@ -2,6 +2,7 @@
 #include "bind.hpp"
 #include "gil.hpp"
 #include "lstm_arguments.hpp"
+#include "signals.hpp"
 #include "tape.hpp"
 
 namespace lstmcore::bindings {
@@ -90,11 +91,10 @@ py::tuple PyTape::backward_of(PendingBackward<T>& pending, py::handle dy, py::ha
   LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, pending.lstm.parameters(), owners);
 
   HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state, time_major_);
-  {
-    const WithoutGil released;
+  interruptibly([&] {
     pending.lstm.backward(pending.tape, outputs.views(), inputs.views(std::move(weight_gradients)));
     pending.tape = LstmTape<T>();  // frees the memory even if the caller holds on to the used tape
-  }
+  });
   return py::make_tuple(inputs.x.take(), inputs.h.take(), inputs.c.take());
 }
 

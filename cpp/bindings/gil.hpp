@@ -42,6 +42,14 @@ class WithoutGil {
     holder().store(thread_, std::memory_order_release);
   }
 
+  /// Calls body() with the GIL, in the middle of the scope.
+  template <class Body>
+  void with_gil(Body&& body) {
+    PyEval_RestoreThread(thread_);
+    body();
+    PyEval_SaveThread();
+  }
+
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
 

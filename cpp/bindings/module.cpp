@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
     throw pybind11::import_error(error.what());
   }
   using namespace lstmcore::bindings;
+  find_main_thread();
   bind_cpu(module);
   bind_config(module);
   bind_memory(module);

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from lstmcore import _checks
+from lstmcore._signals import signals_deferred
 
 try:
     import fcntl
@@ -164,7 +165,7 @@ def remove_unfinished(folder: Path) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _UNFINISHED.fullmatch(entry.name)
-            if found is None:
+            if found is None or not entry.is_file(follow_symlinks=False):
                 continue
             with suppress(OSError):
                 own = found.group(1) == _machine()
@@ -178,7 +179,13 @@ def _remove_if_unlocked(path: str) -> None:
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # a running writer's
+            return
+        except OSError:  # this file system has no locks: only its age tells that a writer is gone
+            if time.time() - os.fstat(handle).st_mtime <= _DAY:
+                return
         os.unlink(path)
     finally:
         os.close(handle)
@@ -192,16 +199,20 @@ def _machine() -> str:
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Open and lock a new file in the folder of `path`; remove it if the block raises."""
-    beside, file = _open_beside(path)
-    # Before it was locked, another process may have removed it as a dead writer's.
-    while not beside.exists():
-        file.close()
-        beside, file = _open_beside(path)
+    beside, file = None, None
     try:
+        # Before it was locked, another process may have removed it as a dead writer's.
+        while beside is None or file is None or not beside.exists():
+            if file is not None:
+                file.close()
+            with signals_deferred():  # Ctrl-C would leave a file that nobody knows
+                beside, file = _open_beside(path)
         yield beside, file
     except BaseException:
-        file.close()  # Windows cannot remove an open file
-        beside.unlink(missing_ok=True)
+        if beside is not None and file is not None:
+            with suppress(OSError):  # of a full disk, on which the rest cannot be written either
+                file.close()  # Windows cannot remove an open file
+            beside.unlink(missing_ok=True)
         raise
     file.close()
 

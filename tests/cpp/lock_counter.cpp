@@ -6,9 +6,13 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 
 #include <atomic>
+#include <cstddef>
+#include <ctime>
 
 namespace {
 
@@ -42,6 +46,24 @@ int pthread_spin_lock(pthread_spinlock_t* lock) noexcept {
 }
 int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* lock) {
   return counted("pthread_cond_wait", &pthread_cond_wait, condition, lock);
+}
+int pthread_mutex_timedlock(pthread_mutex_t* lock, const timespec* until) noexcept {
+  return counted("pthread_mutex_timedlock", &pthread_mutex_timedlock, lock, until);
+}
+int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* lock, const timespec* until) {
+  return counted("pthread_cond_timedwait", &pthread_cond_timedwait, condition, lock, until);
+}
+int nanosleep(const timespec* time, timespec* left) { return counted("nanosleep", &nanosleep, time, left); }
+int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* left) {
+  return counted("clock_nanosleep", &clock_nanosleep, clock, flags, time, left);
+}
+int sched_yield() noexcept { return counted("sched_yield", &sched_yield); }
+void* mmap(void* where, std::size_t size, int protection, int flags, int file, off_t offset) noexcept {
+  return counted("mmap", &mmap, where, size, protection, flags, file, offset);
+}
+int munmap(void* where, std::size_t size) noexcept { return counted("munmap", &munmap, where, size); }
+int madvise(void* where, std::size_t size, int advice) noexcept {
+  return counted("madvise", &madvise, where, size, advice);
 }
 int sem_wait(sem_t* semaphore) { return counted("sem_wait", &sem_wait, semaphore); }
 long syscall(long number, long a, long b, long c, long d, long e, long f) noexcept {

@@ -10,6 +10,9 @@ namespace lstmcore {
 
 /// A strided view of `Rank` axes over memory that somebody else owns. Strides count elements, not bytes, and may be
 /// zero or negative. A default-constructed view is absent, which `if (view)` tests.
+///
+/// The engine reads a view of bool byte by byte, and takes any byte but zero for true. C++ itself allows only 0 and 1
+/// in a bool: memory of other libraries may hold others, so read it through `bytes_of`, and not through `operator()`.
 template <class T, int Rank>
 struct View {
   static constexpr int rank = Rank;
@@ -53,5 +56,12 @@ struct View {
     return data[offset];
   }
 };
+
+/// The bytes of bools: true where they are not zero.
+template <int Rank>
+View<const unsigned char, Rank> bytes_of(const View<const bool, Rank>& flags) {
+  static_assert(sizeof(bool) == 1, "a bool is a byte");
+  return {reinterpret_cast<const unsigned char*>(flags.data), flags.shape, flags.stride};
+}
 
 }  // namespace lstmcore

@@ -223,7 +223,8 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
     require_unit_stride("y", y);
   }
   if (reset) require_shape("reset", reset, {schedule.rows});
-  held.ready = false;  // until the step is complete
+  held.ready = false;         // until the step is complete
+  const Uninterrupted whole;  // half a step would spoil the steps before
   const Index now = schedule.steps;
   schedule.append(reset);
   held.segments = Segments(now + 1, 0);

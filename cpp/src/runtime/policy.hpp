@@ -47,6 +47,18 @@ constexpr std::int64_t late_gathering_nanoseconds = 100'000;
 /// finds none takes about a microsecond.
 constexpr std::int64_t host_look_nanoseconds = 50'000'000;
 
+/// How often a long call asks its caller whether to go on, and how many of its steps at most it computes before it
+/// looks at the clock again: a look takes 20 to 50 ns, a step of the smallest LSTM 100.
+constexpr std::int64_t asking_nanoseconds = 50'000'000;
+constexpr int longest_look_stride = 64;
+/// After an answer that took long, the next question comes after this many times as long: in Python, another thread
+/// may hold the interpreter's lock for 5 ms. For a user who presses Ctrl-C, it comes after at most `most_asking` times
+/// the usual time.
+constexpr std::int64_t asking_share = 200, most_asking = 10;
+/// A walk whose layer has more weights than this also looks between the steps whose input parts are one product: 96
+/// such steps of one row may take seconds.
+constexpr std::int64_t weights_to_look_often = 1 << 20;
+
 /// How many times a thread at a barrier checks for the others before it goes to sleep. The checks take about as long as
 /// falling asleep and waking up, 50 to 200 microseconds. The work between two meetings lasts microseconds.
 constexpr int spins_before_sleep = 4000;

@@ -141,8 +141,12 @@ void StepBarrier::measure(int threads, std::int64_t most) {
   }
 }
 
-void StepBarrier::wait(int threads) {
+void StepBarrier::wait(int threads, const Interruptible* call) {
   const std::int64_t slept = barrier_.wait(threads, [&] {
+    if (InterruptWatch::stopped(call)) {
+      parted_.store(true, std::memory_order_relaxed);
+      return;
+    }
     const int forced = forced_parting.load(std::memory_order_relaxed);
     if (forced != measured_parting) {
       if (++meetings_ > forced) parted_.store(true, std::memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "float_mode.hpp"
+#include "interrupt.hpp"
 #include "team.hpp"
 #include "waiting.hpp"
 
@@ -116,7 +117,8 @@ class StepBarrier {
   /// Measures what a meeting takes, if that is not known, and advises the threads to part if it is more than `most`
   /// nanoseconds. All threads call it, before they first wait.
   void measure(int threads, std::int64_t most);
-  void wait(int threads);
+  /// Once the call has been stopped, the threads are to part as well; null: nobody can stop it.
+  void wait(int threads, const Interruptible* call = nullptr);
   /// Whether the threads should part. Between two meetings, all of them get the same answer.
   bool parted() const { return parted_.load(std::memory_order_relaxed); }
 

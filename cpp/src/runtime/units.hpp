@@ -55,4 +55,20 @@ class UnitSession {
   const kernels::ProductUnit* unit_;
 };
 
+/// Inside a `UnitSession` on the same thread, for code that is not the engine's: it may use the unit for itself.
+class UnitPause {
+ public:
+  explicit UnitPause(const Arithmetic& arithmetic) : unit_(arithmetic.unit) {
+    if (unit_ != nullptr && unit_->end != nullptr) unit_->end();
+  }
+  ~UnitPause() {
+    if (unit_ != nullptr && unit_->begin != nullptr) unit_->begin();
+  }
+  UnitPause(const UnitPause&) = delete;
+  UnitPause& operator=(const UnitPause&) = delete;
+
+ private:
+  const kernels::ProductUnit* unit_;
+};
+
 }  // namespace lstmcore

@@ -53,7 +53,7 @@ class LayerBackward {
         const UnitSession session(shape_.arithmetic);
         run_set(task, scratch(thread));
       });
-      if (!completes()) return true;
+      if (!completes() || stopped()) return true;
       parallel_tasks(threads_, block_parts_, [&](Index task, int) { sums_.write(schedule_, 0, blocks_of(task)); });
       return true;
     }
@@ -74,6 +74,8 @@ class LayerBackward {
     Index end() const { return walks + dx + sums + writes; }
   };
 
+  /// Whether the call is to end. Walks see to it themselves, since those that meet must end together.
+  bool stopped() const { return InterruptWatch::stopped(call_); }
   /// Whether the sums of the weights' gradients are complete after these steps.
   bool completes() const { return steps_.begin == 0; }
   Range blocks_of(Index part) const {
@@ -86,6 +88,7 @@ class LayerBackward {
     const Index groups = static_cast<Index>(sums_.groups().size()) / threads_;
     for (Index range = 0; range < set.range_count(); ++range) {
       walks_[index].run(set.steps(range), set.dgates_of(shape_, range, 0), set.dr_of(shape_, range, 0));
+      if (stopped()) return;
       if (dx_wanted_) products_.input_gradient(set, range, 0, 0, 1, scratch);
       if (!sums_.wanted()) continue;
       for (Index group = index * groups; group < (index + 1) * groups; ++group) {
@@ -139,6 +142,7 @@ class LayerBackward {
       walk(set, walk_range(phase), task);
       return;
     }
+    if (stopped()) return;
     task -= tasks.walks;
     if (task < tasks.dx) {
       for (Index direction = 0; direction < directions_; ++direction) {
@@ -162,6 +166,7 @@ class LayerBackward {
 
   const CellShape& shape_;
   const Schedule& schedule_;
+  const Interruptible* const call_ = InterruptWatch::of_thread();
   const bool dx_wanted_;
   WeightSums<T>& sums_;
   LayerProducts<T> products_;
@@ -193,6 +198,7 @@ void layer_backward(const CellShape& shape, const Schedule& schedule, const std:
   if (!Backward(shape, schedule, cells, dx, sums, steps, partition, granularity, threads).run()) {
     Backward(shape, schedule, cells, dx, sums, steps, Partition{}, granularity, 1).run();
   }
+  InterruptWatch::end_if_stopped();
 }
 
 }  // namespace

@@ -41,12 +41,14 @@ class BackwardWalk {
 
   /// Walks back over some steps, in falling order. The gradients with respect to the pre-activations of all rows of
   /// these steps, and no others, go to `dgates`; with a projection, those with respect to h go to `dr`. Returns the
-  /// step after which it stopped because its threads should part, or the first step.
+  /// step after which it stopped because its threads should part or the call is to end, or the first step.
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return steps.begin;
+    const InterruptWatch watch(part_.call, shape_.arithmetic);
     part_.meeting.begin();
     if (parted()) return steps.end;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
+      if (part_.ends(watch)) return step + 1;
       while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
       gather(step, dgates, dr);
       if (cell_.m) projection_step();

@@ -36,17 +36,21 @@ class ForwardWalk {
   }
 
   /// Walks the steps of `range` in rising order. Returns the step before which it stopped because its threads should
-  /// part, else the end.
+  /// part or the call is to end, else the end.
   Index run(Range range) {
     if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
+    const InterruptWatch watch(part_.call, cell_.weights->h_lowp.arithmetic());
+    const bool often = looks_often(shape_);
     const Index end = std::min(range.end, length(0));
     if (end > range.begin + 1) part_.meeting.begin();
     if (part_.meeting.parted()) return range.begin;
     for (Index first = range.begin; first < end; first += chunk_steps_) {
+      if (part_.ends(watch)) return first;
       const Index last = std::min(end, first + chunk_steps_);
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
+        if (often && step > first && part_.ends(watch)) return step;
         advance(step, shape_.normed ? 0 : (step - first) * rows_);
         if (step + 1 == range.end) break;
         part_.meeting.wait();
@@ -292,11 +296,13 @@ void walk_layer(const CellShape& shape, const Schedule& schedule, const std::vec
       parallel_tasks(team, walks.size(), run);
     }
   }
+  InterruptWatch::end_if_stopped();
   if (next[0] == steps.end && (directions == 1 || next[1] == steps.end)) return;
   Walks<Walk, ForwardCell<T>> alone(shape, schedule, cells, Partition{}, 1);
   for (Index direction = 0; direction < directions; ++direction) {
     alone[direction].run({next[static_cast<std::size_t>(direction)], steps.end});
   }
+  InterruptWatch::end_if_stopped();
 }
 
 template <class Walk, class T>
@@ -320,6 +326,7 @@ void walk_layers(const Schedule& schedule, const std::vector<ForwardWavefrontLay
         });
   };
   if (!run(threads)) run(1);
+  InterruptWatch::end_if_stopped();
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
                Index unit_granularity) {
   Part part;
   part.direction = direction;
+  part.call = InterruptWatch::of_thread();
   part.blocks = {0, shape.blocks()};
   if (partition.split_units) {
     part.rows.assign(schedule.iota.begin(), schedule.iota.begin() + static_cast<std::ptrdiff_t>(schedule.rows));
@@ -61,6 +62,10 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
   }
   part.rows = deal_rows(schedule, partition.parts, share);
   return part;
+}
+
+bool looks_often(const CellShape& shape) {
+  return weight_count(shape) > static_cast<double>(policy::weights_to_look_often);
 }
 
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth) {

@@ -14,12 +14,13 @@ struct Meeting {
   StepBarrier* barrier = nullptr;
   int parts = 1;
   std::int64_t longest = 0;  ///< nanoseconds that a meeting may take so that sharing rows pays
+  const Interruptible* call = nullptr;
   /// Before the first step.
   void begin() const {
     if (barrier != nullptr) barrier->measure(parts, longest);
   }
   void wait() const {
-    if (barrier != nullptr) barrier->wait(parts);
+    if (barrier != nullptr) barrier->wait(parts, call);
   }
   /// Whether the parts should leave the remaining steps to one of them; between two meetings, all get the same answer.
   bool parted() const { return barrier != nullptr && barrier->parted(); }
@@ -32,7 +33,15 @@ struct Part {
   Range blocks;               ///< of hidden units
   int share = 0, shares = 1;  ///< of everything else that parts with the same rows divide
   Meeting meeting;
+  Interruptible* call = nullptr;  ///< what can stop the walk
+
+  /// Whether the walk is to end before its next step because the call is to end. Parts that meet go on to their next
+  /// meeting, where all of them see the same and part.
+  bool ends(const InterruptWatch& watch) const { return watch.stopped() && meeting.barrier == nullptr; }
 };
+
+/// Whether a walk looks at every step, instead of once for the steps whose input parts are one product.
+bool looks_often(const CellShape& shape);
 
 /// How a layer's walk is cut into parts. Every part walks all steps of its rows. With enough rows each part has rows of
 /// its own and never waits. With few rows, or weights too large for a core's own cache, the parts share the rows, split
@@ -50,7 +59,7 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
 /// multiple of n.
 std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part);
 
-/// The rows and blocks of part `share` of `partition.parts`, of one direction.
+/// The rows and blocks of part `share` of `partition.parts`, of one direction, for a walk of the calling thread's call.
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
                Index unit_granularity);
 

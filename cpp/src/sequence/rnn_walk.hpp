@@ -48,16 +48,20 @@ class RnnForwardWalk {
   }
 
   /// Walks the steps of `range` in rising order. Returns the step before which it stopped because its threads should
-  /// part, else the end.
+  /// part or the call is to end, else the end.
   Index run(Range range) {
     if (rows_ == 0) return range.end;
+    const InterruptWatch watch(part_.call);
+    const bool often = looks_often(shape_);
     const Index end = std::min(range.end, length(0));
     if (end > range.begin + 1) part_.meeting.begin();
     if (part_.meeting.parted()) return range.begin;
     for (Index first = range.begin; first < end; first += chunk_steps_) {
+      if (part_.ends(watch)) return first;
       const Index last = std::min(end, first + chunk_steps_);
       add_input(first, last);
       for (Index step = first; step < last; ++step) {
+        if (often && step > first && part_.ends(watch)) return step;
         advance(step, (step - first) * rows_);
         if (step + 1 == range.end) break;
         part_.meeting.wait();
@@ -158,12 +162,14 @@ class RnnBackwardWalk {
 
   /// Walks back over some steps, in falling order. The gradients with respect to the pre-activations of all rows of
   /// these steps, and no others, go to `dsums`. Returns the step after which it stopped because its threads should
-  /// part, or the first step.
+  /// part or the call is to end, or the first step.
   Index run(Range steps, const GateGradients<T>& dsums, const GateGradients<T>& /*of a projection*/) {
     if (part_.rows.empty()) return steps.begin;
+    const InterruptWatch watch(part_.call);
     part_.meeting.begin();
     if (parted()) return steps.end;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
+      if (part_.ends(watch)) return step + 1;
       while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
       for (Index i = 0; i < active_; ++i) derive(step, i, dsums.at(step, row(i)));
       // The product below reads the gradients of all units of a row, some of which other parts wrote.

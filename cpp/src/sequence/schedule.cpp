@@ -8,6 +8,7 @@ namespace lstmcore {
 Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset,
                    View<const bool, 2> mask)
     : rows(batch), steps(time) {
+  const View<const unsigned char, 2> valid = bytes_of(mask), cut = bytes_of(reset);
   const auto size = [](Index count) { return static_cast<std::size_t>(count); };
   iota.assign(size(std::max(rows, steps)), 0);
   std::iota(iota.begin(), iota.end(), Index{0});
@@ -17,7 +18,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
   if (mask) {
     counts.assign(size(rows), 0);
     for (Index row = 0; row < rows; ++row) {
-      for (Index t = 0; t < steps; ++t) counts[size(row)] += mask(row, t) ? 1 : 0;
+      for (Index t = 0; t < steps; ++t) counts[size(row)] += valid(row, t) != 0 ? 1 : 0;
     }
     lengths = {counts.data(), {rows}};
   }
@@ -43,12 +44,12 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
     if (reset) resets.assign(size(total), 0);
     for (Index row = 0; row < rows; ++row) {
       const Index from = order[size(row)];
-      Index valid = 0;
+      Index reached = 0;
       bool pending = false;
       for (Index t = 0; t < steps; ++t) {
-        pending = pending || (reset && reset(from, t));
-        if (!mask(from, t)) continue;
-        const std::size_t at = size(packed(valid++, row));
+        pending = pending || (reset && cut(from, t) != 0);
+        if (valid(from, t) == 0) continue;
+        const std::size_t at = size(packed(reached++, row));
         valid_times[at] = t;
         if (reset) resets[at] = pending ? 1 : 0;
         pending = false;
@@ -58,13 +59,14 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
     resets.resize(size(total));
     for (Index t = 0; t < longest; ++t) {
       for (Index row = 0; row < active[size(t)]; ++row) {
-        resets[size(packed(t, row))] = reset(order[size(row)], t) ? 1 : 0;
+        resets[size(packed(t, row))] = cut(order[size(row)], t) != 0 ? 1 : 0;
       }
     }
   }
 }
 
 void Schedule::append(View<const bool, 1> reset) {
+  const View<const unsigned char, 1> cut = bytes_of(reset);
   const auto first = static_cast<std::size_t>(total);
   active.push_back(rows);
   offset.push_back(total);
@@ -76,7 +78,7 @@ void Schedule::append(View<const bool, 1> reset) {
   if (!reset && resets.empty()) return;
   resets.resize(static_cast<std::size_t>(total), 0);
   if (!reset) return;
-  for (Index row = 0; row < rows; ++row) resets[first + static_cast<std::size_t>(row)] = reset(row) ? 1 : 0;
+  for (Index row = 0; row < rows; ++row) resets[first + static_cast<std::size_t>(row)] = cut(row) != 0 ? 1 : 0;
 }
 
 }  // namespace lstmcore

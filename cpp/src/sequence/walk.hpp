@@ -44,7 +44,7 @@ class Walks {
       const auto direction = static_cast<std::size_t>(index % directions);
       Part part = make_part(shape, schedule, direction, partition, index / directions, unit_granularity);
       if (partition.split_units) {
-        part.meeting = {&meetings_[direction], partition.parts, partition.longest_meeting};
+        part.meeting = {&meetings_[direction], partition.parts, partition.longest_meeting, part.call};
       }
       walks_.emplace_back(shape, schedule, cells[direction], std::move(part));
     }

@@ -74,8 +74,9 @@ class TangentBackwardWalk : DualWalk<T> {
   static Index norm_width(const CellShape& shape) { return 2 * shape.gates_width() + 2 * shape.padded(); }
 
   /// Walks backward over a range of steps. Call it for the last range first.
-  void run(const RangeGradients<T>& range) {
+  void run(const RangeGradients<T>& range, const InterruptWatch& watch) {
     for (Index step = std::min(range.steps.end, length(0)) - 1; step >= range.steps.begin; --step) {
+      if (watch.stopped()) return;
       while (length(active_) > step) ++active_;
       gather(step, range);
       if (shape_.projected) projection_step();
@@ -234,23 +235,26 @@ class TangentBackward {
   }
 
   void run() {
+    Interruptible* const call = InterruptWatch::of_thread();
     const auto in_phases = [&](int team) {
       const Index walks = static_cast<Index>(walks_.size());
       return parallel_phases(
           team, 2 * static_cast<Index>(ranges_.size()),
           [&](Index phase) { return phase % 2 == 0 ? walks + 1 : Index{threads_}; },
           [&](Index phase, Index task, int thread) {
+            if (InterruptWatch::stopped(call)) return;
             const RangeGradients<T> range = gradients_of(ranges_[count(phase / 2)]);
             if (phase % 2 != 0) {
               products(range.steps, static_cast<int>(task), scratch_[count(thread)].data());
             } else if (task < walks) {
-              walks_[count(task)].run(range);
+              walks_[count(task)].run(range, InterruptWatch(call));
             } else {
               gather(range);
             }
           });
     };
     if (!in_phases(threads_)) in_phases(1);
+    InterruptWatch::end_if_stopped();
     write();
   }
 

@@ -21,8 +21,8 @@ class TangentForwardWalk : DualWalk<T> {
         m_(size()),
         scratch_(count(shape.normed ? 2 * shape.padded() : 0)) {}
 
-  void run() {
-    for (Index first = 0; first < length(0); first += chunk_steps_) {
+  void run(const InterruptWatch& watch) {
+    for (Index first = 0; first < length(0) && !watch.stopped(); first += chunk_steps_) {
       const Index last = std::min(length(0), first + chunk_steps_);
       input_part(first, last);
       for (Index step = first; step < last; ++step) advance(step);
@@ -161,9 +161,12 @@ void tangent_forward(const CellShape& shape, const Schedule& schedule, const Dua
                      const TangentForwardPanels<T>& weights, const T* bias) {
   const double work = 2 * walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state);
   const int parts = static_cast<int>(std::min<Index>(threads_for(work), std::max<Index>(1, schedule.rows)));
+  Interruptible* const call = InterruptWatch::of_thread();
   parallel(parts, [&](int part) {
-    TangentForwardWalk<T>(shape, schedule, cell, weights, bias, deal_rows(schedule, parts, part)).run();
+    TangentForwardWalk<T>(shape, schedule, cell, weights, bias, deal_rows(schedule, parts, part))
+        .run(InterruptWatch(call));
   });
+  InterruptWatch::end_if_stopped();
 }
 
 template void tangent_forward(const CellShape&, const Schedule&, const DualCell<float>&,

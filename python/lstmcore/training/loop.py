@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmcore import _core
 from lstmcore._seeds import derive
+from lstmcore._signals import signals_deferred
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -80,8 +81,9 @@ def finish_gradients(model: Trainable, loss: float, guarded: bool) -> float:
 
 def make_step(model: Trainable) -> None:
     """Make the step of the optimizer that the gradients ask for."""
-    model.compiled.optimizer.apply(model.parameters)
-    _constrain(model.parameters)
+    with signals_deferred():  # it is made as a whole or not at all
+        model.compiled.optimizer.apply(model.parameters)
+        _constrain(model.parameters)
 
 
 def _guard(model: Trainable, loss: float) -> None:

@@ -1,4 +1,5 @@
-// A step of a stream asks for no memory and takes no lock: many sizes, layers, precisions and variants.
+// A step of a stream asks for no memory, takes no lock and does not wait: sizes, layers, and every pair of variants in
+// every precision.
 #include <limits>
 #include <mutex>
 #include <string>
@@ -41,6 +42,27 @@ void check_variants(Index H) {
   }
 }
 
+/// Two variants in one cell, each before the other: where both set an option, the later one counts.
+template <class T>
+void check_pairs(const std::vector<Variant>& variants, Index H, lstmcore::Precision precision) {
+  for (const Variant& one : variants) {
+    for (const Variant& other : variants) {
+      if (one.name == other.name) continue;
+      const check::Context context(one.name + " and " + other.name);
+      check_steps<T>(other.of(one.of(lstm_config(3, H, 2))), 2, precision);
+    }
+  }
+}
+
+/// Without those that only name an activation.
+std::vector<Variant> option_variants() {
+  std::vector<Variant> some;
+  for (const Variant& variant : variants()) {
+    if (variant.name.find(" for the ") == std::string::npos) some.push_back(variant);
+  }
+  return some;
+}
+
 template <class T>
 void check_sizes() {
   for (const Index layers : {1, 2, 3}) {
@@ -73,6 +95,16 @@ TEST("sizes, layers and rows") {
 TEST("variants of the cell") {
   check_variants<float>(20);
   check_variants<double>(9);
+}
+TEST("pairs of variants") {
+  check_pairs<float>(variants(), 9, lstmcore::Precision::fp32);
+  check_pairs<double>(option_variants(), 5, lstmcore::Precision::fp32);
+}
+TEST("pairs of variants in every precision") {
+  for (const Setting& setting : settings()) {
+    const Emulation emulation(setting.emulated);
+    check_pairs<float>(option_variants(), 12, setting.precision);
+  }
 }
 TEST("precisions") {
   for (const Setting& setting : settings()) {

@@ -10,40 +10,10 @@ import pytest
 
 import lstmcore as lc
 import reference
+from draws import OPTIONS, REFUSED
 from lstmcore import functional as F
-from lstmcore.config import Activation, LSTMConfig
+from lstmcore.config import LSTMConfig
 from reference import random_case, relative_error
-
-OPTIONS = {
-    "stack": {"num_layers": 2},
-    "bidirectional": {"bidirectional": True},
-    "go_backwards": {"go_backwards": True},
-    "no bias": {"bias": False},
-    "peephole": {"peephole": True},
-    "coupled gates": {"coupled_gates": True},
-    "projection": {"proj_size": 3},
-    "layer norms": {"layer_norm": True, "layer_norm_epsilon": 0.05},
-    "activations": {
-        "gate_activation": Activation("hard_sigmoid", 0.3, 0.4),
-        "cell_activation": "softsign",
-        "output_activation": Activation("elu", 0.7),
-    },
-    "gate clip": {"gate_clip": 0.9},
-    "cell clip": {"cell_clip": 0.7},
-    "output clip": {"output_clip": 0.4},
-    "zoneout of h": {"zoneout_h": 0.3},
-    "zoneout of c": {"zoneout_c": 0.3},
-    "recurrent dropout": {"recurrent_dropout": 0.3},
-    "input dropout": {"input_dropout": 0.3},
-    "weight dropout": {"weight_dropout": 0.3},
-    "dropout": {"dropout": 0.3, "num_layers": 2},
-    # Options of the call, not of the configuration.
-    "lengths": {},
-    "mask": {},
-    "reset": {},
-    "recompute": {},
-}
-REFUSED = {("bidirectional", "go_backwards"), ("lengths", "mask")}
 
 BATCH, STEPS = 4, 5
 

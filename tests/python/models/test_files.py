@@ -82,6 +82,56 @@ def test_leftovers_of_another_machine_are_removed_after_a_day(tmp_path):
     assert [path.name for path in unfinished(tmp_path)] == [names[1]]
 
 
+@pytest.mark.skipif(_files.fcntl is None, reason="about locks")
+def test_without_locks_leftovers_are_removed_after_a_day(tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    names = [f".lstmcore-{_files._machine()}-{digit * 16}.unfinished" for digit in "01"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(tmp_path / names[0], (yesterday, yesterday))
+    monkeypatch.setattr(_files.fcntl, "flock", refuse)
+    small_model().save(tmp_path / "model.safetensors")
+    assert [path.name for path in unfinished(tmp_path)] == [names[1]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_what_is_no_file_is_left_alone(tmp_path):
+    """Opening a pipe with such a name would wait for ever."""
+    name = f".lstmcore-{_files._machine()}-{'0' * 16}.unfinished"
+    os.mkfifo(tmp_path / name)
+    small_model().save(tmp_path / "model.safetensors")
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_ctrl_c_during_a_save_leaves_nothing(tmp_path, monkeypatch):
+    """At each call of the system that a save makes."""
+    model = small_model()
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for name in ("open", "fdopen", "fsync", "replace"):
+            own = getattr(os, name)
+
+            def call(*arguments, own=own):
+                result = own(*arguments)
+                signal.raise_signal(signal.SIGINT)
+                return result
+
+            with monkeypatch.context() as patch:
+                patch.setattr(_files.os, name, call)
+                with pytest.raises(KeyboardInterrupt):
+                    model.save(path)
+            assert unfinished(tmp_path) == []
+            lc.load(path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_files_that_only_look_alike_are_left_alone(tmp_path):
     names = [".lstmcore-notes.unfinished", "x.lstmcore-00000000-0000000000000000.unfinished"]
     for name in names:
@@ -102,6 +152,30 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         _files.replace(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
     assert path.read_bytes() == b"old"
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from lstmcore import _files
+
+path = Path(sys.argv[1])
+_files.replace(path, b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for size in (1001, 100_000):  # one that waits in a buffer, and one that does not
+    try:
+        _files.replace(path, bytes(size))
+    except OSError as error:
+        alone = list(path.parent.iterdir()) == [path]
+        print(error.filename == str(path), path.read_bytes(), alone)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_leaves_nothing(tmp_path):
+    command = [sys.executable, "-c", NO_ROOM, str(tmp_path / "model.safetensors")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == "True b'old' True\n" * 2, result.stderr
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])

@@ -1,0 +1,42 @@
+// Ending long calls before their time, as when a user presses Ctrl-C.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+
+namespace lstmcore {
+
+/// While an object of this class exists, forwards and backwards of `Lstm`, `Rnn` and `LstmTangent` on its thread ask
+/// about twenty times a second whether to go on. The answer comes between two time steps of a layer.
+///
+/// `ask` runs on the thread of the call, in the caller's floating-point mode. To end the call, it throws: the threads
+/// of the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y, states,
+/// gradients) is then unspecified, a tape must be filled again, and weights and everything else are as they were. Calls
+/// that go on have the bits that they would have had.
+///
+/// `LstmStream::step`, `Lstm::step` and the operations of ops.hpp never ask. Neither does a call whose executor leaves
+/// the caller's thread without a task.
+class Interruptible {
+ public:
+  using Ask = void (*)(void* context);
+
+  Interruptible(Ask ask, void* context);
+  ~Interruptible();
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
+
+ private:
+  friend class InterruptWatch;
+
+  const Ask ask_;
+  void* const context_;
+  Interruptible* const outer_;  ///< of the same thread
+  std::atomic<bool> stopped_{false};
+  std::exception_ptr error_;
+  // Of the thread of the calls alone: how many of its steps to let pass before it looks at the clock, and its times.
+  int left_ = 1, stride_ = 1;
+  std::int64_t looked_ = 0, due_ = 0;
+};
+
+}  // namespace lstmcore
