@@ -42,11 +42,11 @@ void check_representable(const LstmConfig& config) {
   };
   cell_options::for_each([&](const auto& option) {
     const auto& value = config.*option.member;
-    using Value = std::decay_t<decltype(value)>;
-    if constexpr (std::is_same_v<Value, LstmActivation>) {
+    using Option = std::decay_t<decltype(value)>;
+    if constexpr (std::is_same_v<Option, LstmActivation>) {
       check(option.name, value.alpha);
       check(option.name, value.beta);
-    } else if constexpr (std::is_same_v<Value, double>) {
+    } else if constexpr (std::is_same_v<Option, double>) {
       if (option.used_as_element()) check(option.name, value);
     }
   });
