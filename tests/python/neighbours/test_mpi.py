@@ -15,7 +15,7 @@ import lstmcore as lc
 
 PROGRAM = Path(__file__).parents[1] / "mpi_program.py"
 LAUNCHER = shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
-LIMIT = 60.0
+LIMIT = 240.0
 
 pytestmark = pytest.mark.skipif(
     find_spec("mpi4py") is None or LAUNCHER is None, reason="make test-mpi has what this needs"
