@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -14,7 +15,8 @@
 
 namespace {
 
-constexpr int rows = 3, steps = 5, features = 2, units = 2;
+constexpr int rows = 3, steps = 5;
+constexpr std::size_t features = 2, units = 2;
 constexpr int lengths[rows] = {5, 0, 3};
 
 /// Weights of every size between -0.8 and 0.8.
@@ -31,7 +33,7 @@ std::string bytes_of(const std::vector<float>& values) {
   return bytes;
 }
 
-double input(int n, int t, int c) { return (5 * n + 7 * t + 3 * c) % 11 / 4.0 - 1.25; }
+double input(int n, int t, std::size_t c) { return (5 * n + 7 * t + 3 * static_cast<int>(c)) % 11 / 4.0 - 1.25; }
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -43,28 +45,24 @@ struct Model {
     double h[units] = {}, c[units] = {};
     for (int t = 0; t < lengths[n]; ++t) {
       double gates[4 * units];
-      for (int row = 0; row < 4 * units; ++row) {
-        gates[row] = bias[static_cast<std::size_t>(row)];
-        for (int k = 0; k < features; ++k)
-          gates[row] += ih[static_cast<std::size_t>(row * features + k)] * input(n, t, k);
-        for (int k = 0; k < units; ++k) gates[row] += hh[static_cast<std::size_t>(row * units + k)] * h[k];
+      for (std::size_t row = 0; row < 4 * units; ++row) {
+        gates[row] = bias[row];
+        for (std::size_t k = 0; k < features; ++k) gates[row] += ih[row * features + k] * input(n, t, k);
+        for (std::size_t k = 0; k < units; ++k) gates[row] += hh[row * units + k] * h[k];
       }
-      for (int u = 0; u < units; ++u) {
+      for (std::size_t u = 0; u < units; ++u) {
         c[u] = sigmoid(gates[units + u]) * c[u] + sigmoid(gates[u]) * std::tanh(gates[2 * units + u]);
         h[u] = sigmoid(gates[3 * units + u]) * std::tanh(c[u]);
       }
     }
     double y = out[0];
-    for (int u = 0; u < units; ++u) y += kernel[static_cast<std::size_t>(u)] * h[u];
+    for (std::size_t u = 0; u < units; ++u) y += kernel[u] * h[u];
     return y;
   }
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 2) return 2;
-  const std::string folder = argv[1];
+/// Writes both files; returns whether that succeeded.
+bool write(const std::string& folder) {
   const Model model;
   ModelFileMaker maker;
   maker.contents = {{"out.bias", bytes_of(model.out)},
@@ -82,5 +80,17 @@ int main(int argc, char** argv) {
   text << " 1 1\n";
   for (int n = 0; n < rows; ++n) text << model.predict(n) << "\n";
   text.close();
-  return text ? 0 : 1;
+  return static_cast<bool>(text);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  try {
+    return write(argv[1]) ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }

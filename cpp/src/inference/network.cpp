@@ -21,7 +21,7 @@ Network::Network(const ModelFile& file) : layers_(file.layers()) {
     throw std::domain_error("layer \"" + layers_.front().name + "\": expected an Embedding after it");
   }
   input_size_ = takes_tokens() ? 0 : layers_.front().input_size;
-  chain_.emplace(file, layers_, first, takes_tokens() ? embedding_size_ : input_size_);
+  chain_ = std::make_unique<const Chain>(file, layers_, first, takes_tokens() ? embedding_size_ : input_size_);
 }
 
 void Network::read_embedding(const ModelFile& file, const ModelLayer& layer) {

@@ -1,7 +1,7 @@
 // A whole model file, ready to run.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,8 +49,8 @@ class Network {
   std::vector<ModelLayer> layers_;
   Index input_size_ = 0, vocabulary_size_ = 0, embedding_size_ = 0;
   bool mask_zero_ = false;
-  std::vector<float> table_;  // (V, E)
-  std::optional<Chain> chain_;
+  std::vector<float> table_;            // (V, E)
+  std::unique_ptr<const Chain> chain_;  ///< never null
 };
 
 }  // namespace lstmcore::inference

@@ -14,7 +14,7 @@ namespace {
 /// The status of a call that throws `error`, whose text is then the last one.
 template <class Error>
 lstmcore_status status_of(const Error& error) {
-  return guarded([&] { throw error; });
+  return guarded([&] { throw error; });  // NOLINT(bugprone-std-exception-baseclass): other code throws anything
 }
 
 std::string last() { return lstmcore_last_error(); }
