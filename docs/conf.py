@@ -14,6 +14,7 @@ exclude_patterns = [
     "_templates",
     "gallery/pictures.md",  # parts of other pages
     "gallery/reached.md",
+    "reliability/*",
 ]
 templates_path = ["_templates"]
 autosummary_imported_members = True
