@@ -66,7 +66,7 @@ py::tuple PyLstm::forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py
   if (options.training) {
     tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences, options.time_major);
   }
-  interruptibly([&] {
+  interruptibly(steps, [&] {
     if (tape) {
       lstm.forward(sequence, y.view, state, tape->template pending<T>().tape);
     } else {

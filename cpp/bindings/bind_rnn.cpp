@@ -107,7 +107,7 @@ class PyRnnTape {
     Argument<T, 3> dh_before;
     if (need_x) dx = allocate<T, 3>({batch_, steps_, sizes_.input_size});
     if (need_state) dh_before = allocate<T, 3>(h_shape(sizes_, batch_));
-    interruptibly([&] {
+    interruptibly(steps_, [&] {
       pending.rnn.backward(pending.tape, {outputs.y.view, outputs.h.view},
                            {dx.view, dh_before.view, std::move(weight_gradients)});
       pending.tape = LstmTape<T>();  // frees the memory even if the caller holds on to the used tape
@@ -174,7 +174,7 @@ class PyRnn {
     Argument<T, 3> h_after = new_state(held.h, h_shape(sizes, held.batch()));
     std::unique_ptr<PyRnnTape> tape;
     if (training) tape = std::make_unique<PyRnnTape>(rnn, held.batch(), held.steps(), sequences);
-    interruptibly([&] {
+    interruptibly(held.steps(), [&] {
       if (tape) {
         rnn.forward(sequence, y.view, h_after.view, tape->template pending<T>().tape);
       } else {

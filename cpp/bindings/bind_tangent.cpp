@@ -88,7 +88,7 @@ class PyTangentTape {
     LstmWeightGradients<T> gradients_tangent = write_gradients<T>(weights_tangent, parameters, owners_tangent);
     HeldInputGradients<T> inputs(config_, batch_, steps_, true, true);
     HeldInputGradients<T> inputs_tangent(config_, batch_, steps_, true, true);
-    interruptibly([&] {
+    interruptibly(steps_, [&] {
       pending.lstm.backward(pending.tape, outputs.views(), outputs_tangent.views(), inputs.views(std::move(gradients)),
                             inputs_tangent.views(std::move(gradients_tangent)));
       pending.tape = LstmTangentTape<T>();  // frees the memory even if the caller holds on to the used tape
@@ -142,7 +142,7 @@ py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& arguments) {
   Argument<T, 3> h_tangent = new_state(h_before, h_shape(config, batch));
   Argument<T, 3> c_tangent = new_state(c_before, c_shape(config, batch));
   std::unique_ptr<PyTangentTape> tape;
-  interruptibly([&] {
+  interruptibly(steps, [&] {
     tape = std::make_unique<PyTangentTape>(LstmTangent<T>(engine, weights.cells), batch, steps);
     PendingTangentBackward<T>& pending = tape->pending<T>();
     pending.lstm.forward(sequence, x_tangent.view, y.view, y_tangent.view, {h.view, c.view},

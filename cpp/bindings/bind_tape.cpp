@@ -91,7 +91,7 @@ py::tuple PyTape::backward_of(PendingBackward<T>& pending, py::handle dy, py::ha
   LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, pending.lstm.parameters(), owners);
 
   HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state, time_major_);
-  interruptibly([&] {
+  interruptibly(steps_, [&] {
     pending.lstm.backward(pending.tape, outputs.views(), inputs.views(std::move(weight_gradients)));
     pending.tape = LstmTape<T>();  // frees the memory even if the caller holds on to the used tape
   });

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <lstmcore/interrupt.hpp>
 #include <optional>
 
@@ -21,10 +22,11 @@ struct HandlerRaised {};
 void run_signal_handlers(void* context);
 
 /// Calls body(), a computation that asks (lstmcore/interrupt.hpp), without the GIL and returns what it returns. What
-/// the computation writes must belong to nobody else yet: if a handler raises, it is left half written.
+/// the computation writes must belong to nobody else yet: if a handler raises, it is left half written. `steps`: of
+/// time, between which it asks.
 template <class Body>
-auto interruptibly(Body&& body) {
-  const bool ask = on_main_thread();
+auto interruptibly(std::int64_t steps, Body&& body) {
+  const bool ask = steps > 1 && on_main_thread();
   try {
     WithoutGil released;
     std::optional<Interruptible> asking;

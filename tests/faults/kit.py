@@ -103,7 +103,7 @@ class Child:
         """Send it a signal, if it still runs."""
         os.kill(self.pid, number)  # a child that has ended is a zombie until `result`
 
-    def result(self, patience: float = 120.0) -> Any:
+    def result(self, patience: float = 900.0) -> Any:
         """Wait for its end and return what the function returned; None if it was killed.
 
         Raises

@@ -17,6 +17,7 @@ std::atomic<std::int64_t> interval{policy::asking_nanoseconds};
 Interruptible::Interruptible(Ask ask, void* context)
     : ask_(ask), context_(context), outer_(InterruptWatch::of_thread()) {
   InterruptWatch::place_of_thread() = this;
+  left_ = 2;  // at the first look, before the first step, there is nothing to end yet
 }
 
 Interruptible::~Interruptible() { InterruptWatch::place_of_thread() = outer_; }

@@ -209,7 +209,7 @@ TEST("questions are asked in the caller's floating-point mode") {
 
 TEST("single steps never ask, nor do calls of other threads") {
   const AtEveryStep asking;
-  const Problem<float> p = make_problem<float>({"", lstm_config(3, 5), 2, 30});
+  const Problem<float> p = make_problem<float>({"", lstm_config(3, 5), 2, 200});
   const lstmcore::Lstm<float> lstm(p.config, p.weights());
   Caller caller;
   caller.stop_at = 1;
