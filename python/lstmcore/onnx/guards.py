@@ -55,7 +55,8 @@ def guard_model(model: Any) -> bytes:
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
     guard_graph(copy.graph, opset_of(model))
-    return copy.SerializeToString()
+    content: bytes = copy.SerializeToString()
+    return content
 
 
 def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> None:
