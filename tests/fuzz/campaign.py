@@ -151,7 +151,7 @@ def _watch(child, number, seconds, inputs, first, begun, report):
             if "ready" in line:
                 ready = True
                 begun = begun or time.monotonic()
-            else:
+            elif inputs is None or line["number"] < first + inputs:  # it runs ahead
                 report.add(line["rule"], line["number"], line["text"])
         at = child.progress.read()
         now = time.monotonic()

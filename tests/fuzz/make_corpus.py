@@ -1,4 +1,4 @@
-"""Write the small files that fuzzing starts from: `PYTHONPATH=python python tests/fuzz/make_corpus.py`.
+"""Write the small files that fuzzing starts from: `python tests/fuzz/make_corpus.py`.
 
 Files whose names begin with "find" are inputs that fuzzing found; they stay as they are.
 """
@@ -169,8 +169,9 @@ def tables():
     for walk in range(12):
         steps = [draw.gauss(0, 1) for _ in range(draw.randrange(2, 6))]
         end = "up" if sum(steps) > 0 else "down"
+        word = ("good", "bad", "fine")[walk % 3]
         rows += [
-            f"{walk},{step:.3f},{end},2024-01-{walk + 1:02}T{hour:02}:00,{['good', 'bad', 'fine'][walk % 3]} é"
+            f"{walk},{step:.3f},{end},2024-01-{walk + 1:02}T{hour:02}:00,{word} é"
             for hour, step in enumerate(steps)
         ]
     yield "walks.csv", "\n".join(rows) + "\n"

@@ -15,7 +15,7 @@ SECONDS = float(os.environ.get("LSTMCORE_FUZZ_LIMIT", "10"))
 """Of the processor, that an input may take."""
 
 HANGS = 12
-"""An input is ended after this many times as long: it waits, or does not let itself be interrupted."""
+"""An input is ended after this many times as long: it waits, or cannot be interrupted."""
 
 EXPECTED = (ValueError, TypeError, OSError)
 

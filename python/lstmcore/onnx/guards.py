@@ -55,7 +55,8 @@ def guard_model(model: Any) -> bytes:
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
     guard_graph(copy.graph, opset_of(model))
-    return copy.SerializeToString()
+    content: bytes = copy.SerializeToString()
+    return content
 
 
 def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> None:
@@ -100,9 +101,9 @@ def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> 
 
 def _number_of(proto: Any) -> dict[str, Any]:
     """Return the tensor of a Constant, by its name."""
-    if proto.op_type != "Constant":
-        return {}
-    return {proto.output[0]: entry.t for entry in proto.attribute if entry.name == "value"}
+    name = _first_output(proto)
+    tensors = [entry.t for entry in proto.attribute if entry.name == "value"]
+    return {name: tensors[0]} if proto.op_type == "Constant" and tensors else {}
 
 
 def _few_turns(proto: Any, numbers: dict[str, Any]) -> bool:

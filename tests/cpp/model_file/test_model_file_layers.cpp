@@ -128,8 +128,10 @@ TEST("the description of an LSTM") {
     refused(&ModelFileMaker::walk_config, from, to, text);
   };
   in_config("\"seed\": null", "\"swish\": true", "layer 0 (LSTM): unknown swish");
-  in_config("\"cell_clip\": 0.0", "\"cell_clip\": 1e300", "layer \"walk\": cell_clip: expected a number that the element");
-  in_config("\"gate_clip\": 0.0", "\"gate_clip\": 1e999", "layer \"walk\": gate_clip: expected a number that the element");
+  in_config("\"cell_clip\": 0.0", "\"cell_clip\": 1e300",
+            "layer \"walk\": cell_clip: expected a number that the element");
+  in_config("\"gate_clip\": 0.0", "\"gate_clip\": 1e999",
+            "layer \"walk\": gate_clip: expected a number that the element");
   in_config("\"sigmoid\"", "\"swish\"", "layer 0 (LSTM): recurrent_activation: expected one of sigmoid, tanh");
   in_config("\"sigmoid\"", "[\"elu\", 1]", "expected recurrent_activation to be a name or [name, alpha, beta]");
   in_config(", \"seed\": null", "", "layer 0 (LSTM): missing seed");

@@ -27,8 +27,7 @@ const std::string& write_file(const std::uint8_t* data, std::size_t size) {
 
 const std::string& write_file(const std::uint8_t* data, std::size_t size) {
   static const std::string path = (std::filesystem::temp_directory_path() / "fuzz_model_file.safetensors").string();
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   return path;
 }
 

@@ -114,14 +114,16 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, st
 }
 
 int main(int argc, char** argv) {
-  std::map<std::string, std::string> options = {{"-runs", "0"},       {"-max_total_time", "0"}, {"-seed", "0"},
-                                                {"-max_len", "65536"}, {"-timeout", "10"},      {"-artifact_prefix", ""}};
+  std::map<std::string, std::string> options = {{"-runs", "0"},     {"-max_total_time", "0"},
+                                                {"-seed", "0"},     {"-max_len", "65536"},
+                                                {"-timeout", "10"}, {"-artifact_prefix", ""}};
   std::vector<std::string> paths;
   for (int k = 1; k < argc; ++k) {
     const std::string argument = argv[k];
     const std::size_t equals = argument.find('=');
     if (argument[0] != '-') paths.push_back(argument);
-    if (argument[0] == '-') options[argument.substr(0, equals)] = argument.substr(std::min(equals, argument.size() - 1) + 1);
+    if (argument[0] == '-')
+      options[argument.substr(0, equals)] = argument.substr(std::min(equals, argument.size() - 1) + 1);
   }
   prefix = options["-artifact_prefix"];
   const long long runs = std::stoll(options["-runs"]), seconds = std::stoll(options["-max_total_time"]);

@@ -1,5 +1,5 @@
-// Changes model files in ways that get past the first checks: words and numbers of the JSON in the header are exchanged,
-// objects copied and removed; then the length of the header and the checksum are made right again.
+// Changes model files in ways that get past the first checks: words and numbers of the JSON in the header are
+// exchanged, objects copied and removed; then the length of the header and the checksum are made right again.
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
@@ -83,11 +83,40 @@ std::vector<Range> groups(const std::string& text) {
 }
 
 const std::vector<std::string>& tokens() {
-  static const std::vector<std::string> list = {
-      "0", "1", "2", "-1", "3", "64", "1000000", "2147483648", "4294967296", "9223372036854775807",
-      "9223372036854775808", "-9223372036854775808", "1e308", "1e999", "-0.0", "0.5", "1e-5", "true", "false", "null",
-      "[]", "{}", "\\\"\\\"", "\\\"tanh\\\"", "\\\"Dense\\\"", "\\\"LSTM\\\"", "[0]", "[[[[]]]]", "\\u0000", "float64",
-      "F64", "I8", "F32", "sqrt"};
+  static const std::vector<std::string> list = {"0",
+                                                "1",
+                                                "2",
+                                                "-1",
+                                                "3",
+                                                "64",
+                                                "1000000",
+                                                "2147483648",
+                                                "4294967296",
+                                                "9223372036854775807",
+                                                "9223372036854775808",
+                                                "-9223372036854775808",
+                                                "1e308",
+                                                "1e999",
+                                                "-0.0",
+                                                "0.5",
+                                                "1e-5",
+                                                "true",
+                                                "false",
+                                                "null",
+                                                "[]",
+                                                "{}",
+                                                "\\\"\\\"",
+                                                "\\\"tanh\\\"",
+                                                "\\\"Dense\\\"",
+                                                "\\\"LSTM\\\"",
+                                                "[0]",
+                                                "[[[[]]]]",
+                                                "\\u0000",
+                                                "float64",
+                                                "F64",
+                                                "I8",
+                                                "F32",
+                                                "sqrt"};
   return list;
 }
 

@@ -1,5 +1,5 @@
-// Reads any bytes as a model file. What the reader accepts is run for a few steps. The only exception that may leave the
-// reader is std::runtime_error; any other ends the program, as do the sanitizers.
+// Reads any bytes as a model file. What the reader accepts is run for a few steps. The only exception that may leave
+// the reader is std::runtime_error; any other ends the program, as do the sanitizers.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -21,10 +21,10 @@ KEPT = 4
 """Objects of each class that earlier calls returned, to call methods of and to pass on."""
 
 LARGEST = 1 << 20
-"""Bytes that the arguments of a call count for at least: models that earlier calls made are there."""
+"""Bytes that the arguments of a call count for at least; models may be among them."""
 
 SHARE = 0.25
-"""Share of the arguments that are hostile, in two of three calls; in the third, all are plausible."""
+"""Share of the arguments that are hostile in two of three calls; in the third, none is."""
 
 
 class Call:
@@ -94,7 +94,7 @@ class Arguments(Target):
         return self.last is None or any(map(values.has_huge, self.last.values))
 
     def documented(self, made):
-        """Return the exceptions in the section Raises of what was called, and for what is missing."""
+        """Return the exceptions that the section Raises names, and that for what is missing."""
         text = inspect.getdoc(self.last.function) or "" if self.last else ""
         own = re.findall(r"\b\w*(?:Error|Iteration)\b", text.partition("Raises\n---")[2])
         return (*own, "ImportError")

@@ -1,5 +1,7 @@
 """ONNX models: loaded, and run with small inputs of the declared types and shapes."""
 
+import contextlib
+
 import numpy as np
 from mutators import protobuf
 
@@ -23,8 +25,9 @@ class OnnxFiles(FileTarget):
         import lstmcore.onnx
 
         self.load = lstmcore.onnx.load
-        for _, data in self.seeds[:3]:
-            self.run((".onnx", data))
+        for made in self.seeds[:5]:
+            with contextlib.suppress(ValueError):  # some are damaged
+                self.run(made)
 
     def change(self, random, suffix, data, other):
         return protobuf.mutate(random, data, other)

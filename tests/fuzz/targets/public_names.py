@@ -16,7 +16,7 @@ def bridges():
 
 
 def callables(modules):
-    """Return the public functions and classes of modules, and of public modules in them, by name."""
+    """Return the public functions and classes of modules and of those in them, by name."""
     found = {}
     pending = [(name, import_module(name) if isinstance(name, str) else name) for name in modules]
     seen = set()

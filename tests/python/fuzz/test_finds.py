@@ -1,0 +1,108 @@
+"""What fuzzing found, so that it stays mended: each call or file fails as promised."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from fuzz_kit import CORPUS
+from lstmcore import convert, explain, functional, metrics, plots
+
+import targets  # isort: skip
+
+
+class Backtest:
+    """Whatever a user may take for one."""
+
+
+CALLS = {
+    "learning_curve": (lambda: plots.learning_curve(0), TypeError, "history: expected a History"),
+    "names of curves": (
+        lambda: plots.learning_curve({0: [1.0]}),
+        TypeError,
+        "history: expected a History",
+    ),
+    "backtest": (lambda: plots.backtest(Backtest()), TypeError, "result: expected a Backtest"),
+    "init_weights": (
+        lambda: functional.init_weights("a"),
+        TypeError,
+        "config: expected an LSTMConfig, got 'a'",
+    ),
+    "init_weights of the class": (
+        lambda: functional.init_weights(lc.LSTMConfig),
+        TypeError,
+        "config: expected an LSTMConfig",
+    ),
+    "dtype of init_weights": (
+        lambda: functional.init_weights(lc.LSTMConfig(2, 3), dtype=7),
+        ValueError,
+        "dtype: expected 'float32' or 'float64', got 7",
+    ),
+    "textbook": (
+        lambda: convert.from_textbook({0: np.ones(2)}),
+        TypeError,
+        "gates: expected names of matrices",
+    ),
+    "spans": (
+        lambda: metrics.spans(["B-PER"], scheme=""),
+        ValueError,
+        "scheme: expected one of",
+    ),
+    "metrics.get": (lambda: metrics.get("mse", "mse"), TypeError, "loss: expected a Loss"),
+    "Trace": (lambda: explain.Trace({"a": 1}, []), TypeError, "parts: expected a GateTrace"),
+    "Trace of nothing": (lambda: explain.Trace({}, []), ValueError, "got none"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls(name):
+    call, kind, message = CALLS[name]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_a_module_that_is_none():
+    torch = pytest.importorskip("lstmcore.torch", reason="torch is not installed")
+    for function in (torch.replace_lstm, torch.restore_lstm):
+        with pytest.raises(TypeError, match="module: expected a torch.nn.Module, got 4"):
+            function(4)
+
+
+def test_a_backend_that_is_called_with_other_things():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from lstmcore import onnx
+
+    with pytest.raises(TypeError, match="model: expected a model that lstmcore.onnx.load"):
+        onnx.BackendRep(4)
+    with pytest.raises(TypeError, match="node: expected an onnx.NodeProto"):
+        onnx.Backend.run_node(1, [])
+    with pytest.raises(TypeError, match="device: expected a name such as 'CPU'"):
+        onnx.Backend.supports_device(1)
+    with pytest.raises(TypeError, match="program: expected what lstmcore.onnx.load compiles"):
+        onnx.Model("a", "b", 1, [], [])
+
+
+FILES = {
+    "model_files/find_shape_of_many_axes.safetensors": r"got \(N, T, C, D, E, F, G, \?, ",
+    "model_files/find_option_beyond_float32.safetensors": "output_clip: expected a finite number",
+    "onnx_files/find_if_without_a_branch.onnx": "branch: expected this graph, got None",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(name):
+    folder, _, _ = name.partition("/")
+    target = targets.by_name(folder)
+    if target.missing():
+        pytest.skip(f"{target.missing()[0]} is not installed")
+    target.prepare()
+    path = CORPUS / name
+    with pytest.raises(ValueError, match=FILES[name]):
+        target.run((path.suffix, path.read_bytes()))
+
+
+def test_every_find_has_its_test():
+    found = {f"{path.parent.name}/{path.name}" for path in CORPUS.glob("*/find*")}
+    assert found == set(FILES)
+    assert all(inspect.isfunction(call) for call, _, _ in CALLS.values())
