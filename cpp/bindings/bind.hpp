@@ -4,12 +4,16 @@
 #include <pybind11/pybind11.h>
 
 #include <lstmcore/lstm.hpp>
+#include <lstmcore/precision.hpp>
 #include <vector>
 
 namespace lstmcore::bindings {
 
 /// Name and shape of every weight, in order.
 pybind11::list parameter_list(const std::vector<LstmParameter>& parameters);
+
+/// The precision of float products where none is named.
+Precision default_precision();
 
 void bind_cpu(pybind11::module_& module);
 
@@ -34,5 +38,8 @@ void bind_normalization(pybind11::module_& module);
 void bind_dropout(pybind11::module_& module);
 void bind_losses(pybind11::module_& module);
 void bind_optimizers(pybind11::module_& module);
+
+// Other programs.
+void bind_xla(pybind11::module_& module);
 
 }  // namespace lstmcore::bindings
