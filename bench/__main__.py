@@ -21,6 +21,8 @@ from bench import (
     grids,
     held,
     instruction_sets,
+    keras_epochs,
+    meeting,
     native,
     onnx_files,
     pair,
@@ -62,7 +64,8 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, simple-rnn, distributed.",
+        "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, keras-epochs, simple-rnn, "
+        "meeting, distributed.",
     )
     add = parser.add_argument
     add(
@@ -192,6 +195,8 @@ def main() -> int:
         "held": held.main,
         "onnx-files": onnx_files.main,
         "crowded": crowded.main,
+        "keras-epochs": keras_epochs.main,
+        "meeting": meeting.main,
         "simple-rnn": simple_rnn.main,
         "install": install,
     }

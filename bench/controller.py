@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from bench import environments, native
 from bench.environments import OWN, PRECISIONS, is_own, precision_of
@@ -21,36 +21,22 @@ from bench.results import Measurement, Run
 from bench.settings import Settings
 from bench.shapes import ALL_PEERS, KERAS, KERAS_BACKENDS, Case
 
+P = TypeVar("P", bound="Process")
 
-class Peer:
-    """The process of one peer, pinned to `cores`. Use it in a ``with`` statement.
 
-    `package` is the folder to import lstmcore from, if not the running Python's.
+class Process:
+    """A process that answers requests, one JSON object per line. Use it in a ``with`` statement.
+
+    Its answer to the first, ``{"do": "hello"}``, names the versions, or why it is `absent`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        threads: int,
-        cores: Sequence[int],
-        settings: Settings,
-        package: Path | None = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, command: Sequence[str], variables: dict[str, str]) -> None:
         self.absent = ""
         self.versions: dict[str, str] = {}
         self._process: subprocess.Popen[str] | None = None
-        python = environments.interpreter(name)
-        if not python.exists():
+        if not Path(command[0]).exists():
             self.absent = "not installed"
             return
-        command = [str(python), "-m", "bench.worker", "--peer", name.partition("@")[0]]
-        command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
-        variables = environments.variables(
-            name, threads, settings.isa, settings.torch_compile, settings.peers_isa
-        )
-        if package is not None:
-            variables["PYTHONPATH"] = str(package)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -64,7 +50,7 @@ class Peer:
         self.versions = answer.get("versions", {})
         self.absent = answer.get("absent") or answer.get("error", "")
 
-    def __enter__(self) -> Peer:
+    def __enter__(self: P) -> P:
         return self
 
     def __exit__(
@@ -103,6 +89,32 @@ class Peer:
             return {"error": self.absent}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+class Peer(Process):
+    """The process of one peer, pinned to `cores`.
+
+    `package` is the folder to import lstmcore from, if not the running Python's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        cores: Sequence[int],
+        settings: Settings,
+        package: Path | None = None,
+    ) -> None:
+        self.name = name
+        command = [str(environments.interpreter(name)), "-m", "bench.worker"]
+        command += ["--peer", name.partition("@")[0]]
+        command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
+        variables = environments.variables(
+            name, threads, settings.isa, settings.torch_compile, settings.peers_isa
+        )
+        if package is not None:
+            variables["PYTHONPATH"] = str(package)
+        super().__init__(command, variables)
 
 
 LOWER = (("pytorch", "bf16"), ("onnxruntime", "int8"))

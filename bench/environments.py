@@ -86,6 +86,9 @@ def install(peers: Sequence[str]) -> None:
             stamp.write_text(wanted)
 
 
+_LIBRARIES = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu"}
+"""Variables for libraries of peers."""
+
 _BEGINNINGS = ("OMP_", "KMP_", "GOMP_", "MKL_", "LSTMCORE_")
 """Variables that peers do not inherit."""
 
@@ -113,14 +116,13 @@ def variables(
             result["LSTMCORE_ISA"] = isa
         return result
     result.pop("PYTHONPATH", None)
-    result |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu"}
-    result |= _BACKEND.get(peer, {})
+    result |= _LIBRARIES | _BACKEND.get(peer, {})
     if compile_torch:
         result["LSTMCORE_BENCH_TORCH_COMPILE"] = "1"
     return result
 
 
-def in_company(peer: str, isa: str | None, peers_isa: str | None) -> dict[str, str]:
+def in_company(peer: str, isa: str | None = None, peers_isa: str | None = None) -> dict[str, str]:
     """Return the variables of a process in which lstmcore and `peer` work with default threads."""
     result = {name: v for name, v in os.environ.items() if not name.startswith(_BEGINNINGS)}
     if peers_isa:
@@ -128,7 +130,7 @@ def in_company(peer: str, isa: str | None, peers_isa: str | None) -> dict[str, s
     if isa:
         result["LSTMCORE_ISA"] = isa
     if not is_own(peer):
-        result["PYTHONPATH"] = str(_linked_package())
+        result |= _LIBRARIES | _BACKEND.get(peer, {}) | {"PYTHONPATH": str(_linked_package())}
     return result
 
 

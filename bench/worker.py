@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from bench import memory
 from bench.runners import Prepared, Runner, Unsupported
@@ -25,6 +25,13 @@ from bench.shapes import Case, smaller
 def module_name(peer: str) -> str:
     """Return the name of the module in `bench.runners` that runs `peer`."""
     return peer.replace("-", "_")
+
+
+class Answering(Protocol):
+    """Carries out requests."""
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request; ``error`` in it says why there is none."""
 
 
 class Worker:
@@ -125,20 +132,18 @@ def _settled(call: Any, seconds: float) -> float:
     return best
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--cores", required=True)
-    arguments = parser.parse_args()
+def serve(make: Callable[[], Answering], cores: str) -> None:
+    """Answer the requests of the standard input by the object that `make` returns, until it ends.
+
+    `cores` are the processors that this process is pinned to, with commas.
+    """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in arguments.cores.split(",")})
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     # Keep the output of libraries out of the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
-        worker = Worker(arguments.peer, arguments.threads)
+        answering = make()
     except Exception as error:
         print(json.dumps({"absent": f"{type(error).__name__}: {error}"}), file=answers)
         return
@@ -146,10 +151,20 @@ def main() -> None:
         request = json.loads(line)
         if request["do"] == "quit":
             break
-        print(json.dumps(worker.answer(request)), file=answers)
+        print(json.dumps(answering.answer(request)), file=answers)
     # Some runtimes crash when they shut down; nothing remains to be saved.
     answers.flush()
     os._exit(0)
+
+
+def main() -> None:
+    """Be the process of one peer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--cores", required=True)
+    arguments = parser.parse_args()
+    serve(lambda: Worker(arguments.peer, arguments.threads), arguments.cores)
 
 
 if __name__ == "__main__":

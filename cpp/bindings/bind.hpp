@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <lstmcore/lstm.hpp>
+#include <lstmcore/precision.hpp>
 #include <vector>
 
 namespace lstmcore::bindings {
@@ -13,6 +14,8 @@ pybind11::list parameter_list(const std::vector<LstmParameter>& parameters);
 
 /// Finds the thread of Python's signal handlers, for signals.hpp.
 void find_main_thread();
+/// The precision of float products where none is named.
+Precision default_precision();
 
 void bind_cpu(pybind11::module_& module);
 
@@ -37,5 +40,8 @@ void bind_normalization(pybind11::module_& module);
 void bind_dropout(pybind11::module_& module);
 void bind_losses(pybind11::module_& module);
 void bind_optimizers(pybind11::module_& module);
+
+// Other programs.
+void bind_xla(pybind11::module_& module);
 
 }  // namespace lstmcore::bindings

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/precision.hpp>
@@ -27,7 +28,11 @@ void set_threads(py::handle count) {
   set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));
 }
 
+std::atomic<Precision> chosen_precision{Precision::fp32};
+
 }  // namespace
+
+Precision default_precision() { return chosen_precision.load(std::memory_order_relaxed); }
 
 void bind_cpu(py::module_& module) {
   module.def("isa", [] { return isa(); }, "Name of the instruction set in use.");
@@ -43,6 +48,12 @@ void bind_cpu(py::module_& module) {
   module.def(
       "product_unit", [](const std::string& name) { return product_unit_name(precision_of(name, "precision")); },
       py::arg("precision"), "What computes products of this precision here.");
+  module.def(
+      "get_precision", [] { return precision_name(default_precision()); },
+      "Precision of products where none is named.");
+  module.def(
+      "set_precision", [](const std::string& name) { chosen_precision.store(precision_of(name, "precision")); },
+      py::arg("precision"), "Set the precision of products where none is named.");
   module.def("thread_provider", &thread_provider, "What runs the threads of a call.");
 }
 

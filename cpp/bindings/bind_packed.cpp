@@ -62,9 +62,9 @@ py::tuple PyLstm::forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py
   Argument<T, 3> h_after = new_state(held.h, h_shape(config, batch));
   Argument<T, 3> c_after = new_state(held.c, c_shape(config, batch));
   const LstmState<T> state{h_after.view, c_after.view};
-  std::unique_ptr<PyTape> tape;
+  std::shared_ptr<PyTape> tape;
   if (options.training) {
-    tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences, options.time_major);
+    tape = std::make_shared<PyTape>(lstm, batch, steps, options.return_sequences, options.time_major);
   }
   interruptibly(steps, [&] {
     if (tape) {
@@ -76,7 +76,7 @@ py::tuple PyLstm::forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py
   return py::make_tuple(y.take(), h_after.take(), c_after.take(), std::move(tape));
 }
 
-std::unique_ptr<PyTape> PyLstm::begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps,
+std::shared_ptr<PyTape> PyLstm::begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps,
                                       py::handle seed) const {
   const std::int64_t batch = to_int64(batch_size, "batch_size");
   const std::int64_t steps = to_int64(expected_steps, "expected_steps");
@@ -85,7 +85,7 @@ std::unique_ptr<PyTape> PyLstm::begin(py::handle batch_size, py::handle h, py::h
 }
 
 template <class T>
-std::unique_ptr<PyTape> PyLstm::begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c,
+std::shared_ptr<PyTape> PyLstm::begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c,
                                          std::int64_t expected_steps, std::uint64_t seed) {
   const LstmConfig& config = lstm.config();
   const Reader<T> reader(weights_type);
@@ -94,7 +94,7 @@ std::unique_ptr<PyTape> PyLstm::begin_of(const Lstm<T>& lstm, std::int64_t batch
   Argument<const T, 3> c_before;
   if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(h_shape(config, batch)));
   if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(c_shape(config, batch)));
-  auto tape = std::make_unique<PyTape>(lstm, batch, 0, true);
+  auto tape = std::make_shared<PyTape>(lstm, batch, 0, true);
   lstm.begin(batch, {h_before.view, c_before.view}, tape->template pending<T>().tape, expected_steps, seed);
   return tape;
 }

@@ -27,7 +27,7 @@ class PyLstm {
                     py::handle recompute, py::handle random, py::handle time_major) const;
 
   /// A tape without a step yet.
-  std::unique_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps,
+  std::shared_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps,
                                 py::handle seed) const;
 
  private:
@@ -46,7 +46,7 @@ class PyLstm {
   static py::tuple forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py::handle c, py::handle lengths,
                               py::handle reset, py::handle mask, const Options& options);
   template <class T>
-  static std::unique_ptr<PyTape> begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c,
+  static std::shared_ptr<PyTape> begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c,
                                           std::int64_t expected_steps, std::uint64_t seed);
 
   Engine engine_;

@@ -5,6 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Source(Protocol):
+    """Calls of the engine that are counted elsewhere, and only count here when somebody asks."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many calls there were so far, by name."""
+
+    def watch(self, watched: bool) -> None:
+        """Begin, or cease, to pass each call to `CallRecord.add` instead, for the log."""
 
 
 class CallRecord:
@@ -14,9 +26,16 @@ class CallRecord:
     ----------
     logger : str
         Name of the logger.
+
+    Attributes
+    ----------
+    sources : list of Source
+        Others that count calls of the engine.
     """
 
     def __init__(self, logger: str) -> None:
+        self.sources: list[Source] = []
+        self._before: dict[str, int] = {}  # what the sources had counted at the beginning
         self._logger = logging.getLogger(logger)
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, str], int] = {}
@@ -37,9 +56,19 @@ class CallRecord:
 
     def begin(self) -> None:
         """Forget all counts."""
+        before = self._elsewhere()
         with self._lock:
+            self._before = before
             self._counts.clear()
             self._seen.clear()
+
+    def _elsewhere(self) -> dict[str, int]:
+        """Return what the sources have counted so far."""
+        found: dict[str, int] = {}
+        for source in self.sources:
+            for name, count in source.counts().items():
+                found[name] = found.get(name, 0) + count
+        return found
 
     def add(self, name: str, reason: str, line: str) -> None:
         """Count a call; `reason` says why the framework computes it, "" if the engine does.
@@ -57,13 +86,18 @@ class CallRecord:
         """Return how many calls the engine computed, by name, and the others by name and reason."""
         with self._lock:
             counts = dict(self._counts)
-        engine: dict[str, int] = {}
+            before = self._before
+        engine = {
+            name: count - before.get(name, 0)
+            for name, count in self._elsewhere().items()
+            if count > before.get(name, 0)
+        }
         others: dict[str, dict[str, int]] = {}
         for (name, reason), count in counts.items():
             if reason:
                 others.setdefault(name, {})[reason] = count
             else:
-                engine[name] = count
+                engine[name] = engine.get(name, 0) + count
         return engine, others
 
     def begin_log(self) -> None:
@@ -72,6 +106,8 @@ class CallRecord:
             self._verbose += 1
             if self._verbose > 1:
                 return
+            for source in self.sources:
+                source.watch(True)
             self._seen.clear()
             self._level = self._logger.level
             if not self._logger.isEnabledFor(logging.INFO):
@@ -86,6 +122,8 @@ class CallRecord:
             self._verbose -= 1
             if self._verbose:
                 return
+            for source in self.sources:
+                source.watch(False)
             self._logger.setLevel(self._level)
             if self._handler is not None:
                 self._logger.removeHandler(self._handler)

@@ -4,13 +4,13 @@ Invalid arguments raise ``ValueError`` or ``TypeError``, which name the argument
 and what was passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lstmcore._typing import Exporter
+from lstmcore._typing import Exporter, Precision
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 FloatInput = FloatArray | Exporter
@@ -30,6 +30,10 @@ def precision_names() -> list[str]:
 def product_unit(precision: str) -> str:
     """Return the name of the unit that computes products of this precision on this machine."""
 
+def get_precision() -> Precision:
+    """Return the precision of products where none is named."""
+
+def set_precision(precision: str) -> None: ...
 def thread_provider() -> str: ...
 def vector_bytes(isa: str) -> int:
     """Bytes of a vector of an instruction set; 0 if there is none of that name."""
@@ -516,3 +520,66 @@ def adam_step(
 def squared_norm(values: FloatArray) -> float: ...
 def scale(values: FloatArray, factor: float) -> None: ...
 def clip(values: FloatArray, limit: float) -> None: ...
+
+class TapeStore:
+    """Stores tapes by number, up to a number of tapes and of bytes: the oldest are released first.
+
+    The newest is stored whatever its size. Numbers follow each other from `first_number` on.
+    """
+
+    most_tapes: int
+    most_bytes: int
+
+    def __init__(self, most_tapes: int, most_bytes: int, first_number: int) -> None: ...
+    def put(self, tape: LstmTape) -> int:
+        """Store `tape` and return its number."""
+
+    def take(self, number: int) -> LstmTape | None:
+        """Return the tape with this number, which is no longer stored; None if there is none."""
+
+    def clear(self) -> None: ...
+    def stored(self) -> tuple[int, int]:
+        """Return how many tapes are stored, and their bytes."""
+
+class ForeignPlan:
+    """What a program of XLA's says about its calls besides their arrays.
+
+    The sizes in `config` are not used. `allowed` may be set to False, which leaves all calls to
+    Python; `count` is the number of forwards without it.
+    """
+
+    allowed: bool
+
+    def __init__(
+        self,
+        config: LstmConfig,
+        operands: Sequence[str],
+        wanted: Sequence[str],
+        time_major: bool,
+        sequences: bool,
+    ) -> None: ...
+    @property
+    def count(self) -> int: ...
+
+_Foreign = Callable[[bytes, list[Any], list[Any]], None]
+
+def foreign_function(function: _Foreign) -> Any:
+    """Return a capsule with a function of XLA's typed foreign function interface.
+
+    It calls `function` with the text that is a call's only attribute, the operands and the results,
+    which share XLA's memory. An exception becomes an error of XLA's. There can be eight such
+    functions, of this kind and the kinds below.
+    """
+
+def foreign_record(
+    function: _Foreign, plan_of: Callable[[bytes], ForeignPlan], tapes: TapeStore
+) -> Any:
+    """Return the same for a forward that records a tape, which needs no GIL.
+
+    `plan_of` is called with each new text. Calls that C++ cannot compute go to `function`.
+    """
+
+def foreign_backward(
+    function: _Foreign, plan_of: Callable[[bytes], ForeignPlan], tapes: TapeStore
+) -> Any:
+    """Return the same for the backward of such a forward."""

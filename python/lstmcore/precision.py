@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks
+from lstmcore import _checks, _core
 from lstmcore._typing import Precision, choices
 
 __all__ = ["get_precision", "set_precision", "checked", "in_force"]
 
 _NAMES = choices(Precision)
-
-_default: Precision = "fp32"
 
 
 def checked(precision: Precision | None, name: str = "precision") -> Precision | None:
@@ -32,7 +30,7 @@ def in_force(precision: Precision | None, dtype: Any) -> Precision:
         If float64 is to be computed in a precision other than its own.
     """
     if precision is None:
-        return _default if dtype == np.float32 else "fp32"
+        return get_precision() if dtype == np.float32 else "fp32"
     if dtype == np.float64 and precision not in ("fp32", "auto"):
         raise ValueError(
             f'precision: expected "fp32" or "auto" for float64, whose products are always '
@@ -43,7 +41,8 @@ def in_force(precision: Precision | None, dtype: Any) -> Precision:
 
 def get_precision() -> Precision:
     """Return the default precision of float32 weights; see `set_precision`."""
-    return _default
+    precision: Precision = _core.get_precision()
+    return precision
 
 
 def set_precision(precision: Precision) -> None:
@@ -68,6 +67,5 @@ def set_precision(precision: Precision) -> None:
     ValueError
         If `precision` is not one of these.
     """
-    global _default
     _checks.choice(precision, "precision", _NAMES)
-    _default = precision
+    _core.set_precision(precision)

@@ -1,4 +1,4 @@
-"""Common to all tests: reproducible randomness, and a thread count restored after each test."""
+"""Common to all tests: reproducible randomness, and settings restored after each test."""
 
 import os
 from collections.abc import Iterator
@@ -43,7 +43,8 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
-def restore_thread_count() -> Iterator[None]:
-    before = lc.get_num_threads()
+def restore_settings() -> Iterator[None]:
+    threads, precision = lc.get_num_threads(), lc.get_precision()
     yield
-    lc.set_num_threads(before)
+    lc.set_num_threads(threads)
+    lc.set_precision(precision)

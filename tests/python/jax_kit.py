@@ -95,5 +95,4 @@ def close(actual, expected):
 
 def release_tapes():
     """Release the tapes that earlier tests have left."""
-    tapes._stored.clear()
-    tapes._bytes = 0
+    tapes.store.clear()

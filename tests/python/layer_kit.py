@@ -1,4 +1,4 @@
-"""For tests of single layers: gradients against finite differences, and layers in files."""
+"""For tests of layers and models: gradients against finite differences, and files."""
 
 import numpy as np
 import pytest
@@ -66,3 +66,21 @@ def check_file(model, x, path):
         np.testing.assert_array_equal(again.weights[name], value, strict=True)
     np.testing.assert_array_equal(again.predict(x, verbose=0), before)
     return again
+
+
+def check_step(model, x, y, every, **tolerance):
+    """Compare a step of SGD at a learning rate of 1 with differences of what `evaluate` returns.
+
+    One of `every` weights is compared; `tolerance` is for `pytest.approx`.
+    """
+    before = model.parameters.values.copy()
+    model.train_on_batch(x, y)
+    gradient = before - model.parameters.values
+    for place in range(0, len(before), every):
+        ends = []
+        for step in (1e-5, -1e-5):
+            model.parameters.values[...] = before
+            model.parameters.values[place] += step
+            model.parameters.touch()
+            ends.append(model.evaluate(x, y, verbose=0))
+        assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, **tolerance)

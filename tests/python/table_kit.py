@@ -59,3 +59,10 @@ def sign_so_far(walk):
 
 def height_so_far(walk):
     return [f"{500 + 100 * value:.3f}" for value in walk]
+
+
+def series(steps, seed):
+    """Make a series with a trend, a season of 12 steps and noise of standard deviation 3."""
+    time = np.arange(steps)
+    noise = np.random.default_rng(seed).normal(0, 3, steps)
+    return 200 + 0.5 * time + 30 * np.sin(2 * np.pi * time / 12) + noise

@@ -1,7 +1,7 @@
 // The walk of one part of a layer back through time.
 #pragma once
 
-#include "../runtime/isa.hpp"
+#include "part_walk.hpp"
 #include "row_set.hpp"
 
 namespace lstmcore {
@@ -20,56 +20,45 @@ struct GateGradients {
 
 /// The walk of one part back through time: it gathers the pointers of a step's rows, then calls the kernels.
 template <class T>
-class BackwardWalk {
+class BackwardWalk : public PartWalk<T, BackwardCell<T>> {
  public:
   BackwardWalk(const CellShape& shape, const Schedule& schedule, const BackwardCell<T>& cell, Part part)
-      : kernels_(active_kernels<T>()),
-        shape_(shape),
-        schedule_(schedule),
-        cell_(cell),
-        part_(std::move(part)),
+      : Base(shape, schedule, cell, std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
-        zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())) {
+        zoneout_(shape, cell.variant, rows_) {
     const std::size_t size = part_.rows.size();
     pointers_ = PointerArrays([&](auto& layout) {
       layout.take(size, dy_, c_prev_, c_, gates_, dh_, dc_, dgates_, dh_passed_, h_, h_last_, dr_, dm_, norm_x_,
                   norm_h_, statistics_, dh_product_);
     });
-    dgates_lowp_.prepare(cell.weights->h_lowp, static_cast<Index>(size));
-    dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
+    dgates_lowp_.prepare(cell.weights->h_lowp, rows_);
+    dr_lowp_.prepare(cell.weights->projection_lowp, rows_);
   }
 
   /// Walks back over some steps, in falling order. The gradients with respect to the pre-activations of all rows of
   /// these steps, and no others, go to `dgates`; with a projection, those with respect to h go to `dr`. Returns the
   /// step after which it stopped because its threads should part or the call is to end, or the first step.
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
-    if (part_.rows.empty()) return steps.begin;
-    const InterruptWatch watch(part_.call, shape_.arithmetic);
-    part_.meeting.begin();
-    if (parted()) return steps.end;
-    for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
-      if (part_.ends(watch)) return step + 1;
-      while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
-      gather(step, dgates, dr);
-      if (cell_.m) projection_step();
-      cell_step();
-      // The products below read all gates of a row, some of which other parts wrote.
-      part_.meeting.wait();
-      state_step(step);
-      if (parted()) {
-        part_.meeting.wait();  // the part that goes on reads dh of all units, some of which other parts wrote
-        return step;
-      }
-    }
-    return steps.begin;
+    return this->walk_down(
+        InterruptWatch(part_.call, shape_.arithmetic), steps,
+        [&](Index step) {
+          gather(step, dgates, dr);
+          if (cell_.m) projection_step();
+          cell_step();
+        },
+        [&](Index step) { state_step(step); });
   }
 
-  /// Whether the parts of these rows should leave the rest to one walk.
-  bool parted() const { return part_.meeting.parted(); }
-
  private:
-  Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
-  Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
+  using Base = PartWalk<T, BackwardCell<T>>;
+  using Base::active_;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::part_;
+  using Base::row;
+  using Base::rows_;
+  using Base::schedule_;
+  using Base::shape_;
 
   void gather(Index step, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     for (Index i = 0; i < active_; ++i) {
@@ -186,12 +175,6 @@ class BackwardWalk {
     }
   }
 
-  const kernels::Kernels<T>& kernels_;
-  const CellShape& shape_;
-  const Schedule& schedule_;
-  const BackwardCell<T>& cell_;
-  Part part_;
-  Index active_ = 0;
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;

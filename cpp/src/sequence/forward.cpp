@@ -12,15 +12,10 @@ using policy::wavefront_steps;
 
 /// One part's walk. Pointers of the rows of a step are gathered here once per step; kernels see nothing else.
 template <class T>
-class ForwardWalk {
+class ForwardWalk : public PartWalk<T, ForwardCell<T>> {
  public:
   ForwardWalk(const CellShape& shape, const Schedule& schedule, const ForwardCell<T>& cell, Part part)
-      : kernels_(active_kernels<T>()),
-        shape_(shape),
-        schedule_(schedule),
-        cell_(cell),
-        part_(std::move(part)),
-        rows_(static_cast<Index>(part_.rows.size())),
+      : Base(shape, schedule, cell, std::move(part)),
         chunk_steps_(input_chunk(shape.normed ? schedule.rows : rows_, schedule.longest)),
         fused_(chunk_steps_ == 1 && !shape.normed),
         zeros_(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0)),
@@ -38,44 +33,33 @@ class ForwardWalk {
   /// Walks the steps of `range` in rising order. Returns the step before which it stopped because its threads should
   /// part or the call is to end, else the end.
   Index run(Range range) {
-    if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
     const InterruptWatch watch(part_.call, cell_.weights->h_lowp.arithmetic());
-    const bool often = looks_often(shape_);
-    const Index end = std::min(range.end, length(0));
-    if (end > range.begin + 1) part_.meeting.begin();
-    if (part_.meeting.parted()) return range.begin;
-    for (Index first = range.begin; first < end; first += chunk_steps_) {
-      if (part_.ends(watch)) return first;
-      const Index last = std::min(end, first + chunk_steps_);
-      if (!fused_) project_input(first, last);
-      for (Index step = first; step < last; ++step) {
-        if (often && step > first && part_.ends(watch)) return step;
-        advance(step, shape_.normed ? 0 : (step - first) * rows_);
-        if (step + 1 == range.end) break;
-        part_.meeting.wait();
-        if (part_.meeting.parted()) return step + 1;
-      }
-    }
-    return range.end;
+    return this->walk_up(
+        watch, range, chunk_steps_,
+        [&](Index first, Index last) {
+          if (!fused_) project_input(first, last);
+        },
+        [&](Index step, Index first) { advance(step, shape_.normed ? 0 : (step - first) * rows_); });
   }
 
  private:
+  using Base = PartWalk<T, ForwardCell<T>>;
+  using Base::active_;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::part_;
+  using Base::row;
+  using Base::rows_;
+  using Base::schedule_;
+  using Base::shape_;
+
   void lay_out_pointers() {
     pointers_ = PointerArrays([this](auto& layout) {
       layout.take(part_.rows.size(), x_, h_prev_, c_prev_, gates_, c_, h_, y_, h_last_, h_factor_, h_masked_,
                   projected_, norm_x_, norm_h_, fresh_c_, row_statistics_);
       if (!fused_) layout.take(part_.rows.size() * static_cast<std::size_t>(chunk_steps_), project_x_, project_out_);
     });
-  }
-
-  Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
-  Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
-
-  /// Rows of this part active at `step`: they are the first ones.
-  Index active(Index step) {
-    while (active_ > 0 && length(active_ - 1) <= step) --active_;
-    return active_;
   }
 
   /// The column of a row of gates at which this part's blocks begin.
@@ -97,17 +81,11 @@ class ForwardWalk {
 
   /// Bias + W x of several steps, into the rows of gates.
   void project_input(Index first, Index last) {
-    Index count = 0;
-    Index active_then = active_;
-    for (Index step = first; step < last; ++step) {
-      while (active_then > 0 && length(active_then - 1) <= step) --active_then;
-      for (Index i = 0; i < active_then; ++i) {
-        project_x_[count] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
-        project_out_[count] = shape_.normed ? cell_.norm_x.at(step, row(i)) + first_column()
-                                            : gates_of((step - first) * rows_ + i, step, i);
-        ++count;
-      }
-    }
+    const Index count = this->each_row(first, last, [&](Index place, Index step, Index i) {
+      project_x_[place] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
+      project_out_[place] = shape_.normed ? cell_.norm_x.at(step, row(i)) + first_column()
+                                          : gates_of((step - first) * rows_ + i, step, i);
+    });
     kernels::Product<T> product = gates_product(count, project_x_, shape_.input, cell_.weights->x, project_out_);
     if (!shape_.normed) product.bias = cell_.weights->bias.data() + first_column();
     multiply(product, cell_.weights->x_lowp, x_lowp_, part_.blocks.begin);
@@ -152,7 +130,7 @@ class ForwardWalk {
 
   void advance(Index step, Index slot) {
     kernels::StepForward<T> s{};
-    s.rows = active(step);
+    s.rows = active_;
     gather(step, slot);
     s.hidden = shape_.hidden;
     s.h_depth = shape_.state;
@@ -252,13 +230,6 @@ class ForwardWalk {
     }
   }
 
-  const kernels::Kernels<T>& kernels_;
-  const CellShape& shape_;
-  const Schedule& schedule_;
-  const ForwardCell<T>& cell_;
-  Part part_;
-  const Index rows_;
-  Index active_ = rows_;
   const Index chunk_steps_;  ///< whose input part is one product
   const bool fused_;         ///< input and recurrent part in one pass
   Index own_width_ = 0;

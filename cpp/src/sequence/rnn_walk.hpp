@@ -4,7 +4,6 @@
 // weights' gradients) calls these in the same way. A row of gates is the row of H pre-activations.
 #pragma once
 
-#include "../runtime/isa.hpp"
 #include "../runtime/policy.hpp"
 #include "backward_walk.hpp"
 
@@ -25,16 +24,11 @@ struct RnnActivation {
 };
 
 template <class T>
-class RnnForwardWalk {
+class RnnForwardWalk : public PartWalk<T, ForwardCell<T>> {
  public:
   RnnForwardWalk(const CellShape& shape, const Schedule& schedule, const ForwardCell<T>& cell, Part part)
-      : kernels_(active_kernels<T>()),
-        shape_(shape),
-        schedule_(schedule),
-        cell_(cell),
-        part_(std::move(part)),
+      : Base(shape, schedule, cell, std::move(part)),
         activation_(kernels_, cell.variant),
-        rows_(static_cast<Index>(part_.rows.size())),
         chunk_steps_(input_chunk(rows_, schedule.longest)),
         columns_(shape.columns_of(part_.blocks)),
         units_(shape.units_of(part_.blocks)),
@@ -50,30 +44,22 @@ class RnnForwardWalk {
   /// Walks the steps of `range` in rising order. Returns the step before which it stopped because its threads should
   /// part or the call is to end, else the end.
   Index run(Range range) {
-    if (rows_ == 0) return range.end;
-    const InterruptWatch watch(part_.call);
-    const bool often = looks_often(shape_);
-    const Index end = std::min(range.end, length(0));
-    if (end > range.begin + 1) part_.meeting.begin();
-    if (part_.meeting.parted()) return range.begin;
-    for (Index first = range.begin; first < end; first += chunk_steps_) {
-      if (part_.ends(watch)) return first;
-      const Index last = std::min(end, first + chunk_steps_);
-      add_input(first, last);
-      for (Index step = first; step < last; ++step) {
-        if (often && step > first && part_.ends(watch)) return step;
-        advance(step, (step - first) * rows_);
-        if (step + 1 == range.end) break;
-        part_.meeting.wait();
-        if (part_.meeting.parted()) return step + 1;
-      }
-    }
-    return range.end;
+    return this->walk_up(
+        InterruptWatch(part_.call), range, chunk_steps_, [&](Index first, Index last) { add_input(first, last); },
+        [&](Index step, Index first) { advance(step, (step - first) * rows_); });
   }
 
  private:
-  Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
-  Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
+  using Base = PartWalk<T, ForwardCell<T>>;
+  using Base::active_;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::part_;
+  using Base::row;
+  using Base::rows_;
+  using Base::schedule_;
+  using Base::shape_;
+
   T* sums_of(Index place) { return sums_.data() + place * columns_.size(); }
 
   /// A product whose columns are this part's units.
@@ -85,14 +71,10 @@ class RnnForwardWalk {
 
   /// b + W x of several steps.
   void add_input(Index first, Index last) {
-    Index count = 0, active = active_;
-    for (Index step = first; step < last; ++step) {
-      while (active > 0 && length(active - 1) <= step) --active;
-      for (Index i = 0; i < active; ++i, ++count) {
-        x_[count] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
-        from_x_[count] = sums_of((step - first) * rows_ + i);
-      }
-    }
+    const Index count = this->each_row(first, last, [&](Index place, Index step, Index i) {
+      x_[place] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
+      from_x_[place] = sums_of((step - first) * rows_ + i);
+    });
     kernels::Product<T> product = units_product(count, x_, shape_.input, cell_.weights->x, from_x_);
     product.bias = cell_.weights->bias.data() + columns_.begin;
     kernels_.product(product);
@@ -106,7 +88,6 @@ class RnnForwardWalk {
   }
 
   void advance(Index step, Index place) {
-    while (active_ > 0 && length(active_ - 1) <= step) --active_;
     for (Index i = 0; i < active_; ++i) {
       h_prev_[i] = h_before(step, schedule_.time(row(i), step, cell_.reversed), row(i));
       row_sums_[i] = sums_of(place + i);
@@ -129,14 +110,7 @@ class RnnForwardWalk {
     kernels_.multiply(cell_.h_factor.at(0, r) + units_.begin, masked, count);
   }
 
-  const kernels::Kernels<T>& kernels_;
-  const CellShape& shape_;
-  const Schedule& schedule_;
-  const ForwardCell<T>& cell_;
-  Part part_;
   const RnnActivation<T> activation_;
-  const Index rows_;
-  Index active_ = rows_;
   const Index chunk_steps_;  ///< whose input part is one product
   const Range columns_, units_;
   Buffer<T> sums_;  ///< pre-activations of a chunk of steps, [step][row][columns]
@@ -147,14 +121,10 @@ class RnnForwardWalk {
 };
 
 template <class T>
-class RnnBackwardWalk {
+class RnnBackwardWalk : public PartWalk<T, BackwardCell<T>> {
  public:
   RnnBackwardWalk(const CellShape& shape, const Schedule& schedule, const BackwardCell<T>& cell, Part part)
-      : kernels_(active_kernels<T>()),
-        shape_(shape),
-        schedule_(schedule),
-        cell_(cell),
-        part_(std::move(part)),
+      : Base(shape, schedule, cell, std::move(part)),
         activation_(kernels_, cell.variant),
         units_(shape.units_of(part_.blocks)) {
     pointers_ = PointerArrays([&](auto& layout) { layout.take(part_.rows.size(), dsums_, dh_); });
@@ -164,31 +134,23 @@ class RnnBackwardWalk {
   /// these steps, and no others, go to `dsums`. Returns the step after which it stopped because its threads should
   /// part or the call is to end, or the first step.
   Index run(Range steps, const GateGradients<T>& dsums, const GateGradients<T>& /*of a projection*/) {
-    if (part_.rows.empty()) return steps.begin;
-    const InterruptWatch watch(part_.call);
-    part_.meeting.begin();
-    if (parted()) return steps.end;
-    for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
-      if (part_.ends(watch)) return step + 1;
-      while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
-      for (Index i = 0; i < active_; ++i) derive(step, i, dsums.at(step, row(i)));
-      // The product below reads the gradients of all units of a row, some of which other parts wrote.
-      part_.meeting.wait();
-      pass_on(step);
-      if (parted()) {
-        part_.meeting.wait();  // the part that goes on reads dh of all units, some of which other parts wrote
-        return step;
-      }
-    }
-    return steps.begin;
+    return this->walk_down(
+        InterruptWatch(part_.call), steps,
+        [&](Index step) {
+          for (Index i = 0; i < active_; ++i) derive(step, i, dsums.at(step, row(i)));
+        },
+        [&](Index step) { pass_on(step); });
   }
 
-  /// Whether the parts of these rows should leave the rest to one walk.
-  bool parted() const { return part_.meeting.parted(); }
-
  private:
-  Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
-  Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
+  using Base = PartWalk<T, BackwardCell<T>>;
+  using Base::active_;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::part_;
+  using Base::row;
+  using Base::schedule_;
+  using Base::shape_;
 
   /// The gradient with respect to the pre-activations of this part's units of a row, and zeros after the last of them.
   void derive(Index step, Index i, T* dsums) {
@@ -215,14 +177,8 @@ class RnnBackwardWalk {
     }
   }
 
-  const kernels::Kernels<T>& kernels_;
-  const CellShape& shape_;
-  const Schedule& schedule_;
-  const BackwardCell<T>& cell_;
-  Part part_;
   const RnnActivation<T> activation_;
   const Range units_;
-  Index active_ = 0;
   PointerArrays pointers_;
   T **dsums_, **dh_;
 };

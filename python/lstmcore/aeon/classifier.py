@@ -6,7 +6,7 @@ from aeon.classification import BaseClassifier
 
 from lstmcore._signatures import shows_options
 from lstmcore._typing import Array
-from lstmcore.aeon.collections import QUICK, TAGS, WITHOUT, steps_first
+from lstmcore.aeon.collections import TAGS, WITHOUT, OfCollections, steps_first
 from lstmcore.sklearn import LSTMClassifier as Contained
 from lstmcore.sklearn.options import hyper_parameters, stores
 
@@ -16,7 +16,7 @@ PARAMETERS = hyper_parameters(Contained, WITHOUT)
 
 
 @shows_options(PARAMETERS, Contained)
-class LSTMClassifier(BaseClassifier):
+class LSTMClassifier(OfCollections, BaseClassifier):
     """Classify time series by an LSTM, as an estimator of aeon.
 
     It contains a `lstmcore.sklearn.LSTMClassifier`, which has the same hyper-parameters except for
@@ -48,21 +48,12 @@ class LSTMClassifier(BaseClassifier):
     """
 
     _tags = TAGS
+    _contained = Contained
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:
         super().__init__()
 
-    def _fit(self, X: Any, y: Array) -> "LSTMClassifier":
-        self.estimator_ = Contained(**self.get_params(deep=False)).fit(steps_first(X), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(steps_first(X))
-
     def _predict_proba(self, X: Any) -> Array:
-        return self.estimator_.predict_proba(steps_first(X))
-
-    @classmethod
-    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
-        return dict(QUICK)
+        probabilities: Array = self.estimator_.predict_proba(steps_first(X))
+        return probabilities

@@ -1,12 +1,9 @@
 """`LSTMRegressor`, which predicts a number for each time series of a collection."""
 
-from typing import Any
-
 from aeon.regression import BaseRegressor
 
 from lstmcore._signatures import shows_options
-from lstmcore._typing import Array
-from lstmcore.aeon.collections import QUICK, TAGS, WITHOUT, steps_first
+from lstmcore.aeon.collections import TAGS, WITHOUT, OfCollections
 from lstmcore.sklearn import LSTMRegressor as Contained
 from lstmcore.sklearn.options import hyper_parameters, stores
 
@@ -16,7 +13,7 @@ PARAMETERS = hyper_parameters(Contained, WITHOUT)
 
 
 @shows_options(PARAMETERS, Contained)
-class LSTMRegressor(BaseRegressor):
+class LSTMRegressor(OfCollections, BaseRegressor):
     """Predict a number for each time series by an LSTM, as an estimator of aeon.
 
     It contains a `lstmcore.sklearn.LSTMRegressor`, which has the same hyper-parameters except for
@@ -45,18 +42,8 @@ class LSTMRegressor(BaseRegressor):
     """
 
     _tags = TAGS
+    _contained = Contained
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:
         super().__init__()
-
-    def _fit(self, X: Any, y: Array) -> "LSTMRegressor":
-        self.estimator_ = Contained(**self.get_params(deep=False)).fit(steps_first(X), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(steps_first(X))
-
-    @classmethod
-    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
-        return dict(QUICK)

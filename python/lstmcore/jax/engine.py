@@ -62,7 +62,7 @@ def record(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> N
     for example in _examples(call, operands, results):
         y, state, tape = _forward(example, training=True)
         _write(example, y, state)
-        example.results[-1].view(np.uint64)[0] = tapes.put(tape)
+        example.results[-1].view(np.uint64)[0] = tapes.store.put(tape)
 
 
 def backward(call: Call, operands: Sequence[Array], results: Sequence[Array]) -> None:
@@ -81,8 +81,10 @@ def _examples(
     call: Call, operands: Sequence[Array], results: Sequence[Array], remember: bool = False
 ) -> Iterator[_Example]:
     axes = operands[0].ndim - _RANK
-    packer = Packer(remember)
-    for index in np.ndindex(results[0].shape[:axes]):
+    packer = Packer(remember, several=axes > 0)
+    # Without batch axes, as in most calls, nothing is counted, which would take some microseconds.
+    indices = np.ndindex(results[0].shape[:axes]) if axes else ((),)
+    for index in indices:
         chosen = [_chosen(array, index) for array in operands]
         count = len(call.operands)
         inputs = dict(zip(call.operands, chosen[:count], strict=True))
@@ -100,7 +102,8 @@ def _chosen(array: Array, index: tuple[int, ...]) -> Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _config(input_size: int, hidden_size: int, call: Call) -> LSTMConfig:
+def config_of(input_size: int, hidden_size: int, call: Call) -> LSTMConfig:
+    """Return the engine's configuration of a call with arrays of these sizes."""
     return LSTMConfig(
         input_size,
         hidden_size,
@@ -115,7 +118,7 @@ def _config(input_size: int, hidden_size: int, call: Call) -> LSTMConfig:
 def _packed(example: _Example) -> PackedWeights:
     weights = {WEIGHTS[name]: example.inputs[name] for name in WEIGHTS if name in example.inputs}
     features, units = example.inputs["w_ih"].shape[1], example.inputs["w_hh"].shape[1]
-    return example.packer.packed(weights, _config(features, units, example.call))
+    return example.packer.packed(weights, config_of(features, units, example.call))
 
 
 def _batch_first(example: _Example, array: Array | None) -> Array | None:
@@ -148,7 +151,7 @@ def _write(example: _Example, y: Array, state: F.LSTMState) -> None:
 
 def _tape(example: _Example) -> LSTMTape:
     """Return the tape of the forward, which runs once more if the tape was used or released."""
-    tape = tapes.take(int(example.others[0].view(np.uint64)[0]))
+    tape = tapes.store.take(int(example.others[0].view(np.uint64)[0]))
     if tape is None:
         tape = _forward(example, training=True)[2]
     return tape

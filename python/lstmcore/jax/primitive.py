@@ -27,9 +27,7 @@ _INFER, _RECORD, _BACKWARD = (
     "lstmcore_lstm_record",
     "lstmcore_lstm_backward",
 )
-xla.register(_INFER, engine.infer)
-xla.register(_RECORD, engine.record)
-xla.register(_BACKWARD, engine.backward)
+xla.register((_INFER, engine.infer), (_RECORD, engine.record), (_BACKWARD, engine.backward))
 
 lstm_p = Primitive("lstmcore_lstm")
 record_p = Primitive("lstmcore_lstm_record")

@@ -47,15 +47,20 @@ class Packer:
         Whether weights may be the same at the next call, as they are in inference. Weights that are
         found in the same place twice stay packed; from then on they are packed again only if their
         bytes have another fingerprint, so that every change is noticed.
+    several : bool
+        Whether the call has several examples, which may share their weights.
     """
 
-    def __init__(self, remember: bool) -> None:
+    def __init__(self, remember: bool, several: bool = False) -> None:
         self._remember = remember
+        self._several = several
         self._place: Hashable = None
         self._last: PackedWeights | None = None
 
     def packed(self, weights: dict[str, Array], config: LSTMConfig) -> PackedWeights:
         """Return packed weights; those of the previous example if they are in the same place."""
+        if not self._remember and not self._several:
+            return F.pack(weights, config)
         arrays = list(weights.values())
         places = tuple(array.__array_interface__["data"][0] for array in arrays)
         place = (places, config, arrays[0].dtype, precision.get_precision())

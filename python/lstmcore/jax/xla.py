@@ -1,216 +1,84 @@
 """Functions that XLA calls with the memory of its arrays.
 
-XLA calls foreign functions through a C interface whose compatibility it promises (the typed FFI,
-``xla/ffi/api/c_api.h`` in jaxlib's ``include`` folder). The structures here mirror the part of it
-that is needed, so that neither a compiler nor JAX is needed to build lstmcore. A function receives
-arrays that share XLA's memory: nothing is copied on the way in, and results are written in place.
+XLA's interface for foreign functions is C's, so the handlers are in ``_core``. The usual forward
+and backward of training are computed there without Python: the program's main thread may hold the
+GIL for milliseconds. All other calls come here, with arrays that share XLA's memory.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
+from lstmcore import _core
 from lstmcore._typing import Array
+from lstmcore.config import core_config
+from lstmcore.jax import engine, tapes
 from lstmcore.jax.call import Call, call_of
 
 Function = Callable[[Call, Sequence[Array], Sequence[Array]], None]
 """Takes a call, its operands and its results, which it writes."""
 
-_VERSION = (0, 1)
-"""The version of the interface that these structures are written for."""
 
-_METADATA = 1  # XLA_FFI_Extension_Metadata: a question about the function instead of a call
+class _Direct:
+    """Calls that need no Python: whether there may be any, and how many there were."""
 
-_TYPES = {
-    1: np.dtype(np.bool_),
-    2: np.dtype(np.int8),
-    3: np.dtype(np.int16),
-    4: np.dtype(np.int32),
-    5: np.dtype(np.int64),
-    6: np.dtype(np.uint8),
-    7: np.dtype(np.uint16),
-    8: np.dtype(np.uint32),
-    9: np.dtype(np.uint64),
-    11: np.dtype(np.float32),
-    12: np.dtype(np.float64),
-}
-"""XLA_FFI_DataType."""
+    def __init__(self) -> None:
+        self._plans: list[tuple[str, _core.ForeignPlan]] = []
+        self._allowed = True
 
-_CODES = (
-    ((ValueError, TypeError), 3),  # XLA_FFI_Error_Code_INVALID_ARGUMENT
-    ((MemoryError,), 8),  # XLA_FFI_Error_Code_RESOURCE_EXHAUSTED
-    ((BaseException,), 13),  # XLA_FFI_Error_Code_INTERNAL
-)
+    def plan_of(self, text: bytes) -> _core.ForeignPlan:
+        """Return what a program's text says about its calls."""
+        call = call_of(text)
+        config = core_config(engine.config_of(1, 1, call))
+        plan = _core.ForeignPlan(
+            config, call.operands, call.wanted, call.time_major, call.sequences
+        )
+        plan.allowed = self._allowed
+        self._plans.append((call.layer, plan))
+        return plan
 
+    def allow(self, allowed: bool) -> None:
+        """Leave all calls to Python from now on, or no longer."""
+        self._allowed = allowed
+        for _, plan in self._plans:
+            plan.allowed = allowed
 
-class _Extension(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("type", ctypes.c_int),
-        ("next", ctypes.c_void_p),
-    )
+    def counts(self) -> Counter[str]:
+        """Return how many forwards there were so far, by the name of the layer."""
+        found: Counter[str] = Counter()
+        for layer, plan in self._plans:
+            if layer:
+                found[layer] += plan.count
+        return found
 
-
-class _Version(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("major", ctypes.c_int),
-        ("minor", ctypes.c_int),
-    )
+    def watch(self, watched: bool) -> None:
+        """Let `lstmcore.jax.engine.observers` learn of each forward at once, or no longer."""
+        self.allow(not watched)
 
 
-class _Metadata(ctypes.Structure):
-    _fields_ = (("struct_size", ctypes.c_size_t), ("version", _Version))
+direct = _Direct()
 
 
-class _MetadataExtension(ctypes.Structure):
-    _fields_ = (("base", _Extension), ("metadata", ctypes.POINTER(_Metadata)))
+def _handler(function: Function) -> Callable[[bytes, list[Array], list[Array]], None]:
+    def handle(text: bytes, operands: list[Array], results: list[Array]) -> None:
+        function(call_of(text), operands, results)
+
+    return handle
 
 
-class _Api(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("version", _Version),
-        ("internal_api", ctypes.c_void_p),
-        ("create_error", ctypes.c_void_p),
-    )
-
-
-class _ErrorArguments(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("message", ctypes.c_char_p),
-        ("code", ctypes.c_int),
-    )
-
-
-class _Buffer(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("type", ctypes.c_int),
-        ("data", ctypes.c_void_p),
-        ("rank", ctypes.c_int64),
-        ("extents", ctypes.POINTER(ctypes.c_int64)),
-    )
-
-
-class _Buffers(ctypes.Structure):
-    """Operands or results."""
-
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("size", ctypes.c_int64),
-        ("types", ctypes.c_void_p),
-        ("places", ctypes.POINTER(ctypes.c_void_p)),
-    )
-
-
-class _Text(ctypes.Structure):
-    _fields_ = (("start", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
-class _Attributes(ctypes.Structure):
-    """Constants of a call; here a single one, a text."""
-
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("size", ctypes.c_int64),
-        ("types", ctypes.c_void_p),
-        ("names", ctypes.c_void_p),
-        ("values", ctypes.POINTER(ctypes.POINTER(_Text))),
-    )
-
-
-class _Frame(ctypes.Structure):
-    """All of a call."""
-
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t),
-        ("extension_start", ctypes.c_void_p),
-        ("api", ctypes.POINTER(_Api)),
-        ("context", ctypes.c_void_p),
-        ("stage", ctypes.c_int),
-        ("operands", _Buffers),
-        ("results", _Buffers),
-        ("attributes", _Attributes),
-    )
-
-
-_Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
-_CreateError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorArguments))
-
-_registered: list[Any] = []  # XLA holds their addresses for as long as the process runs
-
-
-def register(target: str, function: Function) -> None:
-    """Make `function` callable by compiled programs under the name `target`."""
-
-    def handle(address: int) -> int | None:
-        frame = _Frame.from_address(address)
-        try:
-            if frame.extension_start and _described(frame):
-                return None
-            text = frame.attributes.values[0].contents
-            call = call_of(ctypes.string_at(text.start, text.size))
-            function(call, _arrays(frame.operands), _arrays(frame.results))
-        except BaseException as error:  # an exception cannot cross XLA's own code
-            return _failure(frame, error)
-        return None
-
-    handler = _Handler(handle)
-    _registered.append(handler)
-    jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler), platform="cpu")
-
-
-def _described(frame: _Frame) -> bool:
-    """Answer if XLA asks for the version of the interface, as it does at registration."""
-    extension = _MetadataExtension.from_address(frame.extension_start)
-    if extension.base.type != _METADATA:
-        return False
-    version = extension.metadata.contents.version
-    version.major, version.minor = _VERSION
-    return True
-
-
-def _arrays(buffers: _Buffers) -> list[Array]:
-    """Return arrays that share the memory of operands or results."""
-    places = buffers.places
-    return [_array(_Buffer.from_address(places[index])) for index in range(buffers.size)]
-
-
-def _array(buffer: _Buffer) -> Array:
-    shape = tuple(buffer.extents[: buffer.rank])
-    kind = _TYPES[buffer.type]
-    size = kind.itemsize
-    for extent in shape:
-        size *= extent
-    if size == 0:  # such a buffer may have no address
-        return np.empty(shape, kind)
-    return np.ndarray(shape, kind, _bytes(size).from_address(buffer.data))
-
-
-@functools.lru_cache(maxsize=1024)
-def _bytes(size: int) -> Any:
-    """Return the type of that many bytes, which takes longer to make than an array."""
-    return ctypes.c_char * size
-
-
-def _failure(frame: _Frame, error: BaseException) -> int | None:
-    """Return an error of XLA's with the message of `error`."""
-    message = f"{type(error).__name__}: {error}".encode()
-    code = next(code for kinds, code in _CODES if isinstance(error, kinds))
-    arguments = _ErrorArguments(ctypes.sizeof(_ErrorArguments), None, message, code)
-    created: int | None = _CreateError(frame.api.contents.create_error)(ctypes.byref(arguments))
-    return created
+def register(
+    infer: tuple[str, Function], record: tuple[str, Function], backward: tuple[str, Function]
+) -> None:
+    """Make functions callable by compiled programs, each under the name before it."""
+    store = tapes.store
+    handlers: dict[str, Any] = {
+        infer[0]: _core.foreign_function(_handler(infer[1])),
+        record[0]: _core.foreign_record(_handler(record[1]), direct.plan_of, store),
+        backward[0]: _core.foreign_backward(_handler(backward[1]), direct.plan_of, store),
+    }
+    for target, handler in handlers.items():
+        jax.ffi.register_ffi_target(target, handler, platform="cpu")

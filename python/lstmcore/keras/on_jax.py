@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from keras import ops
 
-from lstmcore.jax import engine
+from lstmcore.jax import engine, xla
 from lstmcore.jax.call import Call
 from lstmcore.jax.primitive import lstm_p
 from lstmcore.keras.arrays import Walk
-from lstmcore.keras.calls import add
+from lstmcore.keras.calls import add, record
 from lstmcore.keras.frames import called_by
 
 engine.observers.append(add)
+record.sources.append(xla.direct)
 
 REPEATS_STATE = True
 """Whether Keras' output before the first valid step is the initial h; otherwise it is 0."""

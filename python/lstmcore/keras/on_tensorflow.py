@@ -161,10 +161,6 @@ def _run_backward(walk: Walk, masked: int, count: int, tape: Any, *values: Any) 
     return [*arrays.backward(walk, tape, inputs, masks[0] if masks else None, upstream)]
 
 
-def _scan(step: Any, state: Any, inputs: Any, reverse: bool) -> Any:
-    return tf.scan(step, inputs, initializer=state, reverse=reverse)
-
-
 def _second_gradients(
     walk: Walk, masks: Sequence[Any], given: Sequence[Any], count: int, cotangents: Sequence[Any]
 ) -> Any:
@@ -175,7 +171,7 @@ def _second_gradients(
         outer.watch(given)
         with tf.GradientTape() as inner:
             inner.watch(inputs)
-            outputs = plain.lstm(_scan, walk, mask, *inputs)
+            outputs = plain.lstm(walk, mask, *inputs)
         first = inner.gradient(outputs, inputs, upstream, unconnected_gradients="zero")
     return outer.gradient(first, given, cotangents, unconnected_gradients="zero")
 

@@ -1,26 +1,24 @@
-"""An LSTM in Keras' own operations, for what the engine's gradients do not have: their gradients.
+"""An LSTM in TensorFlow's operations, for what the engine's gradients do not have: their gradients.
 
-The gradient of a gradient is computed by differentiating this loop twice, which is slow.
+The gradient of a gradient is computed by differentiating this loop twice, which is slow. With
+PyTorch and JAX, `lstmcore.torch` and `lstmcore.jax` compute it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
 from keras import ops
 
 from lstmcore.keras.arrays import Walk
 
 
-def lstm(
-    scan: Callable[..., Any], walk: Walk, mask: Any, x: Any, h: Any, c: Any, *weights: Any
-) -> tuple[Any, ...]:
+def lstm(walk: Walk, mask: Any, x: Any, h: Any, c: Any, *weights: Any) -> tuple[Any, ...]:
     """Return y, if ``walk.sequences``, h and c; arguments as in `lstmcore.keras.arrays.forward`.
 
-    ``scan(step, state, inputs, reverse)`` applies ``step(state, inputs[t])``, which returns the
-    next state, at all steps, and returns all states. Formula: Hochreiter & Schmidhuber 1997 with
-    the forget gate of Gers et al. 2000, as in ``keras.layers.LSTMCell``.
+    Formula: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in
+    ``keras.layers.LSTMCell``.
     """
     kernel, recurrent, *bias = weights
 
@@ -40,7 +38,7 @@ def lstm(
     steps = [ops.swapaxes(x, 0, 1)]
     if mask is not None:
         steps.append(ops.expand_dims(ops.swapaxes(mask, 0, 1), -1))
-    all_h, all_c = scan(step, (h, c), tuple(steps), walk.reverse)
+    all_h, all_c = tf.scan(step, tuple(steps), initializer=(h, c), reverse=walk.reverse)
     last = 0 if walk.reverse else -1
     state = (all_h[last], all_c[last])
     if not walk.sequences:

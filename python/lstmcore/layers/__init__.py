@@ -12,14 +12,14 @@ from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.convolution import Conv1D
 from lstmcore.layers.crf import CRF
 from lstmcore.layers.dense import Dense
-from lstmcore.layers.dropout import Dropout
+from lstmcore.layers.dropout import Dropout, SpatialDropout1D
 from lstmcore.layers.embedding import Embedding
 from lstmcore.layers.entity_aware import EALSTM
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.masking import Masking
 from lstmcore.layers.merging import Add, Average, Concatenate, Multiply, Subtract
-from lstmcore.layers.noise import GaussianNoise, SpatialDropout1D
+from lstmcore.layers.noise import GaussianNoise
 from lstmcore.layers.normalization import LayerNormalization
 from lstmcore.layers.pooling import (
     AveragePooling1D,

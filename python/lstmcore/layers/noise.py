@@ -1,13 +1,13 @@
-"""Randomness in training besides `Dropout`: noise, and whole features that are dropped."""
+"""Noise in training."""
 
 import numpy as np
 
-from lstmcore import _checks, _core
+from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.layers.base import Layer
 
-__all__ = ["GaussianNoise", "SpatialDropout1D"]
+__all__ = ["GaussianNoise"]
 
 
 class GaussianNoise(Layer):
@@ -63,60 +63,3 @@ class GaussianNoise(Layer):
     def backward(self, context: None, dy: Array, need_x: bool = True) -> Array:
         """Return `dy`, since noise is added."""
         return dy
-
-
-class SpatialDropout1D(Layer):
-    """While training, zero whole features of a sequence, and scale up the others: (N, T, C).
-
-    Each feature of each row is dropped at all steps or at none (Tompson et al. 2015), since what
-    single steps lose their neighbours would tell.
-
-    Parameters
-    ----------
-    rate : float
-        In [0, 1).
-    seed : int, optional
-        Of the masks, together with the training step; None: the model's.
-    name : str, optional
-        See `Layer`.
-    trainable : bool, default True
-        See `Layer`.
-
-    Notes
-    -----
-    The mask (N, C) is drawn as that of `Dropout`.
-    """
-
-    _live_options = ("rate", "seed")
-
-    def __init__(
-        self,
-        rate: float,
-        *,
-        seed: int | None = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name=name, trainable=trainable)
-        self.rate = _checks.real(rate, "rate", 0.0, 1.0, high_open=True)
-        self.seed = None if seed is None else _checks.integer(seed, "seed")
-
-    def build(self, input_shape: Shape) -> Shape:
-        """Accept (N, T, C)."""
-        self._accept(input_shape, (3,), "(N, T, C)")
-        return input_shape
-
-    def forward(
-        self, inputs: Array, lengths: Array | None, training: bool, seed: int
-    ) -> tuple[Array, Array | None, Array | None]:
-        """Drop features if `training`; see `Layer.forward`."""
-        if not training or self.rate == 0.0:
-            return inputs, lengths, None
-        own = seed if self.seed is None else derive(self.seed, seed)
-        ones = np.ones((inputs.shape[0], 1, inputs.shape[2]), inputs.dtype)
-        factors = np.asarray(_core.dropout(ones, self.rate, own))
-        return np.asarray(inputs * factors), lengths, factors
-
-    def backward(self, context: Array | None, dy: Array, need_x: bool = True) -> Array:
-        """Apply the mask of the forward to `dy`."""
-        return dy if context is None else np.asarray(dy * context)

@@ -3,7 +3,8 @@
 One chain of classes, each with one subject::
 
     Weighted        layers and their weights
-    Trained         compile, fit, evaluate
+    Compilable      compile
+    Trained         fit, evaluate
     Stored          save, load, summary
     LayerStack      a chain of layers: structure, forward, backward, states
     Sequential      samples in, predictions out

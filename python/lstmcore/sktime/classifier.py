@@ -8,7 +8,7 @@ from lstmcore._signatures import shows_options
 from lstmcore._typing import Array
 from lstmcore.sklearn import LSTMClassifier as Contained
 from lstmcore.sklearn.options import hyper_parameters, stores
-from lstmcore.sktime.panels import QUICK, TAGS, WITHOUT, sequences
+from lstmcore.sktime.panels import TAGS, WITHOUT, OfPanels
 
 __all__ = ["LSTMClassifier"]
 
@@ -16,7 +16,7 @@ PARAMETERS = hyper_parameters(Contained, WITHOUT)
 
 
 @shows_options(PARAMETERS, Contained)
-class LSTMClassifier(BaseClassifier):
+class LSTMClassifier(OfPanels, BaseClassifier):
     """Classify time series by an LSTM, as an estimator of sktime.
 
     It contains a `lstmcore.sklearn.LSTMClassifier`, which has the same hyper-parameters except for
@@ -49,24 +49,12 @@ class LSTMClassifier(BaseClassifier):
     """
 
     _tags = {**TAGS, "capability:predict_proba": True}  # noqa: RUF012
+    _contained = Contained
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:
         super().__init__()
 
-    def _fit(self, X: Any, y: Array) -> "LSTMClassifier":
-        self.columns_ = list(X[0].columns)
-        estimator = Contained(**self.get_params(deep=False))
-        self.estimator_ = estimator.fit(sequences(X, self.columns_), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(sequences(X, self.columns_))
-
     def _predict_proba(self, X: Any) -> Array:
-        return self.estimator_.predict_proba(sequences(X, self.columns_))
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return hyper-parameters for sktime's checks."""
-        return [dict(options) for options in QUICK]
+        probabilities: Array = self.estimator_.predict_proba(self._inputs(X))
+        return probabilities

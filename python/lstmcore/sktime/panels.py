@@ -1,13 +1,13 @@
 """What the classifier and the regressor have in common: tags, panels, parameters of checks."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["COMMON", "QUICK", "TAGS", "WITHOUT", "sequences"]
+__all__ = ["COMMON", "TAGS", "WITHOUT", "OfPanels"]
 
 COMMON: dict[str, Any] = {
     "authors": "lstmcore",
@@ -33,7 +33,7 @@ QUICK: list[dict[str, Any]] = [
 """Hyper-parameters with which sktime's checks, which do not ask for accuracy, take seconds."""
 
 
-def sequences(panel: Sequence[Any], columns: Sequence[Any]) -> list[Array]:
+def _sequences(panel: Sequence[Any], columns: Sequence[Any]) -> list[Array]:
     """Return the frames of a panel as arrays (T_i, C), with the columns in the order of `fit`.
 
     Containers without names of columns have some made up by sktime, so frames with others than
@@ -47,3 +47,31 @@ def sequences(panel: Sequence[Any], columns: Sequence[Any]) -> list[Array]:
             frame = frame[names]
         found.append(np.asarray(frame.to_numpy()))
     return found
+
+
+class OfPanels:
+    """Base of the classifier and the regressor, beside sktime's own: fits what it contains."""
+
+    _contained: ClassVar[Any]
+    """The class of `lstmcore.sklearn` that is contained."""
+
+    if TYPE_CHECKING:
+        get_params: Callable[..., dict[str, Any]]  # of sktime's base
+
+    def _fit(self, X: Any, y: Array) -> Any:
+        self.columns_ = list(X[0].columns)
+        estimator = self._contained(**self.get_params(deep=False))
+        self.estimator_: Any = estimator.fit(self._inputs(X), y)
+        return self
+
+    def _predict(self, X: Any) -> Array:
+        predictions: Array = self.estimator_.predict(self._inputs(X))
+        return predictions
+
+    def _inputs(self, X: Any) -> list[Array]:
+        return _sequences(X, self.columns_)
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        """Return hyper-parameters for sktime's checks."""
+        return [dict(options) for options in QUICK]

@@ -1,14 +1,11 @@
 """`LSTMRegressor`, which predicts a number for each time series of a panel."""
 
-from typing import Any
-
 from sktime.regression.base import BaseRegressor
 
 from lstmcore._signatures import shows_options
-from lstmcore._typing import Array
 from lstmcore.sklearn import LSTMRegressor as Contained
 from lstmcore.sklearn.options import hyper_parameters, stores
-from lstmcore.sktime.panels import QUICK, TAGS, WITHOUT, sequences
+from lstmcore.sktime.panels import TAGS, WITHOUT, OfPanels
 
 __all__ = ["LSTMRegressor"]
 
@@ -16,7 +13,7 @@ PARAMETERS = hyper_parameters(Contained, WITHOUT)
 
 
 @shows_options(PARAMETERS, Contained)
-class LSTMRegressor(BaseRegressor):
+class LSTMRegressor(OfPanels, BaseRegressor):
     """Predict a number for each time series by an LSTM, as an estimator of sktime.
 
     It contains a `lstmcore.sklearn.LSTMRegressor`, which has the same hyper-parameters except for
@@ -46,21 +43,8 @@ class LSTMRegressor(BaseRegressor):
     """
 
     _tags = TAGS
+    _contained = Contained
 
     @stores(PARAMETERS, Contained.__init__)
     def __init__(self) -> None:
         super().__init__()
-
-    def _fit(self, X: Any, y: Array) -> "LSTMRegressor":
-        self.columns_ = list(X[0].columns)
-        estimator = Contained(**self.get_params(deep=False))
-        self.estimator_ = estimator.fit(sequences(X, self.columns_), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(sequences(X, self.columns_))
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return hyper-parameters for sktime's checks."""
-        return [dict(options) for options in QUICK]

@@ -181,7 +181,7 @@ def test_recomputation_stores_less():
 
 
 @pytest.mark.parametrize("name", ["everything", "peephole", "gate softplus", "layer norms"])
-def test_float32_and_threads(name, restore_thread_count):
+def test_float32_and_threads(name):
     config, x, weights, arguments = make(name)
     x, *state = (np.float32(array) for array in (x, *arguments["state"]))
     arguments["state"] = tuple(state)

@@ -9,7 +9,7 @@ import pytest
 import lstmcore as lc
 from lstmcore import callbacks, layers, metrics
 from lstmcore.layers import switches
-from lstmcore.models import trained
+from lstmcore.models import compilable
 
 N, T, V, E = 4, 5, 11, 3
 
@@ -216,8 +216,8 @@ def test_a_layer_alone_follows_trainable(rng):
 
 def test_a_head_is_checked_once_for_each_structure(ids, monkeypatch):
     times = []
-    inner = trained.check_head
-    monkeypatch.setattr(trained, "check_head", lambda *own: times.append(1) or inner(*own))
+    inner = compilable.check_head
+    monkeypatch.setattr(compilable, "check_head", lambda *own: times.append(1) or inner(*own))
     model = tagger()
     for _ in range(3):
         model.train_on_batch(ids, ids)

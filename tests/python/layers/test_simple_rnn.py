@@ -115,14 +115,10 @@ def test_shares_nothing_with_the_precision_of_lstms(rng):
     x = rng.standard_normal((4, 10, C)).astype("f4")
     layer = layers.SimpleRNN(70, seed=3)
     before = layer(x)
-    default = lc.get_precision()
     lc.set_precision("int8")
-    try:
-        again = layers.SimpleRNN(70, seed=3)
-        np.testing.assert_array_equal(again(x), before)
-        again.forward(x, None, True, 0)
-    finally:
-        lc.set_precision(default)
+    again = layers.SimpleRNN(70, seed=3)
+    np.testing.assert_array_equal(again(x), before)
+    again.forward(x, None, True, 0)
     with pytest.raises(ValueError, match="precision: expected None or 'fp32' for a SimpleRNN"):
         layer.precision = "bf16"
 

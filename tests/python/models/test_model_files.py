@@ -228,7 +228,10 @@ def test_changed_numbers_are_noticed(path):
         lc.load(path)
 
 
-def test_a_file_cut_anywhere_is_an_error(path):
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_file_cut_anywhere_is_an_error(path, quantized):
+    if quantized:
+        lc.quantize(lc.load(path)).save(path)
     content = path.read_bytes()
     for size in (0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])

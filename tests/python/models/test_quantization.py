@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 import pickle
 from fractions import Fraction
 
@@ -11,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 import lstmcore as lc
 from lstmcore import layers
-from lstmcore.layers import initializers
 from lstmcore.layers.parameters import WeightSpec
-from lstmcore.models import int8, model_file
+from lstmcore.models import int8
+from quantization_kit import PAIRS, Bilinear, features_model, stored, text_model, translator
 
 # ---- rounding ----------------------------------------------------------------------------------
 
@@ -117,82 +114,6 @@ def test_weights_that_would_become_infinite_are_refused():
     assert np.isfinite(int8.decode(numbers, scales, 0)).all()
 
 
-# ---- models ------------------------------------------------------------------------------------
-
-
-def initial_forms(shape, random):
-    return random.standard_normal(shape)
-
-
-class Bilinear(layers.Layer):
-    """A user's layer: y_u = sum over c, d of x_c x_d form_ucd + shift_u."""
-
-    def __init__(self, units, *, name=None):
-        super().__init__(name=name)
-        self.units = units
-
-    def build(self, input_shape):
-        width = self._accept(input_shape, (2,), "(N, C)")
-        self._width = width
-        return (input_shape[0], self.units)
-
-    def weight_specs(self):
-        shape = (self.units, self._width, self._width)
-        return [
-            WeightSpec("form", shape, initial_forms, inputs=(1, 2)),
-            WeightSpec("shift", (self.units,), initializers.zeros),
-        ]
-
-    def forward(self, inputs, lengths, training, seed):
-        y = np.einsum("nc,nd,ucd->nu", inputs, inputs, self._weights["form"])
-        return (y + self._weights["shift"]).astype(inputs.dtype), None, None
-
-
-def features_model():
-    """Make a model that takes features, with every layer that has matrices, in every wrapper."""
-    cells = [layers.LSTMCell(6, proj_size=4), layers.LSTMCell(6, proj_size=4)]
-    model = lc.Sequential(
-        [
-            layers.Conv1D(5, 3, padding="causal"),
-            layers.Bidirectional(
-                layers.LSTM(4, return_sequences=True, num_layers=2, share_recurrent=True)
-            ),
-            layers.LayerNormalization(),
-            layers.Residual(
-                [layers.LSTM(6, return_sequences=True, precision="bf16"), layers.Dropout(0.5)],
-                projection=True,
-            ),
-            layers.TimeDistributed(layers.Dense(7, activation="tanh")),
-            layers.RNN(cells, return_sequences=True),
-            layers.Attention("additive", 3),
-            Bilinear(4),
-            layers.Dense(3, activation="softmax"),
-        ]
-    )
-    model.build((None, None, 4))
-    return model
-
-
-def text_model():
-    model = lc.Sequential(
-        [
-            layers.TextVectorization(vocabulary=["", "[UNK]", "a", "b", "c"]),
-            layers.Embedding(5, 6, mask_zero=True),
-            layers.LSTM(5, peephole=True, layer_norm=True, return_sequences=True),
-            layers.Dense(2),
-        ]
-    )
-    model.build((None, None))
-    return model
-
-
-def translator():
-    return lc.EncoderDecoder(
-        7, 9, embedding_size=5, units=6, bidirectional=True, attention="additive", seed=1
-    )
-
-
-PAIRS = ([[3, 4, 5], [6, 2], [3]], [[5, 6], [7, 8, 4, 3], []])
 MODELS = {
     "features": (features_model, lambda rng: rng.standard_normal((6, 9, 4)).astype(np.float32)),
     "texts": (text_model, lambda rng: ["a b c a", "c", "b b", "what"]),
@@ -217,12 +138,6 @@ def outputs(model, x):
 def same(one, other):
     for a, b in itertools.zip_longest(one, other):
         np.testing.assert_array_equal(a, b)
-
-
-def stored(path):
-    with safe_open(path, "numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["lstmcore"])
 
 
 def test_matrices_are_rounded_and_nothing_else(pair):
@@ -351,114 +266,6 @@ def test_a_quantized_model_is_close_to_the_model(rng):
     assert report.agreement > 0.97
 
 
-# ---- the report --------------------------------------------------------------------------------
-
-
-def test_a_report_matches_numpy(rng):
-    model, x = features_model(), rng.standard_normal((6, 9, 4)).astype(np.float32)
-    small = lc.quantize(model)
-    report = lc.quantization_report(model, small, x, batch_size=4)
-    a, b = (one.predict(x, verbose=0).astype(np.float64) for one in (model, small))
-    assert report.rows == 6
-    assert report.largest_difference == np.abs(b - a).max() > 0
-    np.testing.assert_allclose(report.mean_difference, np.abs(b - a).mean(), rtol=1e-12)
-    rms = np.sqrt(((b - a) ** 2).sum() / (a**2).sum())
-    np.testing.assert_allclose(report.relative_rms, rms, rtol=1e-12)
-    assert report.agreement == (a.argmax(1) == b.argmax(1)).mean()
-    text = str(report)
-    for part in ("compared    6\n", f"{report.agreement:.3%}", f"{report.quantized_bytes} bytes"):
-        assert part in text
-
-
-def test_only_valid_steps_are_compared(rng):
-    model = lc.Sequential([layers.LSTM(4, return_sequences=True), layers.Dense(2)])
-    model.build((None, None, 3))
-    small = lc.quantize(model)
-    x = rng.standard_normal((3, 5, 3)).astype(np.float32)
-    valid = rng.random((3, 5)) < 0.6
-    masked = lc.quantization_report(model, small, x, mask=valid)
-    ragged = lc.quantization_report(model, small, [row[m] for row, m in zip(x, valid, strict=True)])
-    assert masked == ragged
-    assert masked.rows == valid.sum()
-    assert masked.agreement is None
-    assert "same class" not in str(masked)
-    assert lc.quantization_report(model, small, x, classes=True).agreement is not None
-    assert lc.quantization_report(model, small, x).rows == 15
-    padded = lc.quantization_report(text_model(), lc.quantize(text_model()), ["a b c", "c"])
-    assert padded.rows == 4
-
-
-def test_padding_ids_are_not_compared():
-    model = lc.Sequential(
-        [layers.Embedding(5, 3, mask_zero=True), layers.LSTM(4, return_sequences=True)]
-    )
-    model.build((None, None))
-    small = lc.quantize(model)
-    padded = lc.quantization_report(model, small, np.array([[1, 2, 0, 0], [3, 4, 1, 0]]))
-    assert padded.rows == 5
-    assert padded == lc.quantization_report(model, small, [[1, 2], [3, 4, 1]])
-
-
-def test_a_report_of_batches_that_continue_each_other(rng):
-    model = lc.Sequential([layers.LSTM(4, stateful=True), layers.Dense(2)])
-    model.build((None, None, 3))
-    small = lc.quantize(model)
-    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
-    report = lc.quantization_report(model, small, x, batch_size=2)
-    a, b = (one.predict(x, 2, 0) for one in (model, small))
-    assert report.largest_difference == np.abs(b.astype(np.float64) - a).max()
-    with pytest.raises(ValueError, match="x: expected"):
-        lc.quantization_report(model, small, x, batch_size=4)
-
-
-def test_a_report_of_an_encoder_decoder():
-    model = translator()
-    small = lc.quantize(model)
-    report = lc.quantization_report(model, small, *PAIRS)
-    assert report.rows == 2 + 4 + 3  # including the end tokens
-    a, b = (one(*PAIRS).astype(np.float64) for one in (model, small))
-    valid = np.arange(a.shape[1]) < np.array([[3], [5], [1]])
-    assert report.largest_difference == np.abs(b - a)[valid].max() > 0
-    assert report.agreement == (a.argmax(2) == b.argmax(2))[valid].mean()
-    with pytest.raises(ValueError, match="y: expected targets, got None"):
-        lc.quantization_report(model, small, PAIRS[0])
-    with pytest.raises(ValueError, match="mask: expected None for EncoderDecoder"):
-        lc.quantization_report(model, small, *PAIRS, mask=[[True]])
-
-
-def test_models_that_do_not_differ():
-    model = lc.Sequential([layers.Input((3,)), layers.Dense(2)])
-    small = lc.quantize(model)
-    x = np.zeros((2, 3), np.float32)
-    assert lc.quantization_report(small, small, x).relative_rms == 0
-    assert lc.quantization_report(small, small, x).largest_difference == 0
-
-
-def test_models_and_data_that_cannot_be_compared(rng):
-    model = lc.Sequential([layers.Input((3,)), layers.Dense(1)])
-    small, x = lc.quantize(model), np.zeros((2, 3), np.float32)
-    wider = lc.quantize(lc.Sequential([layers.Input((3,)), layers.Dense(2)]))
-    for arguments, options, kind, message in (
-        ((model, model, x), {}, ValueError, "quantized: expected a model that quantize made"),
-        ((model, wider, x), {}, ValueError, "quantized: expected outputs of shape .*1.*, got .*2"),
-        ((5, small, x), {}, TypeError, "model: expected a Sequential, Model or EncoderDecoder"),
-        (
-            (model, None, x),
-            {},
-            TypeError,
-            "quantized: expected a Sequential, Model or EncoderDecoder",
-        ),
-        ((model, small, x[:0]), {}, ValueError, "x: expected at least one sample"),
-        ((model, small, x, x), {}, ValueError, "y: expected None for a Sequential"),
-        ((model, small, x), {"classes": True}, ValueError, "classes: expected False for a single"),
-        ((model, small, x), {"classes": 1}, TypeError, "classes: expected True or False"),
-        ((model, small, x), {"batch_size": 0}, ValueError, "batch_size"),
-        ((model, small, x[:, :2]), {}, ValueError, "expected"),
-    ):
-        with pytest.raises(kind, match=message):
-            lc.quantization_report(*arguments, **options)
-
-
 # ---- what is refused ---------------------------------------------------------------------------
 
 
@@ -548,128 +355,3 @@ def test_a_changed_precision_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="layer 'lstm': expected precision 'int8' in a quantized"):
         small.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
-
-
-# ---- invalid files -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def path(tmp_path):
-    model = lc.Sequential([layers.Embedding(7, 3), layers.LSTM(4), layers.Dense(2)])
-    model.build((None, None))
-    lc.quantize(model).save(tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
-
-
-def rewrite(path, change):
-    tensors, document = stored(path)
-    change(tensors, document)
-    document["checksum"] = model_file.checksum(tensors)
-    save_file(tensors, path, {"lstmcore": json.dumps(document)})
-
-
-def put(name, values):
-    return lambda tensors, document: tensors.update({name: values})
-
-
-def write(name, place, value):
-    def change(tensors, document):
-        tensors[name] = tensors[name].copy()
-        tensors[name][place] = value
-
-    return change
-
-
-def drop(name):
-    return lambda tensors, document: tensors.pop(name)
-
-
-def assign(**entries):
-    return lambda tensors, document: document.update(entries)
-
-
-def assign_precision(value):
-    return lambda tensors, document: document["layers"][1]["config"].update(precision=value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (drop("dense.kernel"), "tensors: missing dense.kernel"),
-        (drop("dense.kernel.scale"), "tensors: missing dense.kernel.scale"),
-        (drop("dense.bias"), "tensors: missing dense.bias"),
-        (put("dense.bias.scale", np.ones(2, np.float32)), "tensors: unknown dense.bias.scale"),
-        (put("optimizer.m", np.ones(2, np.float32)), "tensors: unknown optimizer.m"),
-        (
-            put("dense.kernel", np.ones((4, 2), np.float32)),
-            r"dense.kernel: expected int8 of shape \(4, 2\), got float32",
-        ),
-        (put("dense.kernel", np.ones((2, 4), np.int8)), r"int8 of shape \(4, 2\), got int8 of sha"),
-        (put("dense.bias", np.zeros(2, np.int8)), "dense.bias: expected float32 .* got int8"),
-        (put("dense.bias", np.zeros(2)), "dense.bias: expected F32 or I8, got F64"),
-        (
-            put("dense.kernel.scale", np.ones(4, np.float32)),
-            r"dense.kernel.scale: expected float32 of shape \(2,\), got float32 of shape \(4,\)",
-        ),
-        (put("dense.kernel.scale", np.ones(2, np.int8)), "scale: expected float32 .* got int8"),
-        *(
-            (write("dense.kernel.scale", 1, scale), "dense.kernel.scale: expected scales of 0 or")
-            for scale in (np.nan, np.inf, -1, -0.0, 1e-38, 1e-45, 3e36)
-        ),
-        (write("dense.kernel.scale", 1, 0.1), "expected scales of 16 binary digits, got 0.1000"),
-        (write("dense.kernel.scale", 1, 0), "dense.kernel: expected 0 as the largest magnitude"),
-        (write("dense.kernel", (slice(None), 1), 0), "dense.kernel: expected 127 as the largest"),
-        (write("dense.kernel", (slice(None), 1), 126), "scales by .*, got 126"),
-        (write("dense.kernel", (0, 0), -128), "expected 127 as the largest .*, got 128"),
-        (write("embedding.embeddings", 3, 5), "embedding.embeddings: expected 127 as the largest"),
-        (assign(format=1), "metadata: format 1 has no quantization"),
-        (lambda tensors, document: document.pop("quantization"), "metadata: missing quantization"),
-        (assign(quantization="int4"), "quantization: expected 'int8', got 'int4'"),
-        (assign(quantization=8), "quantization: expected 'int8', got 8"),
-        (assign(dtype="float64"), "dtype: expected 'float32' in a quantized model"),
-        (assign(training={}), "training: expected null in a quantized model"),
-        (lambda tensors, document: document.pop("training"), "metadata: missing training"),
-        (assign_precision("fp32"), "layer 'lstm': expected precision 'int8' in a quantized model"),
-        (assign_precision(None), "layer 'lstm': expected precision 'int8' in a quantized model"),
-    ],
-)
-def test_every_defect_is_an_error(path, change, message):
-    rewrite(path, change)
-    with pytest.raises(ValueError, match=message) as error:
-        lc.load(path)
-    assert str(path) in str(error.value)
-
-
-def test_other_numbers_are_accepted(path):
-    rewrite(path, write("dense.kernel", (slice(None), 0), [127, 3, -127, 0]))
-    rewrite(path, write("dense.kernel.scale", 0, 0.5))
-    rewrite(path, write("embedding.embeddings", 3, 0))
-    rewrite(path, write("embedding.embeddings.scale", 3, 0))
-    weights = lc.load(path).weights
-    assert weights["dense.kernel"][:, 0].tolist() == [63.5, 1.5, -63.5, 0]
-    assert weights["embedding.embeddings"][3].tolist() == [0, 0, 0]
-
-
-def test_any_flipped_bit_is_noticed_or_harmless(path, rng):
-    content = bytearray(path.read_bytes())
-    begin = 8 + int.from_bytes(content[:8], "little")
-    for place in (*rng.integers(8, begin, 60), *rng.integers(begin, len(content), 40)):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(0, 8))
-        path.write_bytes(damaged)
-        if place >= begin:
-            with pytest.raises(ValueError, match="wrong checksum"):
-                lc.load(path)
-            continue
-        try:
-            assert lc.load(path).count_params() == 159
-        except ValueError as error:
-            assert str(path) in str(error)
-
-
-def test_a_file_cut_anywhere_is_an_error(path):
-    content = path.read_bytes()
-    for size in (0, 7, 9, len(content) // 2, len(content) - 1):
-        path.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"model\.safetensors"):
-            lc.load(path)

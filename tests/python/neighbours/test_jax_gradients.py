@@ -20,7 +20,7 @@ from jax_kit import (  # noqa: E402
     weighted_sum,
 )
 from lstmcore import functional as F  # noqa: E402
-from lstmcore.jax import engine, lstm, tapes  # noqa: E402
+from lstmcore.jax import engine, lstm, tapes, xla  # noqa: E402
 
 OPTIONS = {
     "plain": {},
@@ -45,7 +45,7 @@ def dtype(request):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Record the engine's calls: "forward", "tape" and, with its options, "backward"."""
+    """Record the calls of Python's: "forward", "tape" and, with its options, "backward"."""
     made = []
     forward, backward = F.lstm, F.lstm_backward
 
@@ -59,7 +59,9 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(engine.F, "lstm", counted_forward)
     monkeypatch.setattr(engine.F, "lstm_backward", counted_backward)
-    return made
+    xla.direct.allow(False)
+    yield made
+    xla.direct.allow(True)
 
 
 def kinds(calls):
@@ -163,7 +165,7 @@ def test_gradients_of_each_example(calls):
     close(each(lstm)(rest, xs), expected)
     assert kinds(calls) == ["tape"] * 3 + ["backward"] * 3
     close(jax.jit(each(lstm))(rest, xs), expected)
-    assert tapes.stored()[0] == 0
+    assert tapes.store.stored()[0] == 0
 
 
 def test_gradients_with_mapped_weights():
@@ -248,7 +250,7 @@ def test_checkpoint_records_a_tape_only_when_it_is_taken(compiled, calls):
     actual = (jax.jit(gradient) if compiled else gradient)(arguments)
     close(actual, jax.value_and_grad(loss(scan_lstm))(arguments))
     assert kinds(calls) == ["forward", "tape", "backward"]
-    assert tapes.stored()[0] == 0
+    assert tapes.store.stored()[0] == 0
 
 
 def test_donated_arrays():
@@ -281,7 +283,7 @@ def test_threads_that_train_at_once():
     for thread in threads:
         thread.join()
     assert results == [True] * 40
-    assert tapes.stored()[0] == 0
+    assert tapes.store.stored()[0] == 0
 
 
 # ---- what is refused -----------------------------------------------------------------------------

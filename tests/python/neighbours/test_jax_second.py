@@ -51,7 +51,7 @@ def test_second_derivatives_are_those_of_a_scan(options):
     second = jax.jit(jax.grad(penalty(loss(lstm, options))))
     expected = jax.jit(jax.grad(penalty(loss(scan_lstm, options))))(arguments)
     close(second(arguments), expected)
-    assert tapes.stored() == (0, 0)
+    assert tapes.store.stored() == (0, 0)
 
 
 def test_finite_differences():

@@ -32,59 +32,65 @@ def loss(given):
 def test_a_backward_takes_its_tape():
     arguments = draw("float32")
     _, backward = jax.vjp(loss, arguments)
-    count, size = tapes.stored()
+    count, size = tapes.store.stored()
     assert count == 1
     assert size > arguments["x"].nbytes
     backward(jnp.float32(1))
-    assert tapes.stored() == (0, 0)
+    assert tapes.store.stored() == (0, 0)
 
 
 def test_a_tape_is_taken_once():
     tape = record()
-    number = tapes.put(tape)
-    assert tapes.take(number) is tape
-    assert tapes.take(number) is None
-    assert tapes.take(12345) is None
-    assert tapes.stored() == (0, 0)
+    number = tapes.store.put(tape)
+    assert tapes.store.take(number) is tape
+    assert tapes.store.take(number) is None
+    assert tapes.store.take(12345) is None
+    assert tapes.store.stored() == (0, 0)
 
 
 def test_the_oldest_are_released_first(monkeypatch):
     size = record().nbytes
-    monkeypatch.setattr(tapes, "MOST_BYTES", 3 * size)
-    numbers = [tapes.put(record()) for _ in range(5)]
-    assert tapes.stored() == (3, 3 * size)
-    assert [tapes.take(number) is None for number in numbers] == [True, True, False, False, False]
+    monkeypatch.setattr(tapes.store, "most_bytes", 3 * size)
+    numbers = [tapes.store.put(record()) for _ in range(5)]
+    assert tapes.store.stored() == (3, 3 * size)
+    assert [tapes.store.take(number) is None for number in numbers] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_newest_is_stored_whatever_its_size(monkeypatch):
-    monkeypatch.setattr(tapes, "MOST_BYTES", 10)
-    tapes.put(record())
-    number = tapes.put(record(50))
-    assert tapes.stored()[0] == 1
-    assert tapes.take(number) is not None
+    monkeypatch.setattr(tapes.store, "most_bytes", 10)
+    tapes.store.put(record())
+    number = tapes.store.put(record(50))
+    assert tapes.store.stored()[0] == 1
+    assert tapes.store.take(number) is not None
 
 
 def test_a_number_of_small_tapes(monkeypatch):
-    monkeypatch.setattr(tapes, "MOST_TAPES", 4)
+    monkeypatch.setattr(tapes.store, "most_tapes", 4)
     for _ in range(9):
-        tapes.put(record(1))
-    assert tapes.stored()[0] == 4
+        tapes.store.put(record(1))
+    assert tapes.store.stored()[0] == 4
 
 
 def test_backwards_that_never_run_hold_a_bounded_memory(monkeypatch):
     arguments = draw("float32")
     jax.vjp(loss, arguments)
-    _, size = tapes.stored()
-    monkeypatch.setattr(tapes, "MOST_BYTES", 4 * size)
+    _, size = tapes.store.stored()
+    monkeypatch.setattr(tapes.store, "most_bytes", 4 * size)
     outer = jax.jit(lambda given: jax.vjp(loss, given)[0])
     for _ in range(10):
         jax.vjp(loss, arguments)
         outer(arguments)
-    assert tapes.stored() == (4, 4 * size)
+    assert tapes.store.stored() == (4, 4 * size)
 
 
 def test_gradients_after_a_tape_was_released(monkeypatch):
-    monkeypatch.setattr(tapes, "MOST_BYTES", 10)  # the newest alone
+    monkeypatch.setattr(tapes.store, "most_bytes", 10)  # the newest alone
     arguments = draw("float32")
 
     def three_layers(function):
@@ -100,10 +106,10 @@ def test_gradients_after_a_tape_was_released(monkeypatch):
 
     close(three_layers(lstm)(arguments), three_layers(scan_lstm)(arguments))
     close(jax.jit(three_layers(lstm))(arguments), three_layers(scan_lstm)(arguments))
-    assert tapes.stored() == (0, 0)
+    assert tapes.store.stored() == (0, 0)
 
 
 def test_processes_count_from_different_numbers():
-    number = tapes.put(record())
+    number = tapes.store.put(record())
     assert 0 <= number < 2**64
-    assert tapes.put(record()) == number + 1
+    assert tapes.store.put(record()) == number + 1

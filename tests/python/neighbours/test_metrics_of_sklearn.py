@@ -9,15 +9,11 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import layers, metrics
+from metric_kit import softmax
 
 sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
 
 ROWS = 200
-
-
-def softmax(values):
-    powers = np.exp(values)
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 @pytest.fixture(params=["plain", "weighted"])

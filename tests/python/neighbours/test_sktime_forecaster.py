@@ -1,4 +1,4 @@
-"""The forecaster of sktime: its own checks, horizons, intervals, exogenous columns, updates."""
+"""The forecaster of sktime: horizons, intervals, exogenous columns, updates."""
 
 import inspect
 import pickle
@@ -12,7 +12,6 @@ import pandas as pd
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.split import SlidingWindowSplitter
-from sktime.utils.estimator_checks import check_estimator
 
 import lstmcore.sklearn
 from lstmcore.sktime import LSTMForecaster
@@ -36,32 +35,6 @@ SWITCH = (np.sin(TIME * TIME) > 0).astype(float)  # the past does not determine 
 WAVE = pd.Series(50 + 10 * np.sin(TIME / 4), MONTHS, name="load")
 DRIVEN = WAVE + 15 * SWITCH
 BESIDE = pd.DataFrame({"on": SWITCH, "month": MONTHS.month.astype(float)}, MONTHS)
-
-
-SOME_CHECKS = [
-    "test_constructor",
-    "test_clone",
-    "test_predict_time_index",
-    "test_update_predict_single",
-]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_some_checks_of_sktime():
-    results = check_estimator(
-        LSTMForecaster, raise_exceptions=False, tests_to_run=SOME_CHECKS, verbose=False
-    )
-    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
-    assert {name.split("[")[0] for name in results} == set(SOME_CHECKS)
-
-
-# Takes a minute or two: over a thousand forecasters are trained.
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore")
-def test_the_checks_of_sktime():
-    results = check_estimator(LSTMForecaster, raise_exceptions=False, verbose=False)
-    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
-    assert len(results) > 100
 
 
 # ---- horizons and times --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Classifier and regressor of sktime: its own checks, and the same results as elsewhere."""
+"""Classifier and regressor of sktime: the same results as elsewhere."""
 
 import inspect
 import pickle
@@ -10,7 +10,6 @@ pytest.importorskip("sktime", reason="sktime is not installed")
 
 import pandas as pd
 from sktime.datatypes import convert_to
-from sktime.utils.estimator_checks import check_estimator
 
 import lstmcore.sklearn
 import lstmcore.sktime
@@ -32,28 +31,6 @@ PAIRS = [
     (lstmcore.sktime.LSTMClassifier, lstmcore.sklearn.LSTMClassifier, LABELS),
     (lstmcore.sktime.LSTMRegressor, lstmcore.sklearn.LSTMRegressor, np.arange(8.0)),
 ]
-
-
-SOME_CHECKS = ["test_constructor", "test_clone", "test_classifier_output", "test_regressor_output"]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [kind for kind, _, _ in PAIRS])
-def test_some_checks_of_sktime(kind):
-    results = check_estimator(kind, raise_exceptions=False, tests_to_run=SOME_CHECKS, verbose=False)
-    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
-    assert {name.split("[")[0] for name in results} == set(SOME_CHECKS[:2]) | {
-        f"test_{kind.__name__.removeprefix('LSTM').lower()}_output"
-    }
-
-
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [kind for kind, _, _ in PAIRS])
-def test_the_checks_of_sktime(kind):
-    results = check_estimator(kind, raise_exceptions=False, verbose=False)
-    assert {name: result for name, result in results.items() if result != "PASSED"} == {}
-    assert len(results) > 30
 
 
 @pytest.mark.parametrize(("kind", "contained", "targets"), PAIRS)

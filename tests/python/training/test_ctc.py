@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from layer_kit import check_step
 from lstmcore import decoding, layers, losses
 
 STEPS, UNITS = 5, 4
@@ -221,17 +222,7 @@ def test_the_gradient_reaches_the_weights(rng):
     model.compile(lc.optimizers.SGD(1.0), "ctc")
     x, labels = spelled(rng, 3)
     model.build((None, None, 3))
-    before = model.parameters.values.copy()
-    model.train_on_batch(x, labels)
-    gradient = before - model.parameters.values
-    for place in range(0, len(before), 97):
-        ends = []
-        for step in (1e-5, -1e-5):
-            model.parameters.values[...] = before
-            model.parameters.values[place] += step
-            model.parameters.touch()
-            ends.append(model.evaluate(x, labels, verbose=0))
-        assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-7)
+    check_step(model, x, labels, 97, rel=1e-6, abs=1e-7)
 
 
 def test_fewer_steps_of_outputs_than_of_inputs(rng):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from layer_kit import check_step
 from lstmcore import layers, losses
 
 TARGETS = [[0, 2, 2], [], [1]]
@@ -189,17 +190,7 @@ def test_the_gradient_reaches_the_weights(rng):
     assert model.compiled.takes_logits
     x = [rng.standard_normal((length, 2)) for length in LENGTHS]
     model.build((None, None, 2))
-    before = model.parameters.values.copy()
-    model.train_on_batch(x, TARGETS)
-    gradient = before - model.parameters.values
-    for place in range(0, len(before), 5):
-        ends = []
-        for step in (1e-5, -1e-5):
-            model.parameters.values[...] = before
-            model.parameters.values[place] += step
-            model.parameters.touch()
-            ends.append(model.evaluate(x, TARGETS, verbose=0))
-        assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-9)
+    check_step(model, x, TARGETS, 5, abs=1e-9)
 
 
 def test_targets_may_be_an_array_and_longer_than_the_outputs(rng):
