@@ -2,7 +2,7 @@
 .PHONY: test-arm test-arm-quick test-riscv
 
 help::
-	@echo "make test-arm     C++ tests on 64-bit ARM, cross-compiled and under QEMU, which takes an hour (test-arm-quick: some of them)"
+	@echo "make test-arm     C++ tests on 64-bit ARM, cross-compiled and under QEMU, which takes minutes (test-arm-quick: some of them)"
 	@echo "make test-riscv   some C++ tests on 64-bit RISC-V, the same way"
 
 test-arm: $(STAMPS)/build-tools
