@@ -8,6 +8,15 @@ check_cxx_source_compiles("
   #error other
   #endif
   int main() { return 0; }" LSTMCORE_X86)
+if(MINGW AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # On Windows, GCC aligns the stack to 16 bytes, even where it stores AVX registers there (its bug 54412): baseline only.
+  set(LSTMCORE_X86 OFF)
+endif()
+check_cxx_source_compiles("
+  #if !defined(__aarch64__)
+  #error other
+  #endif
+  int main() { return 0; }" LSTMCORE_ARM64)
 
 # Makes the objects of one library part of another, or, if that is one of objects too, of what links it.
 function(lstmcore_add_objects library objects)

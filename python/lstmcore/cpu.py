@@ -30,8 +30,8 @@ class CPUInfo:
         Version of the engine.
     product_units : dict of str to str
         What computes products of each precision: ``"amx"``, ``"avx512_bf16"``, ``"avx512_vnni"``,
-        ``"avx_vnni"``, or the instruction set; followed by `` fp32`` if its float32 multiply-adds
-        are used instead.
+        ``"avx_vnni"``, ``"neon_bf16"``, ``"neon_dot"``, or the instruction set; followed by
+        `` fp32`` if its float32 multiply-adds are used instead.
     """
 
     isa: str

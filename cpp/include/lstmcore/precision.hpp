@@ -25,8 +25,8 @@ Precision precision_of(const std::string& name, const char* argument);
 /// All names, in the order of the enumeration.
 std::vector<std::string> precision_names();
 
-/// The unit that computes products of this precision on this machine: "amx", "avx512_bf16", "avx512_vnni" or
-/// "avx_vnni", or the instruction set in use ("avx512", "avx2" or "baseline"). If the machine has no faster unit for
+/// The unit that computes products of this precision on this machine: "amx", "avx512_bf16", "avx512_vnni",
+/// "avx_vnni", "neon_bf16" or "neon_dot", or the instruction set in use ("avx512", "avx2" or "baseline"). If the machine has no faster unit for
 /// the precision, float multiply-adds are used instead, and the name ends in " fp32". For `automatic`, the unit of a
 /// large layer.
 std::string product_unit_name(Precision precision);

@@ -30,6 +30,13 @@ inline ei::Packet4f power_of_two(const ei::Packet4f& biased, const ei::Packet4f&
 inline ei::Packet2d power_of_two(const ei::Packet2d& biased, const ei::Packet2d&) {
   return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(biased), 52));
 }
+#elif defined(LSTMCORE_NEON)
+inline ei::Packet4f power_of_two(const ei::Packet4f& biased, const ei::Packet4f&) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(biased), 23));
+}
+inline ei::Packet2d power_of_two(const ei::Packet2d& biased, const ei::Packet2d&) {
+  return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(biased), 52));
+}
 #else
 template <class P>
 inline P power_of_two(const P&, const P& n) {

@@ -29,10 +29,10 @@ struct RowSums {
 #pragma GCC unroll 2
 #endif
     for (Index k = 0; k < depth; ++k) {
-      const P factor = ei::pset1<P>(a[k]);
+      const Multiplier<P> factor = multiplier<P>(a[k]);
       unroll<width>([&](auto n) {
         constexpr int strip = n / strip_vectors, v = n % strip_vectors;
-        sum[n] = ei::pmadd(factor, ei::ploadu<P>(panels + strip * stride + v * lanes), sum[n]);
+        sum[n] = add_multiple(sum[n], factor, ei::ploadu<P>(panels + strip * stride + v * lanes));
       });
       panels += strip_width<T>;
     }

@@ -101,9 +101,9 @@ struct Tile {
       }
       LSTMCORE_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        const P a = ei::pset1<P>(left(r, k));
+        const Multiplier<P> a = multiplier<P>(left(r, k));
         LSTMCORE_UNROLL
-        for (int v = 0; v < width; ++v) sum[r][v] = ei::pmadd(a, right[v], sum[r][v]);
+        for (int v = 0; v < width; ++v) sum[r][v] = add_multiple(sum[r][v], a, right[v]);
       }
       strip += Vectors * lanes;
     }

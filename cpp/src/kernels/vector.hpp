@@ -8,6 +8,10 @@
 #if defined(__SSE2__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
+#if defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#define LSTMCORE_NEON
+#endif
 
 // The kernels are in anonymous namespaces, so that the linker cannot merge them with those of another instruction set.
 namespace lstmcore {
@@ -36,6 +40,38 @@ template <class P>
 inline P constant(double value) {
   return ei::pset1<P>(static_cast<ScalarOf<P>>(value));
 }
+
+// A number that multiplies whole vectors, and sum + number * vector. NEON multiplies by one lane of a register, so the
+// number is loaded as it is.
+#if defined(LSTMCORE_NEON)
+template <class P>
+using Multiplier = ScalarOf<P>;
+template <class P>
+EIGEN_ALWAYS_INLINE Multiplier<P> multiplier(ScalarOf<P> number) {
+  return number;
+}
+// Assembler, because GCC 12 copies the number into all lanes where a loop over k is unrolled, as for a step of one row,
+// and then has too few registers for the sums.
+EIGEN_ALWAYS_INLINE ei::Packet4f add_multiple(ei::Packet4f sum, float number, const ei::Packet4f& vector) {
+  __asm__("fmla %0.4s, %1.4s, %2.s[0]" : "+w"(sum) : "w"(vector), "w"(number));
+  return sum;
+}
+EIGEN_ALWAYS_INLINE ei::Packet2d add_multiple(ei::Packet2d sum, double number, const ei::Packet2d& vector) {
+  __asm__("fmla %0.2d, %1.2d, %2.d[0]" : "+w"(sum) : "w"(vector), "w"(number));
+  return sum;
+}
+#else
+template <class P>
+using Multiplier = P;
+template <class P>
+EIGEN_ALWAYS_INLINE Multiplier<P> multiplier(ScalarOf<P> number) {
+  return ei::pset1<P>(number);
+}
+template <class P>
+EIGEN_ALWAYS_INLINE P add_multiple(const P& sum, const P& number, const P& vector) {
+  return ei::pmadd(number, vector, sum);
+}
+#endif
 
 /// Loads the first `count` (1..lanes) elements, with zeros in the other lanes; the store writes no other elements.
 #if defined(EIGEN_VECTORIZE_AVX512)

@@ -38,6 +38,24 @@ inline float added(float a, float b) {
   return rounded(static_cast<double>(without_subnormals(a)) + without_subnormals(b));
 }
 
+/// a + b, rounded to odd.
+inline float added_to_odd(float a, float b) {
+  const double x = without_subnormals(a), y = without_subnormals(b);
+  const double sum = x + y, of_y = sum - x;
+  const double lost = (x - (sum - of_y)) + (y - of_y);  // what the sum lacks, exactly (Knuth's TwoSum)
+  if (std::fabs(sum) < 0x1p-126) return static_cast<float>(std::copysign(0.0, sum));
+  const auto nearest = static_cast<float>(sum);
+  const double beyond = (static_cast<double>(nearest) - sum) - lost;
+  if (beyond == 0) return nearest;
+  std::uint32_t bits;
+  std::memcpy(&bits, &nearest, sizeof bits);
+  if ((beyond > 0) == (nearest > 0)) --bits;
+  bits |= 1u;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
 inline std::int32_t wrapped(std::int64_t value) {
   const auto bits = static_cast<std::uint32_t>(value);
   std::int32_t result;
@@ -234,6 +252,15 @@ float dot_bf16(PackedGroup a, PackedGroup b, float sum) {
   const auto low = [](PackedGroup group) { return static_cast<std::uint16_t>(group & 0xFFFFu); };
   const auto high = [](PackedGroup group) { return static_cast<std::uint16_t>(group >> 16); };
   return multiply_add_bf16(low(a), low(b), multiply_add_bf16(high(a), high(b), sum));
+}
+
+float dot_bf16_to_odd(PackedGroup a, PackedGroup b, float sum) {
+  // Products of two bfloat16 numbers are exact in float.
+  const auto product = [](PackedGroup left, PackedGroup right) {
+    return emulated::without_subnormals(emulated::bfloat16(left) * emulated::bfloat16(right));
+  };
+  const float both = emulated::added_to_odd(product(a & 0xFFFFu, b & 0xFFFFu), product(a >> 16, b >> 16));
+  return emulated::added_to_odd(sum, both);
 }
 
 std::int32_t dot_unsigned_int8(PackedGroup a, PackedGroup b, std::int32_t sum) {

@@ -1,5 +1,6 @@
 // Scalar emulations of the instructions that multiply packed groups, so that every machine can test the code that uses
-// them: x86's matrix unit (AMX), bit for bit as Intel's manual describes it, and the dot products of AVX-512.
+// them: x86's matrix unit (AMX), bit for bit as Intel's manual describes it, and the dot products of AVX-512 and of
+// ARM.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,9 @@ float add_flushed(float a, float b);
 
 /// VDPBF16PS on one packed group: the product of the odd elements is added first, then that of the even ones.
 float dot_bf16(kernels::PackedGroup a, kernels::PackedGroup b, float sum);
+/// ARM's BFDOT on one packed group: the sum of both products is added to `sum`. Every result is rounded to odd: toward
+/// zero, and then the last bit is set if digits were lost. Subnormal numbers are replaced by zero.
+float dot_bf16_to_odd(kernels::PackedGroup a, kernels::PackedGroup b, float sum);
 /// VPDPBUSD on one packed group: the bytes of `a` are unsigned, those of `b` signed.
 std::int32_t dot_unsigned_int8(kernels::PackedGroup a, kernels::PackedGroup b, std::int32_t sum);
 /// The same with signed bytes on both sides.

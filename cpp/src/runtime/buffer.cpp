@@ -44,8 +44,17 @@ Cache& cache() {
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); }) == 0;
 #endif
 
+/// Whether to ask the system for huge pages.
+bool wants_huge_pages([[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+  return bytes >= smallest_huge_block;
+#else
+  return false;
+#endif
+}
+
 std::align_val_t alignment_of(std::size_t bytes) {
-  return std::align_val_t(bytes < smallest_huge_block ? alignment : huge_page_bytes);
+  return std::align_val_t(wants_huge_pages(bytes) ? huge_page_bytes : alignment);
 }
 
 /// Small blocks are aligned by hand, with the address of the allocation stored in front of the block: the allocator is
@@ -63,7 +72,7 @@ void* allocate(std::size_t bytes) {
   if (bytes < smallest_stored_block) return allocate_small(bytes);
   void* const address = ::operator new(bytes, alignment_of(bytes));
 #if defined(__linux__)
-  if (bytes >= smallest_huge_block) madvise(address, bytes / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
+  if (wants_huge_pages(bytes)) madvise(address, bytes / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
 #endif
   return address;
 }

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #else
 #include <cpuid.h>
@@ -18,7 +18,7 @@ struct CpuidResult {
 };
 
 inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
   int r[4];
   __cpuidex(r, static_cast<int>(leaf), static_cast<int>(subleaf));
   return {static_cast<std::uint32_t>(r[0]), static_cast<std::uint32_t>(r[1]), static_cast<std::uint32_t>(r[2]),
@@ -33,7 +33,7 @@ inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 /// Which registers the operating system saves at a context switch: a feature is usable only if its registers are among
 /// them.
 inline std::uint64_t saved_registers() {
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
   return _xgetbv(0);
 #else
   std::uint32_t low = 0, high = 0;

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 
-#if defined(__SSE2__) || defined(_M_X64)
+// Emscripten has SSE's intrinsics, but WebAssembly has no floating-point mode.
+#if (defined(__SSE2__) || defined(_M_X64)) && !defined(__EMSCRIPTEN__)
+#define LSTMCORE_HAS_MXCSR
 #include <xmmintrin.h>
 #endif
 
@@ -16,7 +18,7 @@ namespace lstmcore {
 /// The control bits of the calling thread's floating-point unit, and those that the engine computes with.
 namespace float_mode {
 
-#if defined(__SSE2__) || defined(_M_X64)
+#if defined(LSTMCORE_HAS_MXCSR)
 /// MXCSR: everything but the six exception flags. Flush results (FTZ) and operands (DAZ) to zero, mask all exceptions,
 /// round to nearest.
 using Word = std::uint32_t;

@@ -7,6 +7,7 @@
 #include <lstmcore/cpu.hpp>
 #include <stdexcept>
 
+#include "arm_features.hpp"
 #include "cpuid.hpp"
 #include "isa.hpp"
 
@@ -37,6 +38,16 @@ namespace amx {
 const kernels::ProductUnit& product_unit(bool of_int8);
 }
 #endif
+#ifdef LSTMCORE_NEON_DOT
+namespace neon_dot {
+const kernels::ProductUnit& product_unit();
+}
+#endif
+#ifdef LSTMCORE_NEON_BF16
+namespace neon_bf16 {
+const kernels::ProductUnit& product_unit();
+}
+#endif
 
 namespace {
 
@@ -46,7 +57,8 @@ constexpr std::array names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
 /// not decide, since the bits must not depend on it.
 constexpr kernels::Index least_hidden = 96;
 
-/// A unit is used only with the instruction set whose vectors it shares. For all but AVX-VNNI, that is the widest.
+/// A unit of x86 is used only with the instruction set whose vectors it shares. For all but AVX-VNNI, that is the
+/// widest.
 bool widest() { return isa() == "avx512"; }
 
 #ifdef LSTMCORE_AMX
@@ -71,6 +83,10 @@ const kernels::ProductUnit* bf16_dot_unit() {
   static const bool found = widest() && all(cpuid(7, 1).eax, bit(5));
   if (found) return &avx512_bf16::product_unit();
 #endif
+#ifdef LSTMCORE_NEON_BF16
+  static const bool found_neon = has_neon_bf16();
+  if (found_neon) return &neon_bf16::product_unit();
+#endif
   return nullptr;
 }
 
@@ -82,6 +98,10 @@ const kernels::ProductUnit& int8_unit() {
 #ifdef LSTMCORE_AVX_VNNI
   static const bool found_avx = isa() == "avx2" && all(cpuid(7, 1).eax, bit(4));
   if (found_avx) return avx_vnni::product_unit();
+#endif
+#ifdef LSTMCORE_NEON_DOT
+  static const bool found_neon = has_neon_dot();
+  if (found_neon) return neon_dot::product_unit();
 #endif
   return active_table().lowp.int8;
 }

@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
+#elif defined(_M_ARM64) && !defined(__clang__)
+#include <intrin.h>
 #endif
 
 namespace lstmcore {
@@ -17,8 +19,10 @@ std::int64_t nanoseconds();
 inline void spin_pause() {
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
-#elif defined(__aarch64__) && !defined(_MSC_VER)
+#elif defined(__aarch64__)
   __asm__ __volatile__("isb" ::: "memory");
+#elif defined(_M_ARM64)
+  __isb(_ARM64_BARRIER_SY);
 #endif
 }
 

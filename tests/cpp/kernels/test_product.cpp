@@ -178,6 +178,8 @@ TEST("fused multiply-adds are used exactly where the instruction set has them") 
   CHECK_EQUAL(is_fused<float>(), is_fused<double>());
 #if defined(__x86_64__) || defined(_M_X64)
   CHECK_EQUAL(is_fused<float>(), lstmcore::isa() != "baseline");
+#elif defined(__aarch64__)
+  CHECK(is_fused<float>());
 #endif
 }
 

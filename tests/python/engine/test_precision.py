@@ -18,7 +18,17 @@ from lstmcore.models import int8
 from precision_kit import CONFIG, PRECISIONS, drawn, inputs, same
 
 TRAINED = tuple(name for name in PRECISIONS if name != "int8")
-UNITS = ("amx", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512", "avx2", "baseline")
+UNITS = (
+    "amx",
+    "avx512_bf16",
+    "avx512_vnni",
+    "avx_vnni",
+    "neon_bf16",
+    "neon_dot",
+    "avx512",
+    "avx2",
+    "baseline",
+)
 
 # Largest error of an output of the problem below, whose outputs are at most 1: about ten times the
 # measured errors.
