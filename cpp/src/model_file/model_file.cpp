@@ -3,10 +3,10 @@
 #include <array>
 #include <cstring>
 #include <lstmcore/model_file.hpp>
-#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
+#include "../runtime/errors.hpp"
 #include "document.hpp"
 #include "file_error.hpp"
 #include "members.hpp"
@@ -63,9 +63,9 @@ void check_quantization(const Value& document, const std::string& dtype, const s
   check_int8(layers);
 }
 
-std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
+std::shared_ptr<const ModelFile::Impl> read_model(const std::filesystem::path& path) {
   auto impl = std::make_shared<ModelFile::Impl>();
-  impl->path = path;
+  impl->path = text_of(path);
   impl->content = safetensors::read(path);
   const Value document = read_document(impl->content);
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
@@ -87,7 +87,7 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   return impl;
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+[[noreturn]] void refuse(const std::string& what) { raise<std::invalid_argument>(what); }
 
 template <class T>
 void require_type(const ModelFile::Impl& impl) {
@@ -97,12 +97,9 @@ void require_type(const ModelFile::Impl& impl) {
 
 }  // namespace
 
-ModelFile::ModelFile(const std::string& path) {
-  try {
-    impl_ = read_model(path);
-  } catch (const std::runtime_error& error) {
-    fail_reading(path + ": " + error.what());
-  }
+ModelFile::ModelFile(const std::filesystem::path& path) {
+  impl_ = rephrased<std::runtime_error>([&] { return read_model(path); },
+                                        [&](const std::string& text) { fail_reading(text_of(path) + ": " + text); });
 }
 
 const std::string& ModelFile::dtype() const { return impl_->dtype; }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,7 +27,7 @@ struct File {
 /// Throws std::runtime_error if the file cannot be read, if its length contradicts its header, if the header is
 /// malformed, if tensors overlap, leave gaps or lie outside the file, or if a tensor has a different number of bytes
 /// than its shape and type need. Only F32, F64 and I8 are known.
-File read(const std::string& path);
+File read(const std::filesystem::path& path);
 
 /// "(2, 3)"; one axis is "(2,)".
 std::string shape_text(const std::vector<std::int64_t>& shape);
