@@ -35,4 +35,7 @@ void bind_dropout(pybind11::module_& module);
 void bind_losses(pybind11::module_& module);
 void bind_optimizers(pybind11::module_& module);
 
+// Files.
+void bind_capture(pybind11::module_& module);
+
 }  // namespace lstmcore::bindings

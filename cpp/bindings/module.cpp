@@ -32,4 +32,5 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   bind_dropout(module);
   bind_losses(module);
   bind_optimizers(module);
+  bind_capture(module);
 }
