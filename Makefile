@@ -22,7 +22,7 @@ unexport PYTHONPATH
 
 .PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
-help:
+help::
 	@echo "make demo         train a sentiment classifier on film-review sentences"
 	@echo "make example-adding, make example-copying"
 	@echo "                  train and test on the adding problem and on the copying task"
@@ -228,3 +228,6 @@ wheel-check: $(STAMPS)/venv
 clean:
 	rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Targets of a subject of their own.
+include make/*.mk

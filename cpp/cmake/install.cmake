@@ -6,7 +6,8 @@ set(LSTMCORE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/lstmcore)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(TARGETS lstmcore EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lstmcore-targets NAMESPACE lstmcore:: DESTINATION ${LSTMCORE_PACKAGE_DIR})
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/lstmcore)
 
@@ -16,3 +17,31 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore-config.cm
 write_basic_package_version_file(lstmcore-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-config-version.cmake
         DESTINATION ${LSTMCORE_PACKAGE_DIR})
+
+# For builds without CMake. Everything is relative to the file, so that an installation may be moved; what CMake was given
+# as an absolute path stays so.
+set(LSTMCORE_PC_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(LSTMCORE_PC_PREFIX ${CMAKE_INSTALL_PREFIX})
+else()
+  file(RELATIVE_PATH LSTMCORE_PC_UP /${LSTMCORE_PC_DIR} /)
+  string(REGEX REPLACE "/$" "" LSTMCORE_PC_UP "${LSTMCORE_PC_UP}")
+  set(LSTMCORE_PC_PREFIX "\${pcfiledir}/${LSTMCORE_PC_UP}")
+endif()
+foreach(kind LIBDIR INCLUDEDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${kind}}")
+    set(LSTMCORE_PC_${kind} ${CMAKE_INSTALL_${kind}})
+  else()
+    set(LSTMCORE_PC_${kind} "\${prefix}/${CMAKE_INSTALL_${kind}}")
+  endif()
+endforeach()
+set(LSTMCORE_PC_LIBS "${CMAKE_THREAD_LIBS_INIT}")
+foreach(library IN LISTS CMAKE_DL_LIBS)
+  string(APPEND LSTMCORE_PC_LIBS " -l${library}")
+endforeach()
+set(LSTMCORE_PC_CFLAGS "")
+if(NOT LSTMCORE_EXCEPTIONS)
+  set(LSTMCORE_PC_CFLAGS " -DLSTMCORE_NO_EXCEPTIONS")
+endif()
+configure_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore.pc.in lstmcore.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore.pc DESTINATION ${LSTMCORE_PC_DIR})

@@ -1,6 +1,8 @@
 """Write the C++ programs of a page as files, and print their names as a CMake list.
 
 Usage: extract.py PAGE FOLDER
+
+The names are that of the page and a number: ``cpp_0``, ``cpp_1``, ...
 """
 
 import re
@@ -9,10 +11,10 @@ from pathlib import Path
 
 
 def main(page: str, folder: str) -> None:
-    """Write ``program_0.cpp``, ``program_1.cpp``, ... to `folder`."""
+    """Write the programs to `folder`."""
     text = Path(page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```cpp\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    names = [f"program_{number}" for number in range(len(blocks))]
+    names = [f"{Path(page).stem}_{number}" for number in range(len(blocks))]
     for name, block in zip(names, blocks, strict=True):
         (Path(folder) / f"{name}.cpp").write_text(block, encoding="utf-8")
     print(";".join(names))
