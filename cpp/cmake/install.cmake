@@ -9,6 +9,8 @@ install(TARGETS lstmcore EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INS
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lstmcore-targets NAMESPACE lstmcore:: DESTINATION ${LSTMCORE_PACKAGE_DIR})
+# From the build folder, too: projects that export theirs from there need it, and `lstmcore_DIR` may name it.
+export(EXPORT lstmcore-targets NAMESPACE lstmcore:: FILE ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-targets.cmake)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/lstmcore)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore-config.cmake.in lstmcore-config.cmake

@@ -50,7 +50,7 @@ function(lstmcore_add_small name expected)
 endfunction()
 set(LSTMCORE_GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
 lstmcore_add_small("a wrong argument" "handled: hidden_size: expected at least 1, got 0" wrong)
-lstmcore_add_small("a model" "2 layers" model ${LSTMCORE_GOLDEN}/stream_model.safetensors)
+lstmcore_add_small("a model" "3 layers" model ${LSTMCORE_GOLDEN}/stream_model.safetensors)
 lstmcore_add_small("no file" "handled: no_such_file: cannot be read" model no_such_file)
 lstmcore_add_small("a wrong header" "handled: [^\n]*catchment.csv: not a safetensors file"
                    model ${LSTMCORE_GOLDEN}/catchment.csv)
