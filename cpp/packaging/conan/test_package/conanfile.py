@@ -1,6 +1,6 @@
 """Builds and runs a program with the package."""
 
-from pathlib import Path
+import os
 
 from conan import ConanFile
 from conan.tools.build import can_run
@@ -30,4 +30,4 @@ class LstmcoreTest(ConanFile):
     def test(self):
         """Run it."""
         if can_run(self):
-            self.run(str(Path(self.cpp.build.bindir, "consumer")), env="conanrun")
+            self.run(os.path.join(self.cpp.build.bindir, "consumer"), env="conanrun")
