@@ -44,4 +44,7 @@ void bind_optimizers(pybind11::module_& module);
 // Other programs.
 void bind_xla(pybind11::module_& module);
 
+// Files.
+void bind_capture(pybind11::module_& module);
+
 }  // namespace lstmcore::bindings

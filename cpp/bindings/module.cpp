@@ -34,4 +34,5 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   bind_losses(module);
   bind_optimizers(module);
   bind_xla(module);
+  bind_capture(module);
 }

@@ -34,6 +34,13 @@ std::int64_t to_steps(py::handle steps) {
   return count;
 }
 
+const char* activation_name(Activation activation) {
+  for (const Named<Activation>& known : activations) {
+    if (known.value == activation) return known.name;
+  }
+  return "";
+}
+
 Activation activation_named(py::handle name) {
   if (!py::isinstance<py::str>(name)) fail_type("activation", "a string", name);
   const std::string text = py::str(name);

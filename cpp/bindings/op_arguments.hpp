@@ -29,8 +29,9 @@ Argument<const std::int64_t, 1> optional_lengths(py::handle lengths, std::int64_
 /// A number of time steps, at least 0.
 std::int64_t to_steps(py::handle steps);
 
-/// The activation with this name.
+/// The activation with this name, and its name.
 Activation activation_named(py::handle name);
+const char* activation_name(Activation activation);
 
 /// Windows of `size` steps; `size_name` is the argument that an error about the size names.
 Windows to_windows(const char* size_name, std::int64_t size, py::handle strides, py::handle padding,

@@ -6,15 +6,16 @@ set(LSTMCORE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/lstmcore)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 install(TARGETS lstmcore EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET lstmcore_c)
   install(TARGETS lstmcore_c EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  file(RELATIVE_PATH LSTMCORE_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
-  configure_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore_c.pc.in lstmcore_c.pc @ONLY)
-  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore_c.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+          INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 endif()
 install(EXPORT lstmcore-targets NAMESPACE lstmcore:: DESTINATION ${LSTMCORE_PACKAGE_DIR})
+# From the build folder, too: projects that export theirs from there need it, and `lstmcore_DIR` may name it.
+export(EXPORT lstmcore-targets NAMESPACE lstmcore:: FILE ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-targets.cmake)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/lstmcore)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore-config.cmake.in lstmcore-config.cmake
@@ -23,3 +24,35 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore-config.cm
 write_basic_package_version_file(lstmcore-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-config-version.cmake
         DESTINATION ${LSTMCORE_PACKAGE_DIR})
+
+# For builds without CMake. Everything is relative to the file, so that an installation may be moved; what CMake was given
+# as an absolute path stays so.
+set(LSTMCORE_PC_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(LSTMCORE_PC_PREFIX ${CMAKE_INSTALL_PREFIX})
+else()
+  file(RELATIVE_PATH LSTMCORE_PC_UP /${LSTMCORE_PC_DIR} /)
+  string(REGEX REPLACE "/$" "" LSTMCORE_PC_UP "${LSTMCORE_PC_UP}")
+  set(LSTMCORE_PC_PREFIX "\${pcfiledir}/${LSTMCORE_PC_UP}")
+endif()
+foreach(kind LIBDIR INCLUDEDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${kind}}")
+    set(LSTMCORE_PC_${kind} ${CMAKE_INSTALL_${kind}})
+  else()
+    set(LSTMCORE_PC_${kind} "\${prefix}/${CMAKE_INSTALL_${kind}}")
+  endif()
+endforeach()
+set(LSTMCORE_PC_LIBS "${CMAKE_THREAD_LIBS_INIT}")
+foreach(library IN LISTS CMAKE_DL_LIBS)
+  string(APPEND LSTMCORE_PC_LIBS " -l${library}")
+endforeach()
+set(LSTMCORE_PC_CFLAGS "")
+if(NOT LSTMCORE_EXCEPTIONS)
+  set(LSTMCORE_PC_CFLAGS " -DLSTMCORE_NO_EXCEPTIONS")
+endif()
+configure_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore.pc.in lstmcore.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore.pc DESTINATION ${LSTMCORE_PC_DIR})
+if(TARGET lstmcore_c)
+  configure_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore_c.pc.in lstmcore_c.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lstmcore_c.pc DESTINATION ${LSTMCORE_PC_DIR})
+endif()

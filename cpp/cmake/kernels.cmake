@@ -63,6 +63,18 @@ function(lstmcore_add_kernels isa flags)
   set_property(GLOBAL APPEND PROPERTY LSTMCORE_OBJECTS ${objects})
 endfunction()
 
+# The kernels of one instruction set, if they are among LSTMCORE_KERNELS: defines `definition` for the library.
+function(lstmcore_add_chosen isa definition flags flags_of_msvc)
+  if(NOT isa IN_LIST LSTMCORE_KERNELS)
+    return()
+  endif()
+  if(MSVC)
+    set(flags ${flags_of_msvc})
+  endif()
+  lstmcore_add_kernels(${isa} ${flags})
+  set_property(GLOBAL APPEND PROPERTY LSTMCORE_DEFINITIONS ${definition})
+endfunction()
+
 # A unit for products of numbers smaller than float, where the compiler knows its instructions: defines `definition` for
 # the library.
 function(lstmcore_add_unit unit definition flags test)

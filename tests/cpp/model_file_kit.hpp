@@ -1,12 +1,13 @@
 // Helpers for the tests of model files: temporary files, and checks that a file is refused.
 #pragma once
 
-#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <lstmcore/model_file.hpp>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include "check.hpp"
 #include "model_file_maker.hpp"
@@ -14,24 +15,30 @@
 /// Folder of the files that Python wrote.
 inline const std::string golden = LSTMCORE_GOLDEN;
 
-/// A file that is removed at the end of the test. No other process uses its name.
+/// A file that is removed at the end of the test. No other process uses its name, which begins with a random number and
+/// is in UTF-8.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& bytes) {
-    std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  explicit TemporaryFile(const std::string& bytes, const std::string& end = ".safetensors")
+      : path_(name_of_process() + end) {
+    std::ofstream(std::filesystem::u8path(path_), std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
-  ~TemporaryFile() { std::remove(path_.c_str()); }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(std::filesystem::u8path(path_), ignored);
+  }
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   const std::string& path() const { return path_; }
 
  private:
   static const std::string& name_of_process() {
-    static const std::string name = "test_model_file_" + std::to_string(std::random_device()()) + ".safetensors";
+    static const std::string name = "test_model_file_" + std::to_string(std::random_device()());
     return name;
   }
 
-  std::string path_ = name_of_process();
+  std::string path_;
 };
 
 inline lstmcore::ModelFile opened(const ModelFileMaker& maker) {

@@ -4,10 +4,10 @@ Usage: nm_test.py NM ISA OBJECT...
 
 Templates compiled for one instruction set must never be merged by the linker with another's or with
 a host program's. So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the
-renamed Eigen, ``lstmcore_eigen_ISA``; the strong symbols of all objects together are
-``lstmcore::ISA::kernel_table()`` and the functions that fill the table, ``lstmcore::ISA::put_*``,
-each defined once; and nothing may run before ``main`` (no ``.init_array``), as it would on machines
-that lack the instruction set.
+renamed Eigen, ``lstmcore_eigen_ISA``; the strong symbols of all objects together are the functions
+that return the tables, ``lstmcore::ISA::kernel_table()`` and others, and those that fill them,
+``lstmcore::ISA::put_*``, each defined once; and nothing may run before ``main`` (no
+``.init_array``), as it would on machines that lack the instruction set.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 
 WEAK = "VvWwu"
+TABLES = ("kernel_table", "kernels_f32", "kernels_f64", "training_f32", "training_f64")
 
 
 def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
@@ -64,15 +65,16 @@ def problems_of_object(nm: str, isa: str, path: str) -> list[str]:
 
 def problems_of_exports(strong: list[str], isa: str) -> list[str]:
     """Return the problems of the strong symbols of all objects together."""
-    table = f"lstmcore::{isa}::kernel_table()"
-    part = re.compile(rf"lstmcore::{isa}::put_\w+\(lstmcore::kernels::KernelTable&\)")
+    tables = [f"lstmcore::{isa}::{name}()" for name in TABLES]
+    part = re.compile(
+        rf"lstmcore::{isa}::put_\w+\(lstmcore::kernels::(KernelTable|\w+<(float|double)>)&\)"
+    )
     found = [
-        f"a strong symbol that is neither {table} nor a part of it: {name}"
+        f"a strong symbol that neither returns a table nor fills one: {name}"
         for name in strong
-        if name != table and not part.fullmatch(name)
+        if name not in tables and not part.fullmatch(name)
     ]
-    if table not in strong:
-        found.append(f"{table} is not defined")
+    found += [f"{table} is not defined" for table in tables if table not in strong]
     if len(set(strong)) < len(strong):
         found.append(f"strong symbols that are defined twice: {sorted(strong)}")
     return found

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <lstmcore/lstm.hpp>
 #include <lstmcore/ops.hpp>
 #include <memory>
@@ -57,7 +58,9 @@ struct ModelLayer {
 /// A model file, read and checked as a whole by the constructor. Immutable.
 class ModelFile {
  public:
-  explicit ModelFile(const std::string& path);
+  /// A path in UTF-8 is std::filesystem::u8path(text) on Windows, where a plain std::string is in the system's code
+  /// page.
+  explicit ModelFile(const std::filesystem::path& path);
   /// The same for a file that is in memory: `size` bytes, which are not needed afterwards. `name` takes the place of
   /// the path in errors.
   static ModelFile from_memory(const void* bytes, std::size_t size, const std::string& name);

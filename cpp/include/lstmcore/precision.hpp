@@ -26,9 +26,9 @@ Precision precision_of(const std::string& name, const char* argument);
 std::vector<std::string> precision_names();
 
 /// The unit that computes products of this precision on this machine: "amx", "avx512_bf16", "avx512_vnni",
-/// "avx_vnni", "neon_bf16" or "neon_dot", or the instruction set in use ("avx512", "avx2" or "baseline"). If the machine has no faster unit for
-/// the precision, float multiply-adds are used instead, and the name ends in " fp32". For `automatic`, the unit of a
-/// large layer.
+/// "avx_vnni", "neon_bf16" or "neon_dot", or the instruction set in use ("avx512", "avx2" or "baseline"). If the
+/// machine has no faster unit for the precision, float multiply-adds are used instead, and the name ends in " fp32".
+/// For `automatic`, the unit of a large layer.
 std::string product_unit_name(Precision precision);
 
 }  // namespace lstmcore

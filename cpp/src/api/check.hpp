@@ -8,8 +8,9 @@
 #include <limits>
 #include <lstmcore/tensor.hpp>
 #include <sstream>
-#include <stdexcept>
 #include <string>
+
+#include "../runtime/errors.hpp"
 
 namespace lstmcore {
 
@@ -19,7 +20,7 @@ template <class... Parts>
   std::ostringstream message;
   message.precision(std::numeric_limits<double>::max_digits10);
   (message << ... << parts);
-  throw std::invalid_argument(message.str());
+  raise<std::invalid_argument>(message.str());
 }
 
 template <class... Parts>

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "../api/check.hpp"
+#include "../runtime/errors.hpp"
 
 namespace lstmcore::inference {
 
@@ -54,8 +55,8 @@ namespace {
 /// A wrapped layer sees each step as a row of its own, which here only changes nothing if it treats steps alone.
 void check_wrapped(const ModelLayer& described, const Layer& layer) {
   if (!described.time_distributed || layer.each_step_alone()) return;
-  throw std::domain_error("layer \"" + described.name + "\": cannot run a TimeDistributed around a " +
-                          described.class_name + " here; expected one around Dense, Dropout or LayerNormalization");
+  raise<std::domain_error>("layer \"" + described.name + "\": cannot run a TimeDistributed around a " +
+                           described.class_name + " here; expected one around Dense, Dropout or LayerNormalization");
 }
 
 }  // namespace
@@ -69,7 +70,7 @@ Chain::Chain(const ModelFile& file, const std::vector<ModelLayer>& layers, std::
     if (layer == nullptr) continue;
     check_wrapped(described, *layer);
     if (!steps && !layer->each_step_alone()) {
-      throw std::domain_error("layer \"" + described.name + "\": expected sequences, got one vector for each row");
+      raise<std::domain_error>("layer \"" + described.name + "\": expected sequences, got one vector for each row");
     }
     steps = steps && !layer->makes_vectors();
     layers_.push_back(std::move(layer));

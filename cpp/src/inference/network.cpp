@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "../ops/sequences.hpp"
+#include "../runtime/errors.hpp"
 #include "../runtime/float_mode.hpp"
 
 namespace lstmcore::inference {
@@ -12,13 +13,13 @@ namespace lstmcore::inference {
 Network::Network(const ModelFile& file) : layers_(file.layers()) {
   const EngineFloats floats;
   if (file.dtype() != "float32") {
-    throw std::domain_error("holds " + file.dtype() + ", expected float32, in which models run here");
+    raise<std::domain_error>("holds " + file.dtype() + ", expected float32, in which models run here");
   }
   std::size_t first = 0;
   if (layers_.front().class_name == "TextVectorization") ++first;  // whose outputs, tokens, are what the caller passes
   if (first < layers_.size() && layers_[first].class_name == "Embedding") read_embedding(file, layers_[first++]);
   if (layers_.front().class_name == "TextVectorization" && !takes_tokens()) {
-    throw std::domain_error("layer \"" + layers_.front().name + "\": expected an Embedding after it");
+    raise<std::domain_error>("layer \"" + layers_.front().name + "\": expected an Embedding after it");
   }
   input_size_ = takes_tokens() ? 0 : layers_.front().input_size;
   chain_ = std::make_unique<const Chain>(file, layers_, first, takes_tokens() ? embedding_size_ : input_size_);
@@ -26,7 +27,7 @@ Network::Network(const ModelFile& file) : layers_(file.layers()) {
 
 void Network::read_embedding(const ModelFile& file, const ModelLayer& layer) {
   if (layer.time_distributed) {
-    throw std::domain_error("layer \"" + layer.name + "\": cannot run a TimeDistributed around an Embedding here");
+    raise<std::domain_error>("layer \"" + layer.name + "\": cannot run a TimeDistributed around an Embedding here");
   }
   vocabulary_size_ = layer.vocabulary_size;
   embedding_size_ = layer.output_size;

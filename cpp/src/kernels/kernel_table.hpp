@@ -280,24 +280,12 @@ struct TangentBackward {
   T* const* norm_sums;   // gains of W x and of U h', gain and bias of c: += the tangents of their gradients
 };
 
-/// All kernels for one element type.
+/// Kernels of one element type that only training and derivatives need. They have a table of their own, so that linkers
+/// leave them out of programs that only run models.
 template <class T>
-struct Kernels {
-  Index lanes;      // V
-  Index strip;      // columns of a strip of a packed right factor
-  Index tile_rows;  // rows of a full tile
-  PanelLayout layout() const { return {lanes, strip}; }
-  void (*product)(const Product<T>&);
-  void (*transposed_product)(const TransposedProduct<T>&);
+struct TrainingKernels {
   void (*outer_product)(const OuterProduct<T>&);
-  /// to[column * to_stride + row] = from[row * from_stride + column].
-  void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
-  void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
-  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then
-  /// the statistics of c, h, and c after zoneout.
-  void (*norm_gates)(const StepForward<T>&);
-  void (*norm_output)(const StepForward<T>&);
   /// With layer norms, instead of step_backward: the gradients with respect to o and the normed c; then those with
   /// respect to the pre-activations and c before the step; then those with respect to W x and U h'.
   void (*norm_output_backward)(const StepBackward<T>&);
@@ -306,32 +294,15 @@ struct Kernels {
   void (*add_norms)(const NormSums<T>&);
   void (*tangent_forward)(const TangentForward<T>&);
   void (*tangent_backward)(const TangentBackward<T>&);
-
-  // Elementwise work over n elements. Pointers need no alignment.
-  void (*sigmoid)(const T* x, T* y, Index n);
-  void (*tanh)(const T* x, T* y, Index n);
-  void (*relu)(const T* x, T* y, Index n);
-  void (*exp)(const T* x, T* y, Index n);
-  /// dz = dy * (derivative of the activation, from its result y).
+  /// dz = dy * (derivative of the activation, from its result y). Pointers need no alignment, here and below.
   void (*sigmoid_backward)(const T* y, const T* dy, T* dz, Index n);
   void (*tanh_backward)(const T* y, const T* dy, T* dz, Index n);
   void (*relu_backward)(const T* y, const T* dy, T* dz, Index n);
-  void (*softmax)(const T* x, T* y, Index n);   // one row
-  void (*add)(const T* x, T* y, Index n);       // y += x
-  void (*multiply)(const T* x, T* y, Index n);  // y *= x
-  /// One row of a layer normalization: y = (x - mean) * scale * gain + shift with scale = 1 / sqrt(variance + epsilon);
-  /// gain and shift may be null. moments: mean, scale.
-  void (*normalize)(const T* x, const T* gain, const T* shift, double epsilon, T* y, T* moments, Index n);
   /// dx, unless null; dgain += dy (x - mean) scale; dshift += dy.
   void (*normalize_backward)(const T* x, const T* gain, const T* moments, const T* dy, T* dx, T* dgain, T* dshift,
                              Index n);
   /// sums[block][i, f, o][V] += the gradients with respect to the peephole weights that one row contributes.
   void (*add_peephole)(const T* dgates, const T* gates, const T* c_prev, T cell_clip, T* sums, Index blocks);
-  void (*scale)(T* x, T factor, Index n);
-  void (*clip)(T* x, T limit, Index n);
-  /// Philox keep-mask of elements first .. first + n: y = x * factor where kept, else 0.
-  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold,
-                  T factor);
   void (*sgd)(T* parameter, const T* gradient, T* velocity, Index n, T learning_rate, T momentum, bool nesterov);
   /// decay = 1 - rho; for adam decay1 = 1 - beta1, decay2 = 1 - beta2: in float, 1 - T(beta) would be wrong by up to
   /// 5e-5 of its value. correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step).
@@ -341,26 +312,78 @@ struct Kernels {
   double (*squared_norm)(const T* x, Index n);
 };
 
+/// Those of the instruction set in use (runtime/isa.cpp).
+template <class T>
+const TrainingKernels<T>& training_kernels();
+
+/// All kernels for one element type.
+template <class T>
+struct Kernels {
+  Index lanes;      // V
+  Index strip;      // columns of a strip of a packed right factor
+  Index tile_rows;  // rows of a full tile
+  PanelLayout layout() const { return {lanes, strip}; }
+  void (*product)(const Product<T>&);
+  void (*transposed_product)(const TransposedProduct<T>&);
+  /// to[column * to_stride + row] = from[row * from_stride + column].
+  void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
+  void (*step_forward)(const StepForward<T>&);
+  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then
+  /// the statistics of c, h, and c after zoneout.
+  void (*norm_gates)(const StepForward<T>&);
+  void (*norm_output)(const StepForward<T>&);
+
+  // Elementwise work over n elements. Pointers need no alignment.
+  void (*sigmoid)(const T* x, T* y, Index n);
+  void (*tanh)(const T* x, T* y, Index n);
+  void (*relu)(const T* x, T* y, Index n);
+  void (*exp)(const T* x, T* y, Index n);
+  void (*softmax)(const T* x, T* y, Index n);   // one row
+  void (*add)(const T* x, T* y, Index n);       // y += x
+  void (*multiply)(const T* x, T* y, Index n);  // y *= x
+  /// One row of a layer normalization: y = (x - mean) * scale * gain + shift with scale = 1 / sqrt(variance + epsilon);
+  /// gain and shift may be null. moments: mean, scale.
+  void (*normalize)(const T* x, const T* gain, const T* shift, double epsilon, T* y, T* moments, Index n);
+  void (*scale)(T* x, T factor, Index n);
+  void (*clip)(T* x, T limit, Index n);
+  /// Philox keep-mask of elements first .. first + n: y = x * factor where kept, else 0.
+  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold,
+                  T factor);
+
+  // What training needs, too: the functions of TrainingKernels<T>.
+#define LSTMCORE_OF_TRAINING(name)                   \
+  template <class... Arguments>                      \
+  auto name(const Arguments&... arguments) const {   \
+    return training_kernels<T>().name(arguments...); \
+  }
+  LSTMCORE_OF_TRAINING(outer_product)
+  LSTMCORE_OF_TRAINING(step_backward)
+  LSTMCORE_OF_TRAINING(norm_output_backward)
+  LSTMCORE_OF_TRAINING(norm_gates_backward)
+  LSTMCORE_OF_TRAINING(norm_rows_backward)
+  LSTMCORE_OF_TRAINING(add_norms)
+  LSTMCORE_OF_TRAINING(tangent_forward)
+  LSTMCORE_OF_TRAINING(tangent_backward)
+  LSTMCORE_OF_TRAINING(sigmoid_backward)
+  LSTMCORE_OF_TRAINING(tanh_backward)
+  LSTMCORE_OF_TRAINING(relu_backward)
+  LSTMCORE_OF_TRAINING(normalize_backward)
+  LSTMCORE_OF_TRAINING(add_peephole)
+  LSTMCORE_OF_TRAINING(sgd)
+  LSTMCORE_OF_TRAINING(rmsprop)
+  LSTMCORE_OF_TRAINING(adam)
+  LSTMCORE_OF_TRAINING(squared_norm)
+#undef LSTMCORE_OF_TRAINING
+};
+
 /// Words of a row of memory, each of which goes into a lane of its own.
 constexpr std::size_t fingerprint_lanes = 64;
 
+/// What does not depend on the element type.
 struct KernelTable {
-  Kernels<float> f32;
-  Kernels<double> f64;
   LowpKernels lowp;
   /// The lanes after all of some memory; the same on every instruction set.
   void (*fingerprint)(const void* memory, std::size_t bytes, std::uint32_t* lanes);
 };
-
-template <class T>
-const Kernels<T>& kernels_of(const KernelTable& table);
-template <>
-inline const Kernels<float>& kernels_of<float>(const KernelTable& table) {
-  return table.f32;
-}
-template <>
-inline const Kernels<double>& kernels_of<double>(const KernelTable& table) {
-  return table.f64;
-}
 
 }  // namespace lstmcore::kernels

@@ -1,4 +1,5 @@
-// Puts the kernels in dual numbers into the table.
+// Puts the kernels in dual numbers into the tables.
+#include "tables.hpp"
 #include "tangent_step.hpp"
 
 namespace lstmcore {
@@ -6,18 +7,15 @@ namespace LSTMCORE_ISA {
 namespace {
 
 template <class T>
-void put_tangent(kernels::Kernels<T>& k) {
+void fill_tangent(kernels::TrainingKernels<T>& k) {
   k.tangent_forward = &tangent_forward<T>;
   k.tangent_backward = &tangent_backward<T>;
 }
 
 }  // namespace
 
-void put_tangent(kernels::KernelTable& table);
-void put_tangent(kernels::KernelTable& table) {
-  put_tangent(table.f32);
-  put_tangent(table.f64);
-}
+void put_tangent(kernels::TrainingKernels<float>& table) { fill_tangent(table); }
+void put_tangent(kernels::TrainingKernels<double>& table) { fill_tangent(table); }
 
 }  // namespace LSTMCORE_ISA
 }  // namespace lstmcore

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <lstmcore/lstm.hpp>
-#include <stdexcept>
 #include <utility>
 
+#include "../runtime/errors.hpp"
 #include "file_error.hpp"
 #include "layer_kind.hpp"
 
@@ -72,16 +72,16 @@ std::string Description::choice(const char* option, const Names& choices) const 
 
 LstmActivation Description::activation(const char* option) const {
   const Value& found = value(option);
-  try {
-    if (found.is(Kind::string)) return lstm_activation(found.string, option);
-    if (found.is(Kind::array) && found.array.size() == 3 && found.array[0].is(Kind::string)) {
-      LstmActivation activation = lstm_activation(found.array[0].string, option);
-      activation.alpha = parameter(option, found.array[1]);
-      activation.beta = parameter(option, found.array[2]);
-      return activation;
-    }
-  } catch (const std::invalid_argument& error) {
-    fail(error.what());
+  const auto named = [&](const std::string& name) {
+    return rephrased<std::invalid_argument>([&] { return lstm_activation(name, option); },
+                                            [this](const std::string& text) { fail(text); });
+  };
+  if (found.is(Kind::string)) return named(found.string);
+  if (found.is(Kind::array) && found.array.size() == 3 && found.array[0].is(Kind::string)) {
+    LstmActivation activation = named(found.array[0].string);
+    activation.alpha = parameter(option, found.array[1]);
+    activation.beta = parameter(option, found.array[2]);
+    return activation;
   }
   fail(std::string("expected ") + option + " to be a name or [name, alpha, beta]");
 }

@@ -1,8 +1,8 @@
 #include "document.hpp"
 
-#include <stdexcept>
 #include <string>
 
+#include "../runtime/errors.hpp"
 #include "file_error.hpp"
 #include "layer_kind.hpp"
 #include "members.hpp"
@@ -38,12 +38,9 @@ void check_class_names(const Value& document) {
 Value read_document(const safetensors::File& content) {
   const auto text = content.metadata.find("lstmcore");
   if (text == content.metadata.end()) fail_reading("not an lstmcore model: its metadata has no \"lstmcore\"");
-  Value document;
-  try {
-    document = json::parse(text->second);
-  } catch (const std::invalid_argument& error) {
-    fail_reading(std::string("its metadata is not valid ") + error.what());
-  }
+  const Value document = rephrased<std::invalid_argument>(
+      [&] { return json::parse(text->second); },
+      [](const std::string& error) { fail_reading("its metadata is not valid " + error); });
   const std::int64_t format = read_format(document);
   if (document.find("encoder_decoder") != nullptr) fail_reading("holds an EncoderDecoder, expected a Sequential");
   if (document.find("graph") != nullptr) fail_reading("holds a Model, a graph of layers, expected a Sequential");

@@ -2,9 +2,10 @@
 
 #include <locale>
 #include <sstream>
-#include <stdexcept>
 #include <unordered_set>
 #include <utility>
+
+#include "../runtime/errors.hpp"
 
 namespace lstmcore::json {
 namespace {
@@ -43,7 +44,7 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw std::invalid_argument("JSON: " + what + " at byte " + std::to_string(at_));
+    raise<std::invalid_argument>("JSON: " + what + " at byte " + std::to_string(at_));
   }
 
   bool done() const { return at_ == text_.size(); }

@@ -1,7 +1,7 @@
 // Layers with an LSTM: LSTM, RNN with its LSTMCells, Bidirectional.
-#include <stdexcept>
 
 #include "../api/cell_options.hpp"
+#include "../runtime/errors.hpp"
 #include "file_error.hpp"
 #include "layer_kind.hpp"
 #include "model_layers.hpp"
@@ -121,11 +121,7 @@ void read_rnn_options(const Description& from, ModelLayer& layer) {
 /// Checks what the options of all recurrent layers have to fulfil together.
 void finish_recurrent(const Description& from, ModelLayer& layer) {
   layer.lstm.input_size = layer.input_size;
-  try {
-    layer.lstm.validate();
-  } catch (const std::invalid_argument& error) {
-    from.fail(error.what());
-  }
+  rephrased<std::invalid_argument>([&] { layer.lstm.validate(); }, [&](const std::string& text) { from.fail(text); });
   if (layer.share_recurrent && layer.lstm.num_layers * layer.lstm.directions() == 1) {
     from.fail("expected at least two layers or directions with share_recurrent");
   }

@@ -1,6 +1,6 @@
 // Layers over windows of steps: Conv1D, and pooling over windows or over all steps.
-#include <stdexcept>
 
+#include "../runtime/errors.hpp"
 #include "layer_kind.hpp"
 
 namespace lstmcore {
@@ -10,11 +10,8 @@ namespace {
 void read_windows(const Description& from, ModelLayer& layer, const Names& paddings) {
   const std::string padding = from.choice("padding", paddings);
   layer.windows.padding = padding == "same" ? Padding::same : padding == "causal" ? Padding::causal : Padding::valid;
-  try {
-    layer.windows.validate();
-  } catch (const std::invalid_argument& error) {
-    from.fail(error.what());
-  }
+  rephrased<std::invalid_argument>([&] { layer.windows.validate(); },
+                                   [&](const std::string& text) { from.fail(text); });
 }
 
 void read_convolution(const Description& from, ModelLayer& layer) {

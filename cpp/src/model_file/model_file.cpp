@@ -4,12 +4,12 @@
 #include <cstring>
 #include <istream>
 #include <lstmcore/model_file.hpp>
-#include <stdexcept>
 #include <streambuf>
 #include <type_traits>
 #include <utility>
 
 #include "../api/lstm_checks.hpp"
+#include "../runtime/errors.hpp"
 #include "document.hpp"
 #include "file_error.hpp"
 #include "members.hpp"
@@ -37,11 +37,9 @@ using safetensors::shape_text;
 
 /// Throws if an option of an LSTM is not a number of the element type, and could not be computed with.
 void check_options(const ModelLayer& layer, const std::string& dtype) {
-  try {
-    dtype == "float32" ? check_representable<float>(layer.lstm) : check_representable<double>(layer.lstm);
-  } catch (const std::invalid_argument& error) {
-    fail_reading("layer \"" + layer.name + "\": " + error.what());
-  }
+  rephrased<std::invalid_argument>(
+      [&] { dtype == "float32" ? check_representable<float>(layer.lstm) : check_representable<double>(layer.lstm); },
+      [&](const std::string& text) { fail_reading("layer \"" + layer.name + "\": " + text); });
 }
 
 /// Options and precisions fit the element type. The lower precisions are those of products of float32.
@@ -100,7 +98,7 @@ std::shared_ptr<const ModelFile::Impl> checked_model(const std::string& path, sa
   return impl;
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+[[noreturn]] void refuse(const std::string& what) { raise<std::invalid_argument>(what); }
 
 template <class T>
 void require_type(const ModelFile::Impl& impl) {
@@ -110,13 +108,17 @@ void require_type(const ModelFile::Impl& impl) {
 
 }  // namespace
 
-ModelFile::ModelFile(const std::string& path) {
-  try {
-    impl_ = checked_model(path, safetensors::read(path));
-  } catch (const std::runtime_error& error) {
-    fail_reading(path + ": " + error.what());
-  }
+/// Calls read(), which returns the content of the file `name`, and checks it. `name` begins the text of an error.
+template <class Read>
+std::shared_ptr<const ModelFile::Impl> model_of(const std::string& name, Read&& read) {
+  return rephrased<std::runtime_error>([&] { return checked_model(name, read()); },
+                                       [&](const std::string& text) { fail_reading(name + ": " + text); });
 }
+
+}  // namespace
+
+ModelFile::ModelFile(const std::filesystem::path& path)
+    : impl_(model_of(text_of(path), [&] { return safetensors::read(path); })) {}
 
 namespace {
 
@@ -132,12 +134,10 @@ class MemoryStream : private std::streambuf, public std::istream {
 }  // namespace
 
 ModelFile ModelFile::from_memory(const void* bytes, std::size_t size, const std::string& name) {
-  try {
+  return ModelFile(model_of(name, [&] {
     MemoryStream stream(bytes, size);
-    return ModelFile(checked_model(name, safetensors::read(stream, size)));
-  } catch (const std::runtime_error& error) {
-    fail_reading(name + ": " + error.what());
-  }
+    return safetensors::read(stream, size);
+  }));
 }
 
 const std::string& ModelFile::dtype() const { return impl_->dtype; }

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <stdexcept>
 #include <utility>
 
+#include "../runtime/errors.hpp"
 #include "file_error.hpp"
 #include "json.hpp"
 
@@ -130,7 +130,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-File read(const std::string& path) {
+File read(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
   if (size < 0) fail_reading("cannot be read");
@@ -144,11 +144,8 @@ File read(std::istream& stream, std::uint64_t size) {
   std::string text(static_cast<std::size_t>(length), '\0');
   if (!stream.read(text.data(), static_cast<std::streamsize>(length))) fail_reading("cannot be read");
   File file;
-  try {
-    read_header(text, data_size, file);
-  } catch (const std::invalid_argument& error) {
-    fail_reading(std::string("its header is not valid ") + error.what());
-  }
+  rephrased<std::invalid_argument>([&] { read_header(text, data_size, file); },
+                                   [](const std::string& error) { fail_reading("its header is not valid " + error); });
   file.data.resize(static_cast<std::size_t>(data_size));
   if (!stream.read(reinterpret_cast<char*>(file.data.data()), static_cast<std::streamsize>(data_size))) {
     fail_reading("cannot be read");

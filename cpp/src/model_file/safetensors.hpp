@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <istream>
 #include <map>
 #include <string>
@@ -27,7 +28,7 @@ struct File {
 /// Throws std::runtime_error if the file cannot be read, if its length contradicts its header, if the header is
 /// malformed, if tensors overlap, leave gaps or lie outside the file, or if a tensor has a different number of bytes
 /// than its shape and type need. Only F32, F64 and I8 are known.
-File read(const std::string& path);
+File read(const std::filesystem::path& path);
 /// The same for `size` bytes of a stream.
 File read(std::istream& stream, std::uint64_t size);
 

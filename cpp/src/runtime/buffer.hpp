@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "errors.hpp"
+
 namespace lstmcore {
 
 namespace memory {
@@ -37,7 +39,7 @@ class Buffer {
   void resize(std::size_t count) {
     if (count > capacity_) {
       clear();
-      if (count > static_cast<std::size_t>(-1) / sizeof(T) - memory::alignment) throw std::bad_alloc();
+      if (count > static_cast<std::size_t>(-1) / sizeof(T) - memory::alignment) raise_out_of_memory();
       data_ = static_cast<T*>(memory::take(count * sizeof(T)));
       capacity_ = count;
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "errors.hpp"
 #include "float_mode.hpp"
 #include "policy.hpp"
 #include "waiting.hpp"
@@ -50,12 +51,8 @@ void InterruptWatch::ask() const {
     const UnitPause pause(arithmetic_);
     const CallersMode callers;
     const Uninterrupted others;  // what the caller does meanwhile may call the engine
-    try {
-      call_->ask_(call_->context_);
-    } catch (...) {
-      call_->error_ = std::current_exception();
-      call_->stopped_.store(true, std::memory_order_release);
-    }
+    call_->error_ = error_of([&] { call_->ask_(call_->context_); });
+    if (call_->error_) call_->stopped_.store(true, std::memory_order_release);
   }
   const std::int64_t end = nanoseconds();
   const std::int64_t usual = interval.load(std::memory_order_relaxed);

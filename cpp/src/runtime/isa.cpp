@@ -2,28 +2,41 @@
 #include "isa.hpp"
 
 #include <cstdlib>
+#include <initializer_list>
+#include <iterator>
 #include <lstmcore/cpu.hpp>
-#include <stdexcept>
 
 #include "cpuid.hpp"
+#include "errors.hpp"
 
 namespace lstmcore {
 
-namespace baseline {
-const kernels::KernelTable& kernel_table();
-}
-#ifdef LSTMCORE_X86
-namespace avx2 {
-const kernels::KernelTable& kernel_table();
-}
-namespace avx512 {
-const kernels::KernelTable& kernel_table();
-}
+#define LSTMCORE_DECLARE_TABLES(isa)                      \
+  namespace isa {                                         \
+  const kernels::KernelTable& kernel_table();             \
+  const kernels::Kernels<float>& kernels_f32();           \
+  const kernels::Kernels<double>& kernels_f64();          \
+  const kernels::TrainingKernels<float>& training_f32();  \
+  const kernels::TrainingKernels<double>& training_f64(); \
+  }
+
+LSTMCORE_DECLARE_TABLES(baseline)
+#ifdef LSTMCORE_AVX2
+LSTMCORE_DECLARE_TABLES(avx2)
+#define LSTMCORE_OF_AVX2(value) value
+#else
+#define LSTMCORE_OF_AVX2(value) nullptr
+#endif
+#ifdef LSTMCORE_AVX512
+LSTMCORE_DECLARE_TABLES(avx512)
+#define LSTMCORE_OF_AVX512(value) value
+#else
+#define LSTMCORE_OF_AVX512(value) nullptr
 #endif
 
 namespace {
 
-#ifdef LSTMCORE_X86
+#if defined(LSTMCORE_AVX2) || defined(LSTMCORE_AVX512)
 
 bool has_osxsave() { return cpuid(0).eax >= 7 && all(cpuid(1).ecx, bit(27)); }
 
@@ -36,6 +49,9 @@ bool has_v3() {
   return leaf1 && leaf7 && extended;
 }
 
+#endif
+#ifdef LSTMCORE_AVX512
+
 /// x86-64-v4: also AVX-512 F, BW, CD, DQ and VL, with ZMM and mask registers saved.
 bool has_v4() {
   return has_v3() && all(saved_registers(), 0xe6) && all(cpuid(7).ebx, bit(16) | bit(17) | bit(28) | bit(30) | bit(31));
@@ -43,26 +59,23 @@ bool has_v4() {
 
 #endif
 
-/// One that this build lacks, because it is for another processor, is known by name and width all the same: memory
-/// can be counted for any machine.
+/// One that this build lacks, because it is for another processor or not among LSTMCORE_KERNELS, has no `supported`. It
+/// is known by name and width all the same: memory can be counted for any machine.
 struct InstructionSet {
   const char* name;
   int vector_bytes;
   bool (*supported)();
-  const kernels::KernelTable& (*table)();
 };
-
-#ifdef LSTMCORE_X86
-#define LSTMCORE_ON_X86(supported, isa) supported, &isa::kernel_table
-#else
-#define LSTMCORE_ON_X86(supported, isa) [] { return false; }, nullptr
-#endif
 
 constexpr InstructionSet instruction_sets[] = {
-    {"baseline", 16, [] { return true; }, &baseline::kernel_table},
-    {"avx2", 32, LSTMCORE_ON_X86(&has_v3, avx2)},
-    {"avx512", 64, LSTMCORE_ON_X86(&has_v4, avx512)},
+    {"baseline", 16, [] { return true; }},
+    {"avx2", 32, LSTMCORE_OF_AVX2(&has_v3)},
+    {"avx512", 64, LSTMCORE_OF_AVX512(&has_v4)},
 };
+
+/// A function that returns a table, of each of `instruction_sets`.
+#define LSTMCORE_TABLES(function) \
+  {&baseline::function, LSTMCORE_OF_AVX2(&avx2::function), LSTMCORE_OF_AVX512(&avx512::function)}
 
 std::string listed(const std::vector<std::string>& names) {
   std::string text;
@@ -72,7 +85,7 @@ std::string listed(const std::vector<std::string>& names) {
 
 struct Choice {
   std::string name;
-  const kernels::KernelTable* table;
+  std::size_t place;  ///< in `instruction_sets`
 };
 
 Choice choose() {
@@ -81,17 +94,22 @@ Choice choose() {
   const std::string wanted = forced != nullptr && *forced != '\0' ? forced : supported.back();
   for (const std::string& name : supported) {
     if (name != wanted) continue;
-    for (const InstructionSet& set : instruction_sets) {
-      if (wanted == set.name) return {wanted, &set.table()};
+    for (std::size_t place = 0; place < std::size(instruction_sets); ++place) {
+      if (wanted == instruction_sets[place].name) return {wanted, place};
     }
   }
-  throw std::invalid_argument("LSTMCORE_ISA: expected an instruction set that this machine can run (" +
-                              listed(supported) + "), got \"" + wanted + "\"");
+  raise<std::invalid_argument>("LSTMCORE_ISA: expected an instruction set that this machine can run (" +
+                               listed(supported) + "), got \"" + wanted + "\"");
 }
 
 const Choice& choice() {
   static const Choice made = choose();
   return made;
+}
+
+template <class Table>
+const Table& chosen(std::initializer_list<const Table& (*)()> tables) {
+  return (*(tables.begin() + choice().place))();
 }
 
 }  // namespace
@@ -105,7 +123,7 @@ std::vector<std::string> known_isas() {
 std::vector<std::string> supported_isas() {
   std::vector<std::string> names;
   for (const InstructionSet& set : instruction_sets) {
-    if (set.supported()) names.emplace_back(set.name);
+    if (set.supported != nullptr && set.supported()) names.emplace_back(set.name);
   }
   return names;
 }
@@ -119,6 +137,35 @@ int vector_bytes(const std::string& name) {
 
 const std::string& isa() { return choice().name; }
 
-const kernels::KernelTable& active_table() { return *choice().table; }
+const kernels::KernelTable& active_table() {
+  static const kernels::KernelTable& table = chosen<kernels::KernelTable>(LSTMCORE_TABLES(kernel_table));
+  return table;
+}
+
+template <>
+const kernels::Kernels<float>& active_kernels<float>() {
+  static const kernels::Kernels<float>& table = chosen<kernels::Kernels<float>>(LSTMCORE_TABLES(kernels_f32));
+  return table;
+}
+template <>
+const kernels::Kernels<double>& active_kernels<double>() {
+  static const kernels::Kernels<double>& table = chosen<kernels::Kernels<double>>(LSTMCORE_TABLES(kernels_f64));
+  return table;
+}
+
+namespace kernels {
+
+template <>
+const TrainingKernels<float>& training_kernels<float>() {
+  static const TrainingKernels<float>& table = chosen<TrainingKernels<float>>(LSTMCORE_TABLES(training_f32));
+  return table;
+}
+template <>
+const TrainingKernels<double>& training_kernels<double>() {
+  static const TrainingKernels<double>& table = chosen<TrainingKernels<double>>(LSTMCORE_TABLES(training_f64));
+  return table;
+}
+
+}  // namespace kernels
 
 }  // namespace lstmcore

@@ -10,8 +10,17 @@ namespace lstmcore {
 const kernels::KernelTable& active_table();
 
 template <class T>
-const kernels::Kernels<T>& active_kernels() {
-  return kernels::kernels_of<T>(active_table());
-}
+const kernels::Kernels<T>& active_kernels();
+template <>
+const kernels::Kernels<float>& active_kernels<float>();
+template <>
+const kernels::Kernels<double>& active_kernels<double>();
+
+namespace kernels {
+template <>
+const TrainingKernels<float>& training_kernels<float>();
+template <>
+const TrainingKernels<double>& training_kernels<double>();
+}  // namespace kernels
 
 }  // namespace lstmcore

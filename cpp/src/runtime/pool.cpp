@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <exception>
 #include <memory>
 #include <thread>
+#include <utility>
 
+#include "errors.hpp"
 #include "policy.hpp"
 #include "waiting.hpp"
 
@@ -129,13 +130,12 @@ class alignas(64) Worker {
 
 /// A started thread; null if the system cannot create one.
 std::unique_ptr<Worker> started_worker() {
-  try {
-    auto worker = std::make_unique<Worker>();
+  std::unique_ptr<Worker> worker;
+  const bool started = succeeds([&] {
+    worker = std::make_unique<Worker>();
     worker->start();
-    return worker;
-  } catch (const std::exception&) {
-    return nullptr;
-  }
+  });
+  return started ? std::move(worker) : nullptr;
 }
 
 struct Member {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <lstmcore/cpu.hpp>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "errors.hpp"
 #include "float_mode.hpp"
 #include "host_openmp.hpp"
 #include "policy.hpp"
@@ -43,8 +43,8 @@ void run_on_executor(Executor& executor, int count, EngineTask& task) {
   executor.run(count, Executor::Task(&EngineTask::run_counted, &task));
   const int calls = task.calls.load(std::memory_order_relaxed);
   if (calls == count) return;
-  throw std::logic_error("executor: expected run to call each of " + std::to_string(count) + " tasks once, got " +
-                         std::to_string(calls) + " calls; run must return after all of them");
+  raise<std::logic_error>("executor: expected run to call each of " + std::to_string(count) + " tasks once, got " +
+                          std::to_string(calls) + " calls; run must return after all of them");
 }
 
 }  // namespace

@@ -2,9 +2,9 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <stdexcept>
 #include <thread>
 
+#include "errors.hpp"
 #include "policy.hpp"
 
 #if defined(__linux__)
@@ -99,8 +99,8 @@ int get_num_threads() { return thread_setting().load(std::memory_order_relaxed);
 
 void set_num_threads(int count) {
   if (count < 1 || count > most_threads) {
-    throw std::invalid_argument("count: expected 1 to " + std::to_string(most_threads) + " threads, got " +
-                                std::to_string(count));
+    raise<std::invalid_argument>("count: expected 1 to " + std::to_string(most_threads) + " threads, got " +
+                                 std::to_string(count));
   }
   thread_setting().store(count, std::memory_order_relaxed);
 }

@@ -37,11 +37,15 @@ class FirstError {
  public:
   template <class Body>
   void guard(Body&& body) noexcept {
+#ifdef LSTMCORE_NO_EXCEPTIONS
+    body();  // an error in it ends the program
+#else
     try {
       body();
     } catch (...) {
       if (!taken_.exchange(true)) error_ = std::current_exception();
     }
+#endif
   }
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);

@@ -5,10 +5,10 @@
 #include <atomic>
 #include <cstdlib>
 #include <lstmcore/cpu.hpp>
-#include <stdexcept>
 
 #include "arm_features.hpp"
 #include "cpuid.hpp"
+#include "errors.hpp"
 #include "isa.hpp"
 
 #if defined(LSTMCORE_AMX) && defined(__linux__)
@@ -59,7 +59,7 @@ constexpr kernels::Index least_hidden = 96;
 
 /// A unit of x86 is used only with the instruction set whose vectors it shares. For all but AVX-VNNI, that is the
 /// widest.
-bool widest() { return isa() == "avx512"; }
+[[maybe_unused]] bool widest() { return isa() == "avx512"; }
 
 #ifdef LSTMCORE_AMX
 /// Linux saves tile registers only for processes that have asked for them.
@@ -112,7 +112,7 @@ std::atomic<bool>& any_unit() {
     const char* const text = std::getenv("LSTMCORE_UNITS");
     if (text == nullptr || *text == 0) return false;
     if (std::string(text) == "any") return true;
-    throw std::runtime_error("LSTMCORE_UNITS: expected \"any\" or nothing, got \"" + std::string(text) + "\"");
+    raise<std::runtime_error>("LSTMCORE_UNITS: expected \"any\" or nothing, got \"" + std::string(text) + "\"");
   }()};
   return any;
 }
@@ -144,7 +144,7 @@ Precision precision_of(const std::string& name, const char* argument) {
     if (name == names[index]) return static_cast<Precision>(index);
     expected += (index == 0 ? "\"" : ", \"") + std::string(names[index]) + "\"";
   }
-  throw std::invalid_argument(std::string(argument) + ": expected one of " + expected + ", got \"" + name + "\"");
+  raise<std::invalid_argument>(std::string(argument) + ": expected one of " + expected + ", got \"" + name + "\"");
 }
 
 const kernels::ProductUnit* machine_matrix_unit([[maybe_unused]] bool of_int8) {

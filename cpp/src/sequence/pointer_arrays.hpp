@@ -3,8 +3,9 @@
 
 #include <cstddef>
 #include <memory>
-#include <stdexcept>
 #include <type_traits>
+
+#include "../runtime/errors.hpp"
 
 namespace lstmcore {
 
@@ -49,7 +50,7 @@ class PointerArrays {
     layout.taken_ = 0;
     lay_out(layout);
     if (layout.taken_ != counted) {
-      throw std::logic_error("pointer arrays: the layout took a different number of pointers than it counted");
+      raise<std::logic_error>("pointer arrays: the layout took a different number of pointers than it counted");
     }
   }
 

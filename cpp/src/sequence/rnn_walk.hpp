@@ -19,7 +19,8 @@ struct RnnActivation {
     // tanh is the plain cell's.
     const bool relu = variant.options != nullptr && variant.options->cell == LstmFunction::relu;
     apply = relu ? kernels.relu : kernels.tanh;
-    derive = relu ? kernels.relu_backward : kernels.tanh_backward;
+    const auto& training = lstmcore::kernels::training_kernels<T>();
+    derive = relu ? training.relu_backward : training.tanh_backward;
   }
 };
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lstmcore._suggest import no_attribute
 
 if TYPE_CHECKING:
+    from lstmcore.convert.captures import Capture, CaptureStream, load_capture
     from lstmcore.convert.keras import from_keras, load_keras_weights, to_keras
     from lstmcore.convert.onnx import from_onnx, to_onnx
     from lstmcore.convert.pytorch import (
@@ -38,14 +39,21 @@ __all__ = [
     # one matrix over [h, x] for each gate
     "from_textbook",
     "to_textbook",
+    # captures of amplifiers
+    "load_capture",
+    "Capture",
+    "CaptureStream",
 ]
 
 _MEMBERS = {
+    "Capture": "captures",
+    "CaptureStream": "captures",
     "from_keras": "keras",
     "from_onnx": "onnx",
     "from_textbook": "textbook",
     "from_torch": "pytorch",
     "layer_from_torch": "pytorch",
+    "load_capture": "captures",
     "load_keras_weights": "keras",
     "load_torch": "pytorch",
     "save_torch": "pytorch",

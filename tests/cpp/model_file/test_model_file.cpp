@@ -57,6 +57,15 @@ TEST("float64") {
   CHECK_THROWS(file.lstm<float>("walk"), "holds float64, asked for float32");
 }
 
+TEST("file names beyond ASCII, in files and in errors") {
+  const TemporaryFile good(ModelFileMaker().bytes(), " Pegel K\xC3\xB6ln \xE6\xB0\xB4.safetensors");
+  const ModelFile file(std::filesystem::u8path(good.path()));
+  CHECK_EQUAL(file.layers().size(), std::size_t{2});
+  CHECK_THROWS(file.lstm<float>("out"), good.path().c_str());
+  const TemporaryFile damaged("not a model", " \xD0\xBF.safetensors");
+  CHECK_THROWS(ModelFile(std::filesystem::u8path(damaged.path())), damaged.path().c_str());
+}
+
 TEST("missing files, and files without a model") {
   CHECK_THROWS(ModelFile("no_such_file.safetensors"), "no_such_file.safetensors: cannot be read");
   CHECK_THROWS(ModelFile("."), "cannot be read");

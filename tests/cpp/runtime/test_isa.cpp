@@ -12,17 +12,21 @@
 
 namespace {
 
-// Every entry after the three sizes is a function pointer.
-template <class T>
-void check_no_kernel_is_missing() {
-  const lstmcore::kernels::Kernels<T>& kernels = lstmcore::active_kernels<T>();
-  constexpr std::size_t sizes = 3;
-  void* entries[sizeof kernels / sizeof(void*)];
-  std::memcpy(entries, &kernels, sizeof kernels);
-  for (std::size_t entry = sizes; entry < sizeof kernels / sizeof(void*); ++entry) {
+// After `sizes` numbers, every entry is a function pointer.
+template <class Table>
+void check_nothing_is_missing(const Table& table, std::size_t sizes) {
+  void* entries[sizeof table / sizeof(void*)];
+  std::memcpy(entries, &table, sizeof table);
+  for (std::size_t entry = sizes; entry < sizeof table / sizeof(void*); ++entry) {
     const check::Context context("entry " + std::to_string(entry));
     CHECK(entries[entry] != nullptr);
   }
+}
+
+template <class T>
+void check_no_kernel_is_missing() {
+  check_nothing_is_missing(lstmcore::active_kernels<T>(), 3);
+  check_nothing_is_missing(lstmcore::kernels::training_kernels<T>(), 0);
 }
 
 }  // namespace
@@ -56,12 +60,13 @@ TEST("every supported instruction set is known, in the same order, and all have 
 
 TEST("the baseline is always supported, and first") { CHECK_EQUAL(lstmcore::supported_isas().front(), "baseline"); }
 
-TEST("the table is complete") {
+TEST("the tables are complete") {
   const std::vector<std::string> supported = lstmcore::supported_isas();
   const char* const forced = std::getenv("LSTMCORE_ISA");
   if (forced != nullptr && std::find(supported.begin(), supported.end(), forced) == supported.end()) return;
   check_no_kernel_is_missing<float>();
   check_no_kernel_is_missing<double>();
+  CHECK(lstmcore::active_table().fingerprint != nullptr);
   CHECK_EQUAL(lstmcore::active_kernels<float>().lanes, 2 * lstmcore::active_kernels<double>().lanes);
 }
 

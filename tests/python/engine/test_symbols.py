@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "cpp" / "nm_test.py"
-TABLE = "lstmcore::avx2::kernel_table()"
-PART = "lstmcore::avx2::put_products(lstmcore::kernels::KernelTable&)"
+NAMES = ("kernel_table", "kernels_f32", "kernels_f64", "training_f32", "training_f64")
+TABLES = [f"lstmcore::avx2::{name}()" for name in NAMES]
+PARTS = [
+    "lstmcore::avx2::put_products(lstmcore::kernels::KernelTable&)",
+    "lstmcore::avx2::put_products(lstmcore::kernels::TrainingKernels<float>&)",
+]
 
 
 @pytest.fixture
@@ -18,18 +22,19 @@ def check():
     return module
 
 
-def test_a_table_and_its_parts_may_be_exported(check):
-    assert check.problems_of_exports([TABLE, PART], "avx2") == []
+def test_tables_and_their_parts_may_be_exported(check):
+    assert check.problems_of_exports([*TABLES, *PARTS], "avx2") == []
 
 
 @pytest.mark.parametrize(
     ("strong", "problem"),
     [
-        ([PART], "is not defined"),
-        ([TABLE, PART, PART], "defined twice"),
-        ([TABLE, "lstmcore::avx2::product(float*)"], "neither"),
-        ([TABLE, "lstmcore::avx512::put_products(lstmcore::kernels::KernelTable&)"], "neither"),
-        ([TABLE, "lstmcore::put_products(lstmcore::kernels::KernelTable&)"], "neither"),
+        ([*TABLES[:-1], *PARTS], "training_f64() is not defined"),
+        ([*TABLES, *PARTS, PARTS[0]], "defined twice"),
+        ([*TABLES, "lstmcore::avx2::product(float*)"], "neither"),
+        ([*TABLES, "lstmcore::avx512::put_products(lstmcore::kernels::KernelTable&)"], "neither"),
+        ([*TABLES, "lstmcore::put_products(lstmcore::kernels::KernelTable&)"], "neither"),
+        ([*TABLES, "lstmcore::avx2::put_products(lstmcore::kernels::Kernels<int>&)"], "neither"),
     ],
 )
 def test_extra_and_missing_symbols_are_found(check, strong, problem):
@@ -40,7 +45,7 @@ def test_extra_and_missing_symbols_are_found(check, strong, problem):
 def test_weak_symbols_belong_to_the_instruction_set(check, monkeypatch):
     inside = "lstmcore_eigen_avx2::internal::pexp<float>(float const&)"
     outside = "std::vector<float>::~vector()"
-    symbols = [("W", inside), ("W", outside), ("T", TABLE)]
+    symbols = [("W", inside), ("W", outside), ("T", TABLES[0])]
     monkeypatch.setattr(check, "defined_symbols", lambda nm, path: symbols)
     monkeypatch.setattr(check, "runs_before_main", lambda path: False)
     (problem,) = check.problems_of_object("nm", "avx2", "kernels.o")

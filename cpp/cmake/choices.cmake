@@ -1,0 +1,14 @@
+# Refuses options of the build that contradict each other or name what does not exist.
+if(NOT LSTMCORE_EXCEPTIONS AND (LSTMCORE_PYTHON OR LSTMCORE_TESTS))
+  message(FATAL_ERROR "lstmcore: LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_PYTHON and LSTMCORE_TESTS, which rely on exceptions")
+endif()
+
+set(LSTMCORE_KNOWN_KERNELS baseline avx2 avx512)
+foreach(isa IN LISTS LSTMCORE_KERNELS)
+  if(NOT isa IN_LIST LSTMCORE_KNOWN_KERNELS)
+    message(FATAL_ERROR "lstmcore: LSTMCORE_KERNELS: expected some of ${LSTMCORE_KNOWN_KERNELS}, got \"${isa}\"")
+  endif()
+endforeach()
+if(NOT baseline IN_LIST LSTMCORE_KERNELS)
+  message(FATAL_ERROR "lstmcore: LSTMCORE_KERNELS: expected baseline, which runs on every machine, among \"${LSTMCORE_KERNELS}\"")
+endif()

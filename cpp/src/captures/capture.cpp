@@ -1,0 +1,98 @@
+// A capture's file: which format it has, and what all formats have in common.
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <lstmcore/capture.hpp>
+#include <system_error>
+
+#include "../api/check.hpp"
+#include "../model_file/file_error.hpp"
+#include "../model_file/json.hpp"
+#include "formats.hpp"
+
+namespace lstmcore {
+namespace {
+
+std::string members_of(const json::Value& document) {
+  std::string text;
+  std::size_t count = 0;
+  for (const json::Member& member : document.object) {
+    if (++count > 8) return text + ", ...";
+    text += (text.empty() ? "" : ", ") + member.name;
+  }
+  return text.empty() ? "nothing" : text;
+}
+
+Capture read_document_of_capture(const json::Value& document) {
+  if (document.find("architecture") != nullptr) return captures::read_nam(document);
+  if (document.find("layers") != nullptr) return captures::read_rtneural(document);
+  if (captures::holds_state_dict(document)) return captures::read_state_dict(document);
+  if (!document.is(json::Value::Kind::object)) fail_reading("expected a JSON object");
+  fail_reading(
+      "expected a capture, with \"architecture\" (Neural Amp Modeler), \"layers\" (RTNeural) or \"state_dict\" "
+      "(GuitarML), got an object with " +
+      members_of(document));
+}
+
+void check_network(const Capture& capture) {
+  const auto recurrent = [](const CaptureLayer& layer) { return layer.recurrent; };
+  if (std::none_of(capture.layers.begin(), capture.layers.end(), recurrent)) {
+    fail_reading("expected at least one LSTM layer, got none");
+  }
+  const std::int64_t outputs = capture.layers.back().output_size;
+  if (outputs != 1) fail_reading("expected one output, the sample, got " + std::to_string(outputs));
+}
+
+/// Bytes of the largest file that is read: captures have less than one megabyte.
+constexpr std::streamoff most_bytes = 256 * 1024 * 1024;
+
+std::string contents_of(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) fail_reading("cannot be read, since it is a folder");
+  std::ifstream stream(path, std::ios::binary | std::ios::ate);
+  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
+  if (size < 0) fail_reading("cannot be read");
+  if (size > most_bytes) fail_reading("expected a capture, got a file of " + std::to_string(size) + " bytes");
+  std::string text(static_cast<std::size_t>(size), '\0');
+  stream.seekg(0);
+  if (!stream.read(text.data(), static_cast<std::streamsize>(size))) fail_reading("cannot be read");
+  return text;
+}
+
+}  // namespace
+
+const char* capture_format_name(CaptureFormat format) {
+  constexpr const char* names[] = {"nam", "rtneural", "state_dict"};
+  return names[static_cast<int>(format)];
+}
+
+Lstm<float> CaptureLayer::lstm() const {
+  require(recurrent, "layer: expected an LSTM, got a dense layer");
+  LstmConfig config;
+  config.input_size = input_size;
+  config.hidden_size = output_size;
+  const std::int64_t gates = gate_count * output_size;
+  require(input_size >= 1 && output_size >= 1 && static_cast<std::int64_t>(weight_ih.size()) == gates * input_size &&
+              static_cast<std::int64_t>(weight_hh.size()) == gates * output_size &&
+              static_cast<std::int64_t>(bias.size()) == gates,
+          "layer: expected weights (4H, C), (4H, H) and (4H) for input_size ", input_size, " and output_size ",
+          output_size, ", got arrays of ", weight_ih.size(), ", ", weight_hh.size(), " and ", bias.size(), " numbers");
+  return Lstm<float>(
+      config,
+      {{{weight_ih.data(), {gates, input_size}}, {weight_hh.data(), {gates, output_size}}, {bias.data(), {gates}}}});
+}
+
+Capture parse_capture(const std::string& text) {
+  const json::Value document = rephrased<std::invalid_argument>(
+      [&] { return json::parse(text); }, [](const std::string& error) { fail_reading("not valid " + error); });
+  Capture capture = read_document_of_capture(document);
+  check_network(capture);
+  return capture;
+}
+
+Capture read_capture(const std::filesystem::path& path) {
+  return rephrased<std::runtime_error>([&] { return parse_capture(contents_of(path)); },
+                                       [&](const std::string& text) { fail_reading(text_of(path) + ": " + text); });
+}
+
+}  // namespace lstmcore

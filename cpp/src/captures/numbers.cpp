@@ -1,0 +1,104 @@
+#include "numbers.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "../model_file/file_error.hpp"
+#include "../model_file/members.hpp"
+
+namespace lstmcore::captures {
+
+using json::Value;
+using Kind = json::Value::Kind;
+
+namespace {
+
+bool is_number(const Value& value) { return value.is(Kind::integer) || value.is(Kind::real); }
+
+double as_double(const Value& value) {
+  return value.is(Kind::integer) ? static_cast<double>(value.integer) : value.real;
+}
+
+std::int64_t checked_count(const std::string& where, const Value& value) {
+  if (!value.is(Kind::integer) || value.integer < 1 || value.integer > most_units) {
+    fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) +
+                 (value.is(Kind::integer) ? ", got " + std::to_string(value.integer) : ""));
+  }
+  return value.integer;
+}
+
+const Value& list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
+  if (!value.is(Kind::array)) fail_reading(where + ": expected a list of " + std::to_string(size) + " " + what);
+  const auto found = static_cast<std::int64_t>(value.array.size());
+  if (found != size) {
+    fail_reading(where + ": expected " + std::to_string(size) + " " + what + ", got " + std::to_string(found));
+  }
+  return value;
+}
+
+}  // namespace
+
+float number(const std::string& where, const Value& value) {
+  if (!is_number(value)) fail_reading(where + ": expected a number");
+  const double wide = as_double(value);
+  if (std::fabs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
+    fail_reading(where + ": expected a number that a float can hold, got one above 3.4e38");
+  }
+  return static_cast<float>(wide);
+}
+
+std::optional<double> optional_number(const Value& object, const char* name) {
+  const Value* const value = object.find(name);
+  if (value == nullptr || value->is(Kind::null)) return std::nullopt;
+  if (!is_number(*value)) fail_reading(std::string(name) + ": expected a number");
+  return as_double(*value);
+}
+
+std::int64_t count(const std::string& where, const Value& object, const char* name) {
+  const Value* const value = object.find(name);
+  if (value == nullptr) fail_reading(where + ": missing " + name);
+  return checked_count(where + ": " + name, *value);
+}
+
+std::int64_t last_extent(const std::string& where, const Value& object, const char* name) {
+  const Value& shape = require_member(where, object, name, Kind::array);
+  if (shape.array.empty()) fail_reading(where + ": expected a size at the end of " + name);
+  return checked_count(where + ": last entry of " + name, shape.array.back());
+}
+
+std::vector<float> vector(const std::string& where, const Value& value, std::int64_t size) {
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(list(where, value, size, "numbers").array.size()));
+  for (const Value& entry : value.array) {
+    values.push_back(number(where + ": number " + std::to_string(values.size()), entry));
+  }
+  return values;
+}
+
+std::vector<float> matrix(const std::string& where, const Value& value, std::int64_t rows, std::int64_t columns) {
+  std::vector<float> values;
+  std::int64_t row = 0;
+  for (const Value& entry : list(where, value, rows, "rows").array) {
+    const std::vector<float> found = vector(where + ": row " + std::to_string(row++), entry, columns);
+    values.insert(values.end(), found.begin(), found.end());
+  }
+  return values;
+}
+
+std::vector<float> transposed(const std::vector<float>& values, std::int64_t rows, std::int64_t columns) {
+  std::vector<float> result;
+  result.reserve(values.size());
+  for (std::int64_t column = 0; column < columns; ++column) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      result.push_back(values[static_cast<std::size_t>(row * columns + column)]);
+    }
+  }
+  return result;
+}
+
+std::string optional_text(const Value* object, const char* name) {
+  const Value* const value = object == nullptr ? nullptr : object->find(name);
+  return value != nullptr && value->is(Kind::string) ? value->string : std::string();
+}
+
+}  // namespace lstmcore::captures

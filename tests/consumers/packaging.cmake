@@ -1,0 +1,81 @@
+# Packages in other forms, projects that export what uses lstmcore, small programs, and captures of amplifiers.
+find_program(LSTMCORE_PKG_CONFIG NAMES pkg-config pkgconf)
+if(LSTMCORE_PKG_CONFIG)
+  lstmcore_add_consumer(pkg_config SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/pkg_config PROGRAM consumer
+                        OPTIONS -DLSTMCORE_VERSION=${PROJECT_VERSION})
+  set_tests_properties("consumer[pkg_config]" PROPERTIES
+                       FIXTURES_REQUIRED lstmcore_installed
+                       ENVIRONMENT "PKG_CONFIG_PATH=${LSTMCORE_STAGE}/${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endif()
+
+# The host of consumer[add_subdirectory] installs its library and lstmcore; a third project finds both.
+set_tests_properties("consumer[add_subdirectory]" PROPERTIES FIXTURES_SETUP lstmcore_host)
+set(LSTMCORE_HOST_STAGE ${CMAKE_CURRENT_BINARY_DIR}/host)
+add_test(NAME "consumer[install of a host]"
+         COMMAND ${CMAKE_COMMAND} --install ${CMAKE_CURRENT_BINARY_DIR}/add_subdirectory --prefix ${LSTMCORE_HOST_STAGE})
+set_tests_properties("consumer[install of a host]" PROPERTIES FIXTURES_REQUIRED lstmcore_host
+                     FIXTURES_SETUP lstmcore_host_installed LABELS "cpp;consumer")
+lstmcore_add_consumer(export_user SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/export_user PROGRAM user
+                      OPTIONS -DCMAKE_PREFIX_PATH=${LSTMCORE_HOST_STAGE} -DCMAKE_BUILD_TYPE=Debug)
+set_tests_properties("consumer[export_user]" PROPERTIES FIXTURES_REQUIRED lstmcore_host_installed)
+
+# A host that exports lstmcore as a part of its own package. CMake checks exports when it generates, so nothing is built.
+add_test(NAME "consumer[an export of its own]"
+         COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_SOURCE_DIR}/add_subdirectory
+                 -B ${CMAKE_CURRENT_BINARY_DIR}/own_export -G ${CMAKE_GENERATOR}
+                 -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR}
+                 -DEigen3_DIR=${Eigen3_DIR} -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_INSTALL=OFF -DUSE_FETCH_CONTENT=ON)
+set_tests_properties("consumer[an export of its own]" PROPERTIES LABELS "cpp;consumer")
+
+# Options that contradict each other.
+function(lstmcore_add_refusal name expected)
+  add_test(NAME "consumer[refused: ${name}]"
+           COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/refused_${name} -G ${CMAKE_GENERATOR}
+                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} ${ARGN})
+  set_tests_properties("consumer[refused: ${name}]" PROPERTIES LABELS "cpp;consumer" PASS_REGULAR_EXPRESSION "${expected}")
+endfunction()
+lstmcore_add_refusal(kernels "LSTMCORE_KERNELS: expected baseline" -DLSTMCORE_KERNELS=avx2)
+lstmcore_add_refusal(unknown "LSTMCORE_KERNELS: expected some of[^\n]*got.*sse9" -DLSTMCORE_KERNELS=sse9)
+lstmcore_add_refusal(exceptions "LSTMCORE_EXCEPTIONS=OFF excludes" -DLSTMCORE_EXCEPTIONS=OFF -DLSTMCORE_TESTS=ON)
+
+# Without exceptions and RTTI, and with one instruction set. Unoptimized, to save time.
+lstmcore_add_consumer(small SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/small PROGRAM small
+                      OPTIONS -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR} -DEigen3_DIR=${Eigen3_DIR}
+                              -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_KERNELS=baseline -DSMALL_READS_FILES=ON)
+set_tests_properties("consumer[small]" PROPERTIES FIXTURES_SETUP lstmcore_small)
+function(lstmcore_add_small name expected)
+  add_test(NAME "consumer[small: ${name}]" COMMAND ${CMAKE_CURRENT_BINARY_DIR}/small/small ${ARGN})
+  set_tests_properties("consumer[small: ${name}]" PROPERTIES FIXTURES_REQUIRED lstmcore_small LABELS "cpp;consumer"
+                       PASS_REGULAR_EXPRESSION "${expected}")
+endfunction()
+set(LSTMCORE_GOLDEN ${PROJECT_SOURCE_DIR}/tests/golden)
+lstmcore_add_small("a wrong argument" "handled: hidden_size: expected at least 1, got 0" wrong)
+lstmcore_add_small("a model" "3 layers" model ${LSTMCORE_GOLDEN}/stream_model.safetensors)
+lstmcore_add_small("no file" "handled: no_such_file: cannot be read" model no_such_file)
+lstmcore_add_small("a wrong header" "handled: [^\n]*catchment.csv: not a safetensors file"
+                   model ${LSTMCORE_GOLDEN}/catchment.csv)
+lstmcore_add_small("a wrong capture" "handled: [^\n]*catchment.csv: not valid JSON: expected a value at byte 0"
+                   capture ${LSTMCORE_GOLDEN}/catchment.csv)
+lstmcore_add_small("an instruction set that was left out"
+                   "handled: LSTMCORE_ISA: [^\n]*can run \\(baseline\\), got \"avx2\"")
+set_tests_properties("consumer[small: an instruction set that was left out]" PROPERTIES ENVIRONMENT LSTMCORE_ISA=avx2)
+
+# A sound is played through captures, and compared with a slow loop in Python.
+if(Python_Interpreter_FOUND)
+  set(LSTMCORE_CAPTURES ${CMAKE_CURRENT_BINARY_DIR}/captures)
+  set(LSTMCORE_MAKE_CAPTURE ${Python_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/capture/make_capture.py)
+  add_test(NAME "consumer[capture: files]" COMMAND ${LSTMCORE_MAKE_CAPTURE} ${LSTMCORE_CAPTURES})
+  set_tests_properties("consumer[capture: files]" PROPERTIES FIXTURES_SETUP lstmcore_captures LABELS "cpp;consumer")
+  foreach(name capture.nam capture.json)
+    add_test(NAME "consumer[${name}: played]"
+             COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} ${CMAKE_CURRENT_BINARY_DIR}/example/play_capture ${LSTMCORE_CAPTURES}/${name}
+                     ${LSTMCORE_CAPTURES}/guitar.wav ${LSTMCORE_CAPTURES}/${name}.wav)
+    set_tests_properties("consumer[${name}: played]" PROPERTIES
+                         FIXTURES_REQUIRED "lstmcore_example;lstmcore_captures" FIXTURES_SETUP lstmcore_played_${name}
+                         LABELS "cpp;consumer")
+    add_test(NAME "consumer[${name}: heard]"
+             COMMAND ${LSTMCORE_MAKE_CAPTURE} ${LSTMCORE_CAPTURES}/${name}.wav ${LSTMCORE_CAPTURES}/${name}.expected)
+    set_tests_properties("consumer[${name}: heard]" PROPERTIES FIXTURES_REQUIRED lstmcore_played_${name}
+                         LABELS "cpp;consumer")
+  endforeach()
+endif()
