@@ -106,7 +106,14 @@ void require_type(const ModelFile::Impl& impl) {
   if (impl.dtype != asked) refuse(impl.path + ": holds " + impl.dtype + ", asked for " + asked);
 }
 
-}  // namespace
+/// Memory of the caller, read as a stream without copying it.
+class MemoryStream : private std::streambuf, public std::istream {
+ public:
+  MemoryStream(const void* bytes, std::size_t size) : std::istream(static_cast<std::streambuf*>(this)) {
+    char* const begin = const_cast<char*>(static_cast<const char*>(bytes));  // a get area is never written to
+    setg(begin, begin, begin + size);
+  }
+};
 
 /// Calls read(), which returns the content of the file `name`, and checks it. `name` begins the text of an error.
 template <class Read>
@@ -119,19 +126,6 @@ std::shared_ptr<const ModelFile::Impl> model_of(const std::string& name, Read&& 
 
 ModelFile::ModelFile(const std::filesystem::path& path)
     : impl_(model_of(text_of(path), [&] { return safetensors::read(path); })) {}
-
-namespace {
-
-/// Memory of the caller, read as a stream without copying it.
-class MemoryStream : private std::streambuf, public std::istream {
- public:
-  MemoryStream(const void* bytes, std::size_t size) : std::istream(static_cast<std::streambuf*>(this)) {
-    char* const begin = const_cast<char*>(static_cast<const char*>(bytes));  // a get area is never written to
-    setg(begin, begin, begin + size);
-  }
-};
-
-}  // namespace
 
 ModelFile ModelFile::from_memory(const void* bytes, std::size_t size, const std::string& name) {
   return ModelFile(model_of(name, [&] {
