@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -114,11 +115,11 @@ void Catchments::Update() {
 void Catchments::UpdateUntil(double time) {
   const Run& run = this->run();
   const double steps = (time - run.time) / run.config.time_step, whole = std::round(steps);
-  if (!(steps >= 0) || std::fabs(steps - whole) > 1e-6) {
+  if (!(steps >= 0 && steps < 1e15) || std::fabs(steps - whole) > 1e-6) {
     throw std::invalid_argument("UpdateUntil: expected a time that is a whole number of steps after " +
                                 std::to_string(run.time) + ", got " + std::to_string(time));
   }
-  for (double step = 0; step < whole; ++step) Update();
+  for (auto left = static_cast<std::int64_t>(whole); left > 0; --left) Update();
 }
 
 void Catchments::Finalize() {

@@ -219,6 +219,7 @@ TEST("steps until a time") {
   CHECK_THROWS(at_once.UpdateUntil(4.5 * 86400.0), "a whole number of steps");
   CHECK_THROWS(at_once.UpdateUntil(3 * 86400.0), "a whole number of steps");
   CHECK_THROWS(at_once.UpdateUntil(std::nan("")), "a whole number of steps");
+  CHECK_THROWS(at_once.UpdateUntil(std::numeric_limits<double>::max()), "a whole number of steps");
 }
 
 TEST("a missing forcing stops the step and changes nothing") {
