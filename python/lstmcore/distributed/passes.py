@@ -142,11 +142,13 @@ class TrainingPass:
             self._states = {shard: choose_rows(first, chosen[shard]) for shard in self._own}
             return
         came = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
-        if self._rows is None:
-            self._rows = next(iter(first.values())).h.shape[1] if first else came
-            places = divide(slice(None), self._rows, self._shards)
+        before = self._rows
+        if before is None:
+            before = next(iter(first.values())).h.shape[1] if first else came
+            places = divide(slice(None), before, self._shards)
             self._states = {shard: choose_rows(first, places[shard]) for shard in self._own}
-        check_continues(self._rows, came)
+        check_continues(before, came)
+        self._rows = before
 
     @property
     def state(self) -> ModelState:
