@@ -16,7 +16,8 @@ fuzz: fuzz-model-file fuzz-python
 
 # With libFuzzer if the compiler has it; else with a program of our own.
 fuzz-model-file: $(STAMPS)/build-tools
-	cmake -S . -B build/fuzz/cpp -G Ninja -DLSTMCORE_FUZZ=ON -DLSTMCORE_WERROR=OFF $(LIGHT) $(if $(FUZZ_CXX),-DCMAKE_CXX_COMPILER=$(FUZZ_CXX))
+	cmake -S . -B build/fuzz/cpp -G Ninja -DLSTMCORE_FUZZ=ON -DLSTMCORE_WERROR=OFF \
+	  -DPython_EXECUTABLE=$(VENV)/bin/python $(LIGHT) $(if $(FUZZ_CXX),-DCMAKE_CXX_COMPILER=$(FUZZ_CXX))
 	cmake --build build/fuzz/cpp --target lstmcore_fuzz_model_file
 	mkdir -p build/fuzz/corpus $(FUZZ_FINDS)
 	build/fuzz/cpp/tests/fuzz/model_file/lstmcore_fuzz_model_file -max_total_time=$(SECONDS) -max_len=65536 -timeout=10 \

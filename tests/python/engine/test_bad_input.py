@@ -223,7 +223,7 @@ def test_config(error, message, arguments):
 
 @pytest.mark.parametrize("dtype", ["int32", "float16", "complex64", object])
 def test_initial_weights_of_another_type(dtype):
-    with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
+    with pytest.raises(ValueError, match="dtype: expected 'float32' or 'float64'"):
         F.init_weights(CONFIG, dtype=dtype)
 
 
