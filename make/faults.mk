@@ -2,7 +2,7 @@
 .PHONY: faults faults-short properties properties-short
 
 help::
-	@echo "make faults       kill, interrupt, starve and crowd the library, and print what happened; an hour"
+	@echo "make faults       kill, interrupt, starve and crowd the library, and print what happened; half an hour"
 	@echo "make faults-short the same in a minute"
 	@echo "make properties   DRAWS=100000 random calls of every option and precision against a reference, on each instruction set"
 

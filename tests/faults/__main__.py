@@ -1,7 +1,8 @@
 """Trials of faults: ``python tests/faults`` prints a table of them, and fails if one fails.
 
-``--form short`` takes about a minute, ``full`` an hour. Every instant is drawn from ``--seed``,
-though what a process is doing then depends on the machine. ``--only TEXT`` picks trials by name.
+``--form short`` takes about a minute, ``full`` half an hour. Every instant is drawn from
+``--seed``, though what a process is doing then depends on the machine. ``--only TEXT`` picks trials
+by name.
 """
 
 from __future__ import annotations

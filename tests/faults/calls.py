@@ -158,7 +158,7 @@ def long_calls(folder: Path, count: int, random: np.random.Generator) -> str:
         kind = ("forward", "training", "backward")[number % 3]
         latency, same = in_child(interrupted_call, kind, random.uniform(0.05, 0.5))
         assert same, kind
-        assert latency < 5.0, f"{kind}: raised after {latency:.2f} s"
+        assert latency < 10.0, f"{kind}: raised after {latency:.2f} s"
         latencies.append(latency)
     return (
         f"forwards, training forwards and backwards of many seconds end after "
