@@ -56,7 +56,8 @@ struct ModelLayer {
 /// A model file, read and checked as a whole by the constructor. Immutable.
 class ModelFile {
  public:
-  /// A path in UTF-8 is std::filesystem::u8path(text) on Windows, where a plain std::string is in the system's code page.
+  /// A path in UTF-8 is std::filesystem::u8path(text) on Windows, where a plain std::string is in the system's code
+  /// page.
   explicit ModelFile(const std::filesystem::path& path);
 
   /// "float32" or "float64": the element type of all tensors as `tensor` returns them.
