@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lstmcore import _checks, _core
+from lstmcore import _checks, _core, layers
 from lstmcore._typing import Exporter
 from lstmcore.functional import LSTMState
-
-if TYPE_CHECKING:
-    from lstmcore.models import Sequential
+from lstmcore.models import Sequential
 
 __all__ = ["Capture", "CaptureStream", "load_capture"]
 
@@ -143,9 +140,6 @@ class Capture:
         ValueError
             If the sample is added to the output of a network with controls, which no layer does.
         """
-        from lstmcore import layers
-        from lstmcore.models import Sequential
-
         if self.skip and self.controls:
             raise ValueError(
                 "capture: expected one without controls to make a model that adds the sample to "
