@@ -95,6 +95,11 @@ class Curriculum:
     def __repr__(self) -> str:
         return one_line(self)
 
+    def described(self) -> tuple[str, float, int | None, int | None]:
+        """Return the options that processes that train together must share."""
+        name = "function" if callable(self.pace) else self.pace
+        return name, self.start, self.epochs, self.steps
+
     def share(self, epoch: int, steps_taken: int = 0) -> float:
         """Return the share of the samples that an epoch uses, in (0, 1].
 

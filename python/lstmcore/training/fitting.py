@@ -188,7 +188,7 @@ def _fit(
             epochs=params,
             validation_steps=validation_steps,
             shuffle=shuffle,
-            curriculum=None if curriculum is None else (order, curriculum.share(initial_epoch)),
+            curriculum=None if curriculum is None else (order, *curriculum.described()),
             tbptt=carry.tbptt,
             state=(carry.stateful, carry.first),
             on_nan=(on_nan, judged),
