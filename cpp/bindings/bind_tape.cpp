@@ -99,7 +99,8 @@ py::tuple PyTape::backward_of(PendingBackward<T>& pending, py::handle dy, py::ha
 }
 
 void bind_tape(py::module_& module) {
-  py::class_<PyTape, std::shared_ptr<PyTape>>(module, "LstmTape", "What a training forward stores for its one backward.")
+  py::class_<PyTape, std::shared_ptr<PyTape>>(module, "LstmTape",
+                                              "What a training forward stores for its one backward.")
       .def_property_readonly("ready", &PyTape::ready, "True until the backward has run.")
       .def_property_readonly("nbytes", &PyTape::bytes, "Bytes held.")
       .def_property_readonly("dtype", &PyTape::dtype, "Element type of the forward.")
