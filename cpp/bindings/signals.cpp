@@ -19,7 +19,7 @@ bool on_main_thread() { return main_thread.load(std::memory_order_relaxed) == Py
 void run_signal_handlers(void* context) {
   bool raised = false;
   static_cast<WithoutGil*>(context)->with_gil([&] { raised = PyErr_CheckSignals() != 0; });
-  if (raised) throw HandlerRaised();
+  if (raised) throw HandlerRaised();  // NOLINT(bugprone-std-exception-baseclass): see there
 }
 
 void find_main_thread() {

@@ -14,7 +14,8 @@ namespace lstmcore::bindings {
 /// Whether this is the thread on which Python runs signal handlers.
 bool on_main_thread();
 
-/// Ends a computation: a signal handler has raised, and the error is set in Python.
+/// Ends a computation: a signal handler has raised, and the error is set in Python. Not a std::exception, as which
+/// others would catch it.
 struct HandlerRaised {};
 
 /// Runs the handlers of signals that have arrived. `context`: the `WithoutGil` of the computation. Throws HandlerRaised

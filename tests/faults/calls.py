@@ -305,7 +305,7 @@ def sixty_four(folder: Path, count: int, random: np.random.Generator) -> str:
 
 
 def changing_shapes(count: int, seed: int) -> tuple[float, float]:
-    """Call with ever other shapes; return the memory in MiB after half of the calls and at the end."""
+    """Call with ever other shapes; return the memory in MiB after half of them and at the end."""
     random = np.random.default_rng(seed)
     models = []
     for hidden in (3, 16, 40):

@@ -127,9 +127,7 @@ def test_any_exception_of_a_handler_ends_the_call(alarm):
         pass
 
     def handler(number, frame):
-        signal.setitimer(
-            signal.ITIMER_REAL, 0
-        )  # the next alarm would end what catches this exception
+        signal.setitimer(signal.ITIMER_REAL, 0)  # the next one would end what catches this
         raise Enough
 
     expected = long_call()
