@@ -27,13 +27,12 @@ std::int64_t checked_count(const std::string& where, const Value& value) {
   return value.integer;
 }
 
-const Value& list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
+void check_list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
   if (!value.is(Kind::array)) fail_reading(where + ": expected a list of " + std::to_string(size) + " " + what);
   const auto found = static_cast<std::int64_t>(value.array.size());
   if (found != size) {
     fail_reading(where + ": expected " + std::to_string(size) + " " + what + ", got " + std::to_string(found));
   }
-  return value;
 }
 
 }  // namespace
@@ -67,8 +66,9 @@ std::int64_t last_extent(const std::string& where, const Value& object, const ch
 }
 
 std::vector<float> vector(const std::string& where, const Value& value, std::int64_t size) {
+  check_list(where, value, size, "numbers");
   std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(list(where, value, size, "numbers").array.size()));
+  values.reserve(value.array.size());
   for (const Value& entry : value.array) {
     values.push_back(number(where + ": number " + std::to_string(values.size()), entry));
   }
@@ -76,9 +76,10 @@ std::vector<float> vector(const std::string& where, const Value& value, std::int
 }
 
 std::vector<float> matrix(const std::string& where, const Value& value, std::int64_t rows, std::int64_t columns) {
+  check_list(where, value, rows, "rows");
   std::vector<float> values;
   std::int64_t row = 0;
-  for (const Value& entry : list(where, value, rows, "rows").array) {
+  for (const Value& entry : value.array) {
     const std::vector<float> found = vector(where + ": row " + std::to_string(row++), entry, columns);
     values.insert(values.end(), found.begin(), found.end());
   }
