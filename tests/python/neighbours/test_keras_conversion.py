@@ -195,7 +195,7 @@ def test_conversion_does_not_add_the_forget_bias_again():
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*_model.safetensors")), ids=lambda p: p.stem)
 def test_golden_models_become_keras_models_or_say_why_not(path):
     model = lc.load(path)
-    if path.stem in ("stream_model", "rounding_model"):
+    if path.stem in ("stream_model", "rounding_model", "sides_model"):
         theirs = to_keras(model)
         assert len(theirs.get_weights()) == len(model.get_weights())
         return

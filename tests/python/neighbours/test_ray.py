@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 joblib = pytest.importorskip("joblib")
-ray = pytest.importorskip("ray")
 pytest.importorskip("sklearn")
 
 from lstmcore.sklearn import LSTMClassifier  # noqa: E402
@@ -13,6 +12,7 @@ from test_dask import waves  # noqa: E402
 
 @pytest.fixture
 def workers():
+    ray = pytest.importorskip("ray")  # of the nightly tests alone
     from ray.util.joblib import register_ray
 
     register_ray()
