@@ -1,7 +1,7 @@
 """Forecast the past of a series as if it were the future, beside simple forecasts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ CALIBRATION = 0.2  # share of the training part, where intervals need errors tha
 PENALTIES = np.logspace(-3, 4, 15)  # of ridge, chosen by leave-one-out errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backtest:
     """The result of `LSTMForecaster.backtest`: O forecasts of h steps of K targets.
 
@@ -53,10 +53,10 @@ class Backtest:
     dates: Array
     true: Array
     forecasts: Mapping[str, Array]
-    bounds: Mapping[str, Array] = field(repr=False)
+    bounds: Mapping[str, Array]
     coverage: float | None
     season: int | None
-    unit: Array = field(repr=False)
+    unit: Array
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -90,6 +90,10 @@ class Backtest:
         for name, row in table.items():
             lines.append(f"{name:<{width}}" + "".join(f"{row[one]:10.4g}" for one in columns))
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        count, horizon, targets = self.true.shape
+        return f"Backtest of {count} forecasts of {horizon} steps of {targets} targets\n{self}"
 
     def plot(self, path: Any = None, **options: Any) -> Any:
         """Draw the forecasts beside the true values; see `lstmcore.plots.backtest`."""

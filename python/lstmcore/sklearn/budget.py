@@ -126,13 +126,14 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     -----
     ConvergenceWarning
         If the last quarter of the epochs made more than a tenth of all progress and left a loss
-        that is not negligible, or if the loss is hardly below `constant`.
+        that is not negligible, or if the loss is hardly, or not, below `constant`.
     """
     advice = "raise max_updates or max_iter, or learning_rate_init"
     # A negative log-likelihood may be below 0.
     if constant and losses[-1] > constant - (1 - NOTHING_LEARNT) * abs(constant):
+        place = "hardly" if losses[-1] < constant else "not"
         warnings.warn(
-            f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is hardly below "
+            f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is {place} below "
             f"the {constant:.3g} of one constant output, so almost nothing was learnt; {advice}",
             ConvergenceWarning,
             stacklevel=STACK,

@@ -91,7 +91,7 @@ def test_early_stopping_keeps_the_last_of_equal_epochs(monkeypatch):
     [
         (np.linspace(1.0, 0.2, 100), 1.0, "is still falling, from 0.446 to 0.244 in the last"),
         ([1.0, 0.5], 1.0, "is still falling, from 1 to 0.5"),
-        ([0.7] * 100, 0.693, "0.7, is hardly below the 0.693 of one constant output"),
+        ([0.7] * 100, 0.693, "0.7, is not below the 0.693 of one constant output"),
         ([0.68], 0.693, "hardly below"),
         ([5.0, 4.0, 3.0, 2.0], None, "after 77 updates"),
     ],
