@@ -25,4 +25,4 @@ fuzz-model-file: $(STAMPS)/build-tools
 	  build/fuzz/corpus tests/fuzz/corpus/model_files
 
 fuzz-python: $(STAMPS)/package
-	$(FUZZ_PYTHON) tests/fuzz --seconds $(SECONDS) --seed $(FUZZ_SEED) --artifacts $(FUZZ_FINDS)
+	KERAS_BACKEND=torch $(FUZZ_PYTHON) tests/fuzz --seconds $(SECONDS) --seed $(FUZZ_SEED) --artifacts $(FUZZ_FINDS)

@@ -92,7 +92,7 @@ class GradientSum:
     def _places(self) -> list[slice]:
         """Return where the parts of the parameters lie in a sum."""
         ends = np.cumsum([part.stop - part.start for part in self._parts])
-        begins = [0, *ends[:-1]]
+        begins = [0, *ends][: len(ends)]
         return [slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)]
 
     # ---- the shards of this process ------------------------------------------------------------

@@ -4,6 +4,7 @@ import os
 import pickle
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,8 @@ class Group:
     def _post(self, kind: int, text: str = "") -> None:
         for rank in range(self.size):
             if rank != self.rank:
-                self.communicator.post(rank, pickle.dumps((kind, text)))
+                with suppress(Exception):  # of MPI, about a process that has ended
+                    self.communicator.post(rank, pickle.dumps((kind, text)))
 
     def _read_messages(self) -> None:
         """Read what others have posted; raise the error if one has failed."""

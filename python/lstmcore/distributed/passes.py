@@ -170,6 +170,7 @@ class TrainingPass:
     def _step(self, batches: dict[int, Batch | None]) -> bool:
         """Make one step on windows of all shards; return False if no process has any left."""
         model, optimizer = self._model, self._model.compiled.optimizer
+        model._follow_trainable()  # which a process without rows would not notice
         where = f"step {optimizer.iterations + 1} of the optimizer"
         forwards, reports = self._forward(batches)
         found = self._group.share((reports, self._check, self._sum.touched), where)

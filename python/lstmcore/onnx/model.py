@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -255,7 +256,8 @@ def load(
     _checks.flag(same_bits, "same_bits")
     memory = None if memory_limit is None else _checks.integer(memory_limit, "memory_limit", 1)
     turns = _checks.integer(loop_limit, "loop_limit", 1)
-    proto = read_model(model)
+    with _followed():
+        proto = read_model(model)
     opset = opset_of(proto)
     versions = {
         "" if entry.domain in STANDARD_DOMAINS else entry.domain: entry.version
@@ -265,7 +267,7 @@ def load(
     outputs = tuple(map(argument_of, proto.graph.output))
     left = better_left() if runtime() is not None and not same_bits else ()
     bounds = limits_of(proto.ByteSize(), memory, turns)
-    with clipping_output(clip_output), leaving(left), bounding(bounds):
+    with _followed(), clipping_output(clip_output), leaving(left), bounding(bounds):
         graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
         if origin.problems:
             raise ValueError(_listed(origin))
@@ -274,6 +276,16 @@ def load(
         if not same_bits and program.is_cut and may_stay_whole(proto):
             whole = guard_model(proto)  # a copy, since callers may change their own
     return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
+
+
+@contextmanager
+def _followed() -> Iterator[None]:
+    """Raise ValueError where a chain of nodes is too long to be followed by recursion."""
+    try:
+        yield
+    except RecursionError:
+        message = "model: expected shorter chains of nodes or functions that depend on each other"
+        raise ValueError(message) from None
 
 
 def _listed(origin: Origin) -> str:

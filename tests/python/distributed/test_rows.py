@@ -142,3 +142,18 @@ def test_a_loss_that_is_not_finite_is_noticed(sent):
         model.fit(x, y, 8, verbose=0, shuffle=False, distributed=lc.distributed.OneProcess(4))
     assert sent[-1] == ("words.embeddings",)
     assert rows.LARGE < WORDS * WIDTH * 4
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_only_a_large_embedding_trains(size):
+    def work(distributed, epochs=2):
+        model = model_of()
+        x, y = texts(np.random.default_rng(3))
+        for layer in model.layers[1:]:
+            layer.trainable = False
+        model.fit(x, y, batch_size=8, epochs=epochs, verbose=0, distributed=distributed)
+        return model.parameters.values.tobytes()
+
+    alone = work(lc.distributed.OneProcess(8))
+    assert alone != work(lc.distributed.OneProcess(8), 1)
+    assert results(size, work) == [alone] * size

@@ -92,6 +92,32 @@ def test_unfreezing_is_followed(data):
     check(data, lambda: lc.callbacks.GradualUnfreezing())
 
 
+class FreezeAfterTheFirstStep(lc.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs):
+        self.model.get_layer("lower").trainable = batch > 0
+
+
+def test_a_process_without_rows_follows_what_trains():
+    """The second batch has one row, so that most processes have none when a layer freezes."""
+    x = np.random.default_rng(2).standard_normal((9, 6, 2)).astype(np.float32)
+
+    def work(distributed):
+        model = model_of()
+        model.fit(
+            x,
+            x.sum(axis=(1, 2))[:, None],
+            batch_size=8,
+            epochs=3,
+            verbose=0,
+            callbacks=[FreezeAfterTheFirstStep()],
+            distributed=distributed,
+        )
+        return model.parameters.values.tobytes()
+
+    alone = work(lc.distributed.OneProcess(8))
+    assert results(4, work) == [alone] * 4
+
+
 def test_callbacks_of_batches_are_followed(data):
     class Steering(lc.callbacks.Callback):
         """Changes something at every batch, and looks at the logs."""

@@ -93,8 +93,7 @@ def test_a_process_is_killed(size, tmp_path):
     folder.mkdir()
     ended = launch(size, "killed", folder)
     assert ended.returncode != 0
-    errors = found(folder)
-    for error in errors:  # of those that the launcher gave time
+    for error in found(folder):  # of those that the launcher gave time, which may be none
         assert "DistributedError: fit:" in error["error"]
         assert "resumes from the last checkpoint" in error["error"]
     names = {path.name for path in folder.glob("*.safetensors")}

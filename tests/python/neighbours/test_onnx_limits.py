@@ -374,6 +374,11 @@ def test_functions_that_multiply():
         lc_onnx.load(functions(40))
 
 
+def test_functions_in_a_long_chain():
+    with pytest.raises(ValueError, match="expected shorter chains of nodes or functions"):
+        lc_onnx.load(functions(2000))
+
+
 def test_a_function_that_calls_itself():
     model = functions(2)
     model.functions[0].node[0].op_type = "f1"
