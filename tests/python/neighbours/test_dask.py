@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 joblib = pytest.importorskip("joblib")
-distributed = pytest.importorskip("distributed")
+distributed = pytest.importorskip("dask.distributed")
 pytest.importorskip("sklearn")
 
 from lstmcore.sklearn import LSTMClassifier  # noqa: E402

@@ -59,7 +59,7 @@ def test_ddp(tmp_path):
 def test_many_models(backend, tmp_path):
     pytest.importorskip("joblib", reason="joblib is not installed")
     if backend == "dask":
-        pytest.importorskip("distributed", reason="Dask is not installed")
+        pytest.importorskip("dask.distributed", reason="Dask is not installed")
     if backend == "ray":
         pytest.importorskip("ray", reason="Ray is too large for this environment")
     errors = figures(run(tmp_path, recipe("many_models.py", tmp_path), backend), "errors:")
@@ -70,7 +70,7 @@ def test_many_models(backend, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_partitions(tmp_path, rng, monkeypatch):
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed")
     recipe("partitions.py", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     import partitions
