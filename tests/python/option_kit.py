@@ -10,6 +10,17 @@ IDS = np.random.default_rng(0).integers(1, 9, (6, 5))
 
 # For each layer: how to make it, a new value for each option, an input, and the options that a new
 # value needs.
+OF_A_KERNEL = {
+    "use_bias": False,
+    "kernel_initializer": "zeros",
+    "bias_initializer": "ones",
+    "kernel_regularizer": 0.1,
+    "bias_regularizer": "l1",
+    "kernel_constraint": "max_norm",
+    "bias_constraint": "max_norm",
+    "seed": 5,
+}
+
 LAYERS = {
     "LSTM": (
         lambda **o: layers.LSTM(**{"units": 4, **o}),
@@ -94,14 +105,7 @@ LAYERS = {
         {
             "units": 6,
             "activation": "softmax",
-            "use_bias": False,
-            "kernel_initializer": "zeros",
-            "bias_initializer": "ones",
-            "kernel_regularizer": 0.1,
-            "bias_regularizer": "l1",
-            "kernel_constraint": "max_norm",
-            "bias_constraint": "max_norm",
-            "seed": 5,
+            **OF_A_KERNEL,
         },
         X,
         {},
@@ -115,14 +119,7 @@ LAYERS = {
             "padding": "causal",
             "dilation_rate": 2,
             "activation": "relu",
-            "use_bias": False,
-            "kernel_initializer": "zeros",
-            "bias_initializer": "ones",
-            "kernel_regularizer": 0.1,
-            "bias_regularizer": "l1",
-            "kernel_constraint": "max_norm",
-            "bias_constraint": "max_norm",
-            "seed": 5,
+            **OF_A_KERNEL,
         },
         X,
         {},
