@@ -18,7 +18,7 @@ test-zig-quick: $(addprefix test-zig-,$(ZIG_QUICK))
 
 .PHONY: $(addprefix test-zig-,$(ZIG_ALL))
 $(addprefix test-zig-,$(ZIG_ALL)): test-zig-%: $(STAMPS)/zig
-	cmake -S tests/platforms -B build/zig/$* -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+	cmake -S tests/platforms -B build/zig/$* -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-fno-sanitize=undefined \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cpp/cmake/toolchains/zig.cmake -DLSTMCORE_ZIG=$(ZIG) -DLSTMCORE_ZIG_TARGET=$* \
 	  -DPython_EXECUTABLE=$(VENV)/bin/python
 	cmake --build build/zig/$*

@@ -54,6 +54,11 @@ function(lstmcore_add_kernels isa flags)
       # argument loses its may_alias attribute, which registers do not need.
       target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-ignored-attributes)
     endif()
+    if(MINGW AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+      # Clang claims an ABI of GCC 4 in which vectors of all sizes have one name. Eigen then wraps them on MinGW, and its
+      # AVX-512 does not compile; but Clang's names are those of today's ABI.
+      target_compile_options(${objects} PRIVATE -Wno-builtin-macro-redefined -U__GXX_ABI_VERSION -D__GXX_ABI_VERSION=1016)
+    endif()
   endif()
   target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})
   target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src/kernels)
