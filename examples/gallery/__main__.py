@@ -25,6 +25,15 @@ PAGES = HERE.parents[1] / "docs" / "gallery"
 RESULTS, TABLE = PAGES / "results.json", PAGES / "reached.md"
 MISSING = 3  # the exit status of a program that needs a package
 
+HEAD = """\
+# What was reached
+
+The figures of the programs of the [gallery](index.md), from committed runs: "quick" as the programs
+run by default, "full" with `--full`, each with the seeds 0, 1, ... from left to right.
+`python examples/gallery --write` runs them and writes this page. Figures have three digits; where a
+number is best, so is the figure that is nearest to it.
+"""
+
 Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """By program, mode ("quick" or "full") and seed: figures, and "seconds"."""
 
@@ -137,13 +146,7 @@ def shown(value: float) -> str:
 def table(results: Results) -> str:
     """Return the page with the figures of all programs, in Markdown."""
     lines = [
-        "# What was reached",
-        "",
-        "The figures of the programs of the [gallery](index.md), from committed runs: `quick` as the",
-        "programs run by default, `full` with `--full`, each with the seeds 0, 1, ... from left to right.",
-        "`python examples/gallery --write` runs all of them and writes this page; whole numbers are exact,",
-        "others have three digits. Of a number in \"best is\", the nearest figure is the best.",
-        "",
+        HEAD,
         "| use | mode | figure | unit | best is | reached, by seed |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

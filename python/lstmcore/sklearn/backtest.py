@@ -98,7 +98,11 @@ class Backtest:
 
     def __repr__(self) -> str:
         count, horizon, targets = self.true.shape
-        return f"Backtest of {count} forecasts of {horizon} steps of {targets} targets\n{self}"
+        ends = ["" if number == 1 else "s" for number in (count, horizon, targets)]
+        return (
+            f"Backtest of {count} forecast{ends[0]} of {horizon} step{ends[1]} of {targets} "
+            f"target{ends[2]}\n{self}"
+        )
 
     def plot(self, path: Any = None, **options: Any) -> Any:
         """Draw the forecasts beside the true values; see `lstmcore.plots.backtest`."""

@@ -82,6 +82,7 @@ def test_the_figures_of_the_table():
     assert row["coverage"] == inside.mean()
     assert row["width"] == pytest.approx((upper - lower).mean())
     assert "seasonal naive" in str(result)
+    assert repr(result) == f"Backtest of 16 forecasts of 6 steps of 1 target\n{result}"
     assert "coverage" in str(result)
     assert "coverage" not in str(forecaster(max_updates=5).backtest(SEASONAL, start=200))
 
