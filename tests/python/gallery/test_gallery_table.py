@@ -37,6 +37,7 @@ def test_a_program_has_a_page_a_test_and_figures(gallery, name):
 def test_a_page_shows_the_program_to_readers_of_the_source_tree(gallery, name):
     page = gallery["page"](name)
     text = page.read_text(encoding="utf-8")
+    assert re.search(r"^## When .*the wrong tool$", text, re.MULTILINE)
     links = re.findall(r"\]\(([^)]*\.py)\)", text)
     assert f"../../examples/gallery/{name}.py" in links  # a directive is no link
     assert all((page.parent / link).exists() for link in links)
