@@ -162,12 +162,15 @@ def table(results: Results) -> str:
 
 
 def write(results: Results) -> None:
-    """Put figures beside the stored ones, and write the table anew."""
+    """Put figures beside the stored ones of other modes and seeds, and write the table anew."""
     stored: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, modes in results.items():
-        for figures in (one for seeds in modes.values() for one in seeds.values()):
-            figures.pop("seconds")  # which depend on the machine
-        stored[name] = dict(sorted({**stored.get(name, {}), **modes}.items(), reverse=True))
+        known = stored.setdefault(name, {})
+        for mode, seeds in modes.items():
+            for figures in seeds.values():
+                figures.pop("seconds")  # which depend on the machine
+            known[mode] = dict(sorted({**known.get(mode, {}), **seeds}.items()))
+        stored[name] = dict(sorted(known.items(), reverse=True))
     RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     TABLE.write_text(table(stored), encoding="utf-8")
 

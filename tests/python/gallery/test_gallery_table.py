@@ -79,3 +79,21 @@ def test_the_table_shows_the_stored_figures(gallery):
     results = json.loads(gallery["RESULTS"].read_text(encoding="utf-8"))
     assert gallery["TABLE"].read_text(encoding="utf-8") == gallery["table"](results)
     assert sorted(results) == PROGRAMS
+
+
+def test_figures_are_stored_beside_those_of_other_modes_and_seeds(gallery, tmp_path, monkeypatch):
+    places = gallery["write"].__globals__
+    monkeypatch.setitem(places, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setitem(places, "TABLE", tmp_path / "reached.md")
+    figure = {"LSTM": 0.25, "seconds": 1.0}
+    gallery["write"]({"character_model": {"full": {"0": {**figure}}}})
+    gallery["write"]({"character_model": {"quick": {"1": {**figure}}}})
+    gallery["write"]({"character_model": {"quick": {"0": {**figure, "LSTM": 3e-9}}}})
+    stored = json.loads((tmp_path / "results.json").read_text())["character_model"]
+    assert stored == {
+        "quick": {"0": {"LSTM": 3e-9}, "1": {"LSTM": 0.25}},
+        "full": {"0": {"LSTM": 0.25}},
+    }
+    assert [*stored] == ["quick", "full"]
+    table = (tmp_path / "reached.md").read_text()
+    assert "| quick | LSTM | bits a character | lower | 3e-09, 0.25 |" in table
