@@ -27,7 +27,7 @@ Random: TypeAlias = np.random.Generator
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 VOICES = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f5"]
 HELD_OUT = "f4"
-MEASURES = {"*strings": ("share exactly right", "higher"), "*errors*": ("of all words", "lower")}
+MEASURES = {"*strings": ("share exactly right", "higher"), "*errors*": ("share of words", "lower")}
 RATE = 22050  # samples a second
 NOISE = 0.12  # the deviation of the noise; that of the speech is 0.1
 
