@@ -12,8 +12,6 @@ myst_enable_extensions = ["attrs_inline"]  # widths of pictures
 myst_heading_anchors = 3
 exclude_patterns = [
     "_templates",
-    "gallery/pictures.md",  # parts of other pages
-    "gallery/reached.md",
     "reliability/*",
 ]
 templates_path = ["_templates"]

@@ -9,6 +9,8 @@ not installed; all of them are in the extra `gallery`.
 """
 
 import argparse
+import ast
+import fnmatch
 import importlib.util
 import json
 import subprocess
@@ -22,6 +24,15 @@ HERE = Path(__file__).resolve().parent
 PAGES = HERE.parents[1] / "docs" / "gallery"
 RESULTS, TABLE = PAGES / "results.json", PAGES / "reached.md"
 MISSING = 3  # the exit status of a program that needs a package
+
+HEAD = """\
+# What was reached
+
+The figures of the programs of the [gallery](index.md), from committed runs: "quick" as the programs
+run by default, "full" with `--full`, each with the seeds 0, 1, ... from left to right.
+`python examples/gallery --write` runs them and writes this page. Figures have three digits; where a
+number is best, so is the figure that is nearest to it.
+"""
 
 Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """By program, mode ("quick" or "full") and seed: figures, and "seconds"."""
@@ -46,7 +57,7 @@ def run_here(name: str, full: bool, seed: int, pictures: Path, output: Path) -> 
         print(f"{name}: skipped, since it needs the package {error.name}", file=sys.stderr)
         return MISSING
     figures = program.run(full=full, seed=seed, pictures=pictures)
-    found = {key: round(float(value), 4) for key, value in figures.items()}
+    found = {key: float(f"{value:.4g}") for key, value in figures.items()}
     output.write_text(json.dumps({**found, "seconds": round(time.perf_counter() - began, 1)}))
     return 0
 
@@ -70,7 +81,7 @@ def run_all(names: list[str], full: bool, seeds: list[int], pictures: Path) -> t
             print(f"{name}, seed {seed}, {figures['seconds']} s")
             for key, value in figures.items():
                 if key != "seconds":
-                    print(f"  {key:44} {value:10.4g}", flush=True)
+                    print(f"  {key:44} {shown(value):>10}", flush=True)
     return results, passed
 
 
@@ -101,26 +112,65 @@ def title(path: Path) -> str:
     return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
 
 
+def measures(name: str) -> dict[str, tuple[str, str]]:
+    """Return what a program's figures measure, by patterns of their names.
+
+    A program declares `MEASURES`: for each pattern the unit, and what is best: "higher", "lower", a
+    number, or "" if nothing is. It is read without the packages that the program needs.
+    """
+    tree = ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MEASURES":
+            found: dict[str, tuple[str, str]] = ast.literal_eval(node.value)
+            return found
+    raise ValueError(f"{name}.py declares no MEASURES")
+
+
+def measure(name: str, figure: str) -> tuple[str, str]:
+    """Return the unit of a program's figure, and what is best."""
+    for pattern, found in measures(name).items():
+        if fnmatch.fnmatchcase(figure, pattern):
+            return found
+    raise ValueError(f"{name}.py: no pattern of MEASURES fits the figure {figure!r}")
+
+
+def shown(value: float) -> str:
+    """Write a figure with three digits, a small one as a power of ten."""
+    if value == 0:
+        return "0"
+    if abs(value) < 0.001:
+        return f"{value:.0e}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
 def table(results: Results) -> str:
-    """Return the figures of all programs as a table in Markdown."""
-    lines = ["| use | mode | figure | reached, by seed |", "| --- | --- | --- | --- |"]
+    """Return the page with the figures of all programs, in Markdown."""
+    lines = [
+        HEAD,
+        "| use | mode | figure | unit | best is | reached, by seed |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, modes in sorted(results.items(), key=lambda entry: (title(page(entry[0])), entry[0])):
         use = f"[{title(page(name))}]({page(name).name}), `{name}`"
         for mode, seeds in modes.items():
             for key in next(iter(seeds.values())):
-                values = ", ".join(f"{figures[key]:.4g}" for figures in seeds.values())
-                lines.append(f"| {use} | {mode} | {key} | {values} |")
+                values = ", ".join(shown(figures[key]) for figures in seeds.values())
+                unit, best = measure(name, key)
+                lines.append(f"| {use} | {mode} | {key} | {unit} | {best} | {values} |")
                 use, mode = "", ""
     return "\n".join(lines) + "\n"
 
 
 def write(results: Results) -> None:
-    """Put figures beside the stored ones, and write the table anew."""
+    """Put figures beside the stored ones of other modes and seeds, and write the table anew."""
     stored: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, modes in results.items():
-        for figures in (one for seeds in modes.values() for one in seeds.values()):
-            figures.pop("seconds")  # which depend on the machine
-        stored[name] = dict(sorted({**stored.get(name, {}), **modes}.items(), reverse=True))
+        known = stored.setdefault(name, {})
+        for mode, seeds in modes.items():
+            for figures in seeds.values():
+                figures.pop("seconds")  # which depend on the machine
+            known[mode] = dict(sorted({**known.get(mode, {}), **seeds}.items()))
+        stored[name] = dict(sorted(known.items(), reverse=True))
     RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     TABLE.write_text(table(stored), encoding="utf-8")
 

@@ -16,6 +16,10 @@ from lstmcore import plots
 from lstmcore.sklearn import LSTMForecaster
 
 TRAINED, WINDOW, AHEAD = 3000, 64, 8
+MEASURES = {
+    "*overlap*": ("share of the worst steps that are marked", "higher"),
+    "*error*": ("quotient of two errors", "higher"),
+}
 
 
 def rolling_errors(forecaster: LSTMForecaster, signal: np.ndarray) -> np.ndarray:

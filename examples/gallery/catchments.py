@@ -20,6 +20,7 @@ from lstmcore import layers
 
 UNITS, EPOCHS, DAYS, SPIN_UP = 32, 40, 365, 120
 MEMORIES = (1, 3, 10, 30, 90)  # days, of the averages that ridge regression sees
+MEASURES = {"*": ("Nash-Sutcliffe efficiency, median", "higher")}
 PLACES = ("nowhere", "before the head", "as the first state", "at every step", "in the input gate")
 
 
@@ -127,8 +128,7 @@ def run(
     if pictures is not None:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        axes = figure.subplots()
+        axes = (figure := Figure(figsize=(8, 3.2), layout="constrained")).subplots()
         for name in ("ridge regression", "LSTM, nowhere", "LSTM, in the input gate"):
             axes.plot(simulated[name][1][0, DAYS : 2 * DAYS], label=name)
         axes.plot(others.discharge[0, DAYS : 2 * DAYS], "k:", label="discharge")

@@ -17,6 +17,7 @@ import lstmcore as lc
 
 COUNT = 6400  # sequences to learn from
 WAYS = ("longest alone", "all lengths", "short to long")
+MEASURES = {"*, steps": ("steps of training", "lower"), "*": ("accuracy", "higher")}
 Bits = tuple[list[np.ndarray], np.ndarray]
 
 

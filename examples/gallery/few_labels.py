@@ -18,6 +18,7 @@ import lstmcore as lc
 from lstmcore.datasets import Snippets, movie_snippets
 
 FEW, WORDS, WIDTH, DISTANCE = 500, 6000, 64, 5
+MEASURES = {"*": ("accuracy", "higher")}
 Floats = npt.NDArray[np.floating]
 
 

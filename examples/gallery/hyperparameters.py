@@ -17,6 +17,7 @@ import numpy as np
 import lstmcore as lc
 
 EPOCHS = 20
+MEASURES = {"share*": ("share of all trials", ""), "*": ("accuracy", "higher")}
 DEFAULT = {"units": 32, "rate": 1e-3, "batch": 32}
 
 

@@ -20,6 +20,13 @@ SENTENCES = (
     "not as good as it should have been .",
 )
 
+MEASURES = {
+    "accuracy": ("", "higher"),
+    "largest error*": ("difference of two outputs", "lower"),
+    "value of*": ("mean attribution to the logit", ""),
+    "agreement*": ("correlation", "higher"),
+}
+
 
 def train(data: lc.datasets.MovieSnippets, epochs: int, seed: int) -> lc.Sequential:
     """Train a classifier that ends in attention."""

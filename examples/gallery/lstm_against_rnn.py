@@ -19,7 +19,9 @@ import lstmcore as lc
 from lstmcore import layers
 
 RATES = (0.003, 0.01, 0.02)
-DISTANCE = 150  # steps between an input and the output that the gradient starts from
+MEASURES = {"gradient*": ("norm", "1"), "*": ("share of sums known to within 0.1", "higher")}
+SHOWN = (0, 10, 50, 100, 150)  # distances
+DISTANCE = SHOWN[-1]  # steps between an input and the output that the gradient starts from
 
 
 def sums(count: int, steps: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -92,11 +94,10 @@ def run(
         "LSTM, forget bias 5": layers.LSTM(64, forget_bias=5.0, seed=seed),
     }
     norms = {name: gradient_by_distance(layer, seed) for name, layer in fresh.items()}
-    shown = [0, 10, 50, 100, DISTANCE]
-    print("norm of the gradient, by distance", *(f"{step:>8}" for step in shown))
+    print("norm of the gradient, by distance", *(f"{step:>8}" for step in SHOWN))
     for name, norm in norms.items():
-        print(f"{name:33}", *(f"{norm[step]:8.0e}" for step in shown))
-    figures = {f"gradient {name}": float(norm[DISTANCE]) for name, norm in norms.items()}
+        print(f"{name:33}", *(f"{norm[step]:8.0e}" for step in SHOWN))
+    figures = {f"gradient, {name}": float(norm[DISTANCE]) for name, norm in norms.items()}
 
     lengths = (10, 40, 100) if full else (10, 40)
     batches = 1500 if full else 500
@@ -105,11 +106,11 @@ def run(
         for steps in lengths:
             models = [train(name, steps, batches, rate, seed) for rate in RATES]
             best = max(models, key=lambda model: right(model, steps, seed + 1))
-            figures[f"right {name} {steps}"] = right(best, steps, seed + 2)
-        print(f"{name:35}", *(f"{figures[f'right {name} {steps}']:6.2f}" for steps in lengths))
+            figures[f"{steps} steps, {name}"] = right(best, steps, seed + 2)
+        print(f"{name:35}", *(f"{figures[f'{steps} steps, {name}']:6.2f}" for steps in lengths))
     _, y = sums(2000, 10, np.random.default_rng(seed + 2))
-    figures["right always 1"] = float((abs(1.0 - y) < 0.1).mean())
-    print(f"{'always 1':35}", *(f"{figures['right always 1']:6.2f}" for _ in lengths))
+    figures["always 1"] = float((abs(1.0 - y) < 0.1).mean())
+    print(f"{'always 1':35}", *(f"{figures['always 1']:6.2f}" for _ in lengths))
     if pictures is not None:
         draw(norms, figures, lengths, Path(pictures))
     return figures
@@ -127,13 +128,12 @@ def draw(
         left.semilogy(norm, label=name)
     left.set(xlabel="steps between input and output", ylabel="norm of the gradient")
     for name in NETWORKS:
-        shares = [figures[f"right {name} {steps}"] for steps in lengths]
+        shares = [figures[f"{steps} steps, {name}"] for steps in lengths]
         other.plot([str(steps) for steps in lengths], shares, "o-", label=name)
-    other.axhline(figures["right always 1"], color="gray", linestyle=":", label="always 1")
+    other.axhline(figures["always 1"], color="gray", linestyle=":", label="always 1")
     other.set(xlabel="length of the sequence", ylabel="sums known to within 0.1", ylim=(0, 1.05))
     left.legend(fontsize="small")
     other.legend(fontsize="small")
-    to.mkdir(parents=True, exist_ok=True)
     figure.savefig(to / "lstm_against_rnn.svg")
 
 

@@ -26,6 +26,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "dropout and early stopping": {"dropout": 0.7, "stop": True},
 }
 
+MEASURES = {"*loss": ("cross-entropy, nats", "lower"), "*": ("accuracy", "higher")}
+
 
 def train(
     data: MovieSnippets,
@@ -99,8 +101,7 @@ def draw(curves: dict[str, list[float]], path: Path) -> None:
     """Draw the validation loss of each way by epoch."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    axes = (figure := Figure(figsize=(6.4, 3.6), layout="constrained")).subplots()
     for name, losses in curves.items():
         axes.plot(range(1, len(losses)), losses[:-1], marker="o", markersize=3, label=name)
     axes.set(xlabel="epoch", ylabel="loss on sentences not seen")

@@ -27,6 +27,7 @@ Random: TypeAlias = np.random.Generator
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 VOICES = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f5"]
 HELD_OUT = "f4"
+MEASURES = {"*strings": ("share exactly right", "higher"), "*errors*": ("share of words", "lower")}
 RATE = 22050  # samples a second
 NOISE = 0.12  # the deviation of the noise; that of the speech is 0.1
 
@@ -79,7 +80,8 @@ def by_templates(row: Array, templates: list[Array], penalty: float) -> list[int
 def figures(name: str, spoken: Sequence[Labels], heard: Sequence[Labels]) -> dict[str, float]:
     """Return the share of strings without any error, and the word error rate."""
     exact = np.mean([list(a) == list(b) for a, b in zip(spoken, heard, strict=True)])
-    return {name: float(exact), f"{name}_wer": lc.metrics.word_error_rate(spoken, heard)}
+    errors = lc.metrics.word_error_rate(spoken, heard)
+    return {f"{name}, strings": float(exact), f"{name}, word errors": errors}
 
 
 def run(
@@ -107,10 +109,10 @@ def run(
     known = {p: [by_templates(row, single, p) for row in x[:12]] for p in (2, 5, 10, 20)}
     penalty = min(known, key=lambda p: lc.metrics.word_error_rate(spoken[:12], known[p]))
     matched = [by_templates(row, single, penalty) for row in unheard]
-    result = figures("lstm", truth, heard) | figures("templates", truth, matched)
+    result = figures("LSTM", truth, heard) | figures("templates", truth, matched)
     if find_spec("jiwer"):
         texts = ([" ".join(map(str, row)) for row in rows] for rows in (truth, heard))
-        result["jiwer"] = import_module("jiwer").wer(*texts)
+        result["LSTM, word errors by jiwer"] = import_module("jiwer").wer(*texts)
     if pictures is not None:
         draw(unheard[0], outputs[0], truth[0], Path(pictures) / "speech_recognition.svg")
     return result
@@ -140,10 +142,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for a picture")
     result = run(**vars(parser.parse_args()))
     print(f"{'':22}exact strings  word error rate")
-    for name in ("lstm", "templates"):
-        print(f"{name:22}{result[name]:13.3f} {result[name + '_wer']:16.4f}")
-    if "jiwer" in result:
-        print(f"lstm, by jiwer {result['jiwer']:37.4f}")
+    for name in ("LSTM", "templates"):
+        print(f"{name:22}{result[name + ', strings']:13.3f} {result[name + ', word errors']:16.4f}")
 
 
 if __name__ == "__main__":

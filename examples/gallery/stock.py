@@ -16,6 +16,11 @@ from arch.data import sp500
 from lstmcore.sklearn import Backtest, LSTMForecaster
 
 AHEAD, MONTH = 5, 22
+MEASURES = {
+    "*coverage": ("share of values inside the 90 % intervals", "0.9"),
+    "price*": ("mean absolute error, % of the price", "lower"),
+    "volatility*": ("mean absolute error of log(a day's range)", "lower"),
+}
 
 
 def backtest(series: pd.Series, window: int, difference: int, seed: int, full: bool) -> Backtest:

@@ -18,6 +18,7 @@ import lstmcore as lc
 from lstmcore.layers import TextVectorization
 from lstmcore.plots import attention_map
 
+MEASURES = {"*": ("ROUGE-L, F1", "higher")}
 PACKAGES = ("numpy", "sklearn", "pandas", "scipy", "matplotlib")
 split = TextVectorization().tokens  # into words of lower case, without punctuation
 

@@ -27,6 +27,7 @@ VOCABULARY, LONGEST = 1500, 60  # tokens that are known; tokens of a line, at mo
 LEFT_OUT = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}
 LIBRARY = Path(os.__file__).parent
 PLAIN = {tokenize.NUMBER: "NUMBER", tokenize.STRING: "STRING"}
+MEASURES = {"*F1": ("F1 of spans", "higher"), "*": ("share of tokens", "higher")}
 Row = list[str]
 
 
@@ -114,9 +115,9 @@ def run(
     figures = {}
     print(f"{len(train)} lines of code, {len(test)} to test\n{'':12}{'accuracy':>9}{'F1':>8}")
     for name, rows in answers.items():
-        figures[f"{name} accuracy"] = float((np.hstack(rows) == np.hstack(truth)).mean())
-        figures[f"{name} F1"] = lc.metrics.span_f1(truth, rows, scheme="BIO")
-        print(f"{name:12}{figures[f'{name} accuracy']:9.4f}{figures[f'{name} F1']:8.4f}")
+        figures[f"{name}, accuracy"] = float((np.hstack(rows) == np.hstack(truth)).mean())
+        figures[f"{name}, F1"] = lc.metrics.span_f1(truth, rows, scheme="BIO")
+        print(f"{name:12}{figures[f'{name}, accuracy']:9.4f}{figures[f'{name}, F1']:8.4f}")
     if pictures is not None:
         draw(truth, answers, Path(pictures) / "tagging.svg")
     return figures
@@ -126,8 +127,7 @@ def draw(truth: list[Row], answers: dict[str, list[Row]], to: Path) -> None:
     """Draw the F1 of each kind of span."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3))
-    axes = figure.subplots()
+    axes = (figure := Figure(figsize=(7, 3))).subplots()
     for place, (name, rows) in enumerate(answers.items()):
         scores = lc.metrics.span_scores(truth, rows, scheme="BIO")
         places = np.arange(len(KINDS)) + 0.27 * place

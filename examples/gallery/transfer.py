@@ -15,6 +15,7 @@ import numpy as np
 
 import lstmcore as lc
 
+MEASURES = {"*": ("accuracy", "higher")}
 FEW = 50  # examples of the digits 5 to 9
 Pair = tuple[np.ndarray, np.ndarray]
 

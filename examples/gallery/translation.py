@@ -20,6 +20,10 @@ from lstmcore.layers import TextVectorization
 from lstmcore.plots import attention_map
 
 TESTED = 400
+MEASURES = {
+    "*exact*": ("share of sentences without a mistake", "higher"),
+    "*BLEU*": ("BLEU, 0 to 1", "higher"),
+}
 Pairs = tuple[list[str], list[str]]
 
 

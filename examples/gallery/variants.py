@@ -18,6 +18,7 @@ import lstmcore as lc
 from lstmcore import layers
 
 UNITS = 32
+MEASURES = {"*": ("accuracy", "higher")}
 
 
 def steps(units: int = UNITS) -> layers.LSTM:
@@ -119,7 +120,7 @@ def run(
         print(f"{shown:26}{tasks['reviews'][name]:14.3f}{tasks['motions'][name]:10.3f}")
     if pictures is not None:
         draw(tasks, Path(pictures))
-    return {f"{task} {name}": found[name] for task, found in tasks.items() for name in found}
+    return {f"{task}, {name}": found[name] for task, found in tasks.items() for name in found}
 
 
 def draw(tasks: dict[str, dict[str, float]], to: Path) -> None:
@@ -128,9 +129,7 @@ def draw(tasks: dict[str, dict[str, float]], to: Path) -> None:
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     for axes, (task, found) in zip(figure.subplots(1, 2, sharey=True), tasks.items(), strict=True):
-        axes.barh(
-            [name for name in found if name != "baseline"][::-1], list(found.values())[-2::-1]
-        )
+        axes.barh(list(found)[-2::-1], list(found.values())[-2::-1])  # the baseline is last
         axes.axvline(found["baseline"], color="black", linestyle=":", label="baseline")
         axes.set(xlim=(0.5, 1.0), xlabel=f"accuracy, {task}")
         axes.legend()

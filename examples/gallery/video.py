@@ -20,6 +20,7 @@ from lstmcore import layers
 
 SIZE, FRAMES = 12, 6
 WAYS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+MEASURES = {"*": ("accuracy", "higher")}
 NOISE = 0.2  # the deviation of every pixel; a digit's pixels are between 0 and 1
 
 
@@ -81,13 +82,13 @@ def run(
     model.compile(lc.optimizers.Adam(rate), "sparse_categorical_crossentropy", "accuracy")
     model.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
     scores = model.evaluate(fresh, truth, return_dict=True, verbose=0)
-    figures = {name: scores[f"{name}_accuracy"] for name in truth}
+    figures = {f"LSTM, {name}": scores[f"{name}_accuracy"] for name in truth}
     few = slice(0, 2000)
     for name, values in truth.items():
-        figures[f"logistic {name}"] = baseline(x[few], y[name][few], fresh, values)
+        figures[f"logistic regression, {name}"] = baseline(x[few], y[name][few], fresh, values)
     print(f"{'':22}{'which way':>12}{'which digit':>13}")
-    print(f"{'graph with an LSTM':22}{figures['way']:12.3f}{figures['digit']:13.3f}")
-    shown = figures["logistic way"], figures["logistic digit"]
+    print(f"{'graph with an LSTM':22}{figures['LSTM, way']:12.3f}{figures['LSTM, digit']:13.3f}")
+    shown = figures["logistic regression, way"], figures["logistic regression, digit"]
     print(f"{'logistic regression':22}{shown[0]:12.3f}{shown[1]:13.3f}")
     print(f"{'guessing':22}{1 / len(WAYS):12.3f}{0.1:13.3f}")
     if pictures is not None:

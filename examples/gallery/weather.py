@@ -15,6 +15,12 @@ from vega_datasets import local_data
 
 from lstmcore.sklearn import Backtest, LSTMForecaster
 
+MEASURES = {
+    "*coverage": ("share of values inside the 90 % intervals", "0.9"),
+    "Seattle*": ("mean absolute error, °F", "lower"),
+    "sea*": ("mean absolute error, °C", "lower"),
+}
+
 
 def seattle(seed: int, full: bool) -> Backtest:
     """Forecast 24 hours of the year 2010, as changes since the same hour of the day before."""

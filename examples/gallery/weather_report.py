@@ -19,6 +19,7 @@ from lstmcore.plots import attention_map
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 SKIES = {"drizzle": "drizzly", "fog": "foggy", "rain": "rainy", "snow": "snowy", "sun": "sunny"}
+MEASURES = {"*": ("share of words that are right", "higher")}
 Weeks = tuple[np.ndarray, list[str]]
 
 
@@ -98,9 +99,9 @@ def run(
             file = Path(pictures) / "weather_report.svg"
             attention_map(best.attention, days, (best.text or "").split(), file)
     return {
-        "words": words_right(model.predict(weeks, verbose=0), right),
-        "words, nearest week": words_right(nearest(x, y, weeks), right),
-        "words, usual sentence": words_right([usual] * len(right), right),
+        "LSTM": words_right(model.predict(weeks, verbose=0), right),
+        "nearest week": words_right(nearest(x, y, weeks), right),
+        "usual sentence": words_right([usual] * len(right), right),
     }
 
 

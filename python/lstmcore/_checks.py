@@ -63,8 +63,10 @@ def real(
     if not inside or abs(number) == float("inf"):
         opening = "(" if low_open or low == -float("inf") else "["
         closing = ")" if high_open or high == float("inf") else "]"
-        interval = f"{opening}{low:g}, {high:g}{closing}"
-        raise ValueError(f"{name}: expected a number in {interval}, got {number}")
+        interval = f"number in {opening}{low:g}, {high:g}{closing}"
+        if high == -low == float("inf"):
+            interval = "finite number"
+        raise ValueError(f"{name}: expected a {interval}, got {number}")
     return number
 
 

@@ -14,7 +14,7 @@ from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.nodes import Node
-from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.parameters import Parameters, WeightSpec, check_count
 from lstmcore.layers.shapes import (
     ANY_AXES,
     WrongRank,
@@ -414,17 +414,15 @@ class Layer(Node):
         ValueError
             If the layer is not built, its model is quantized, or the number or a shape is wrong.
         TypeError
-            If they are not numbers.
+            If they are not a sequence of arrays of numbers.
         """
         if self.parameters is None:
+            which = "the layer" if self.name is None else f"layer {self.name!r}"
             raise ValueError(
-                "set_weights: the layer has no weights yet; call it or build its model"
+                f"set_weights: {which} has no weights yet, since it does not know the shape of its "
+                "inputs; call it on an array, or build its model, first"
             )
-        if len(weights) != len(self._weights):
-            raise ValueError(
-                f"weights: expected {len(self._weights)} arrays ({', '.join(self._weights)}), "
-                f"got {len(weights)}"
-            )
+        check_count(weights, self._weights)
         self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)), convert=True)
 
     def copy(self, *, name: str | None = None) -> "Layer":

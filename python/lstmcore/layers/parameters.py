@@ -19,7 +19,9 @@ from lstmcore._typing import Array
 from lstmcore.constraints import MaxNorm
 from lstmcore.layers.initializers import Initializer
 
-__all__ = ["Parameters", "WeightSpec"]
+__all__ = ["Parameters", "WeightSpec", "check_count"]
+
+SHOWN = 12  # names that an error lists
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,32 @@ class Parameters:
     def as_mapping(self) -> dict[str, Array]:
         """Return read-only views of all weights by name."""
         return {name: _read_only(view) for name, view in self._values.items()}
+
+
+def check_count(weights: Any, names: Collection[str]) -> None:
+    """Check that there is one array for each name.
+
+    Raises
+    ------
+    TypeError
+        If `weights` is not a sequence, but for example a layer or a model.
+    ValueError
+        If the number is wrong.
+    """
+    if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, (str, bytes)):
+        advice = ""
+        if hasattr(weights, "get_weights"):
+            advice = "; pass its get_weights()"
+        elif isinstance(weights, Mapping):
+            advice = "; a layer's have no names of their own: pass list(weights.values())"
+        raise TypeError(
+            "weights: expected a sequence of arrays, as get_weights returns it, got "
+            f"{_checks.describe(weights)}{advice}"
+        )
+    if len(weights) != len(names):
+        shown = f" ({', '.join(names)})" if len(names) <= SHOWN else ""
+        none = "" if len(weights) else ", as of a layer that is not built yet"
+        raise ValueError(f"weights: expected {len(names)} arrays{shown}, got {len(weights)}{none}")
 
 
 def _read_only(view: Array) -> Array:

@@ -108,5 +108,15 @@ class Stored(Trained, Summarized):
         """
         by_name = _checks.flag(by_name, "by_name")
         skip_mismatch = _checks.flag(skip_mismatch, "skip_mismatch")
+        if not self.built:
+            raise ValueError(
+                "load_weights: this model is not built yet, so there is nothing to load into; call "
+                "build(input_shape) first, or lc.load(path), which returns the model that was saved"
+            )
+        if isinstance(source, Stored) and not source.built:
+            raise ValueError(
+                "source: expected a built model, got one that has no weights yet; call its "
+                "build(input_shape), or fit, first"
+            )
         found = layer_weights(source) if isinstance(source, Stored) else read_weights(source)
         return load_weights(self, found, by_name, skip_mismatch)

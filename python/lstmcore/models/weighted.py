@@ -14,7 +14,7 @@ from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array, DType, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer, LSTMCell
-from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.parameters import Parameters, WeightSpec, check_count
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.states import ModelState
 from lstmcore.layers.switches import SWITCHES, follow_trainable
@@ -197,8 +197,8 @@ class Weighted(Checked):
         Raises
         ------
         ValueError
-            If the number, a name or a shape is wrong, or the model is quantized; nothing is changed
-            then.
+            If the model is not built or is quantized, or the number, a name or a shape is wrong;
+            nothing is changed then.
         TypeError
             If they are not numbers; nothing is changed then.
         """
@@ -206,8 +206,7 @@ class Weighted(Checked):
             self.parameters.assign(weights, convert=True)
             return
         names = list(self.parameters.specs)
-        if len(weights) != len(names):
-            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
+        check_count(weights, names)
         self.parameters.assign(dict(zip(names, weights, strict=True)), convert=True)
 
     def count_params(self) -> int:

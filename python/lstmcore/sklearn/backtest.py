@@ -12,6 +12,12 @@ from sklearn.preprocessing import StandardScaler
 
 from lstmcore import _checks
 from lstmcore._typing import Array
+from lstmcore.sklearn.backtest_checks import (
+    CALIBRATION,
+    check_bounds,
+    check_start,
+    measured_from,
+)
 from lstmcore.sklearn.distributions import describes
 from lstmcore.sklearn.intervals import half_widths
 from lstmcore.sklearn.seasons import find_season
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Backtest", "run_backtest"]
 
 OWN = "LSTM"
-CALIBRATION = 0.2  # share of the training part, where intervals need errors that are not measured
 PENALTIES = np.logspace(-3, 4, 15)  # of ridge, chosen by leave-one-out errors
 
 
@@ -93,7 +98,11 @@ class Backtest:
 
     def __repr__(self) -> str:
         count, horizon, targets = self.true.shape
-        return f"Backtest of {count} forecasts of {horizon} steps of {targets} targets\n{self}"
+        ends = ["" if number == 1 else "s" for number in (count, horizon, targets)]
+        return (
+            f"Backtest of {count} forecast{ends[0]} of {horizon} step{ends[1]} of {targets} "
+            f"target{ends[2]}\n{self}"
+        )
 
     def plot(self, path: Any = None, **options: Any) -> Any:
         """Draw the forecasts beside the true values; see `lstmcore.plots.backtest`."""
@@ -125,7 +134,11 @@ def run_backtest(
     model.set_params(target=None)  # read_series has divided the columns
     if coverage is not None and model.calibration is None and not describes(model.loss):
         model.set_params(calibration=CALIBRATION)
+    if coverage is not None:
+        check_bounds(model, coverage)
     origins = _origins(len(series.y), horizon, start, step)
+    names = forecaster.target or model._names[0]
+    check_start(model, series.first(int(origins[0])), coverage, len(series.y), names)
     labels = _labels(y)[origins[:, None] + np.arange(horizon)]
     true = np.stack([series.y[at : at + horizon] for at in origins])
 
@@ -252,7 +265,7 @@ def _simple(
         points = ahead(series.first(first))(series, origins)
     if coverage is None:
         return points, None
-    begin = min(int((1 - CALIBRATION) * first), first - horizon)
+    begin = measured_from(first, horizon)
     held = np.arange(begin, first - horizon + 1)
     true = np.stack([series.y[at : at + horizon] for at in held])
     errors = np.abs(ahead(series.first(begin))(series, held) - true)
@@ -281,11 +294,6 @@ def _ridge(known: Series, size: int, horizon: int, ahead: bool) -> Callable[[Ser
         return np.concatenate(rows, axis=1)
 
     places = np.arange(size, len(known.y) - horizon + 1)
-    if len(places) < 2:
-        raise ValueError(
-            f"start: expected at least {size + horizon + 1} known steps, so that ridge on {size} "
-            f"steps can be fitted, got {len(known.y)}"
-        )
     targets = slide(known.y[size:], horizon) - known.y[places - 1][:, None]
     model: Any = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
     model.fit(inputs(known, places), targets.reshape(len(places), -1))

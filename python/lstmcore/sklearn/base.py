@@ -181,6 +181,11 @@ class SequenceEstimator(BaseEstimator):
         with unchanged_on_error(self, None if reset else self.model_):
             panel = read_panel(self, X, reset=reset)
             targets = self._targets(y, reset, classes)
+            if panel.form == "table" and len(targets) == 1 < len(panel):
+                raise ValueError(
+                    f"X: expected one sequence like y, got {len(panel)} of one channel each; for a "
+                    "single sequence (T, C) pass X[None]"
+                )
             check_consistent_length(panel.lengths, targets)
             weights = self._sample_weights(y, sample_weight, incremental)
             if weights is not None:

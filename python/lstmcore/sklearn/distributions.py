@@ -20,6 +20,7 @@ __all__ = [
     "check_levels",
     "constant_loss",
     "describes",
+    "interval_levels",
     "loss_of",
     "scaled_quantiles",
     "with_changes_summed",
@@ -96,6 +97,11 @@ def check_levels(forecaster: "WindowEstimator", levels: Sequence[float] | None) 
             f"trained for, got {missing[0]:g}; set quantiles before fit, or use loss='gaussian'"
         )
     return found
+
+
+def interval_levels(coverage: float) -> list[float]:
+    """Return the two quantiles that leave out equal shares on both sides of an interval."""
+    return [round((1 + side * coverage) / 2, 12) for side in (-1, 1)]  # 0.05, not 0.05 + 1e-17
 
 
 def scaled_quantiles(

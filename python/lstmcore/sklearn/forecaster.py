@@ -23,7 +23,12 @@ from lstmcore._typing import (
     Strategy,
 )
 from lstmcore.sklearn.backtest import Backtest, run_backtest
-from lstmcore.sklearn.distributions import check_levels, describes, scaled_quantiles
+from lstmcore.sklearn.distributions import (
+    check_levels,
+    describes,
+    interval_levels,
+    scaled_quantiles,
+)
 from lstmcore.sklearn.intervals import errors_at_the_end, half_widths
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, read_series
@@ -502,9 +507,7 @@ class LSTMForecaster(WindowEstimator):
         _checks.flag(extrapolate, "extrapolate")
         if not hasattr(self, "errors_"):
             if describes(self.loss):
-                ends = [
-                    round((1 + side * coverage) / 2, 12) for side in (-1, 1)
-                ]  # 0.05, not +1e-17
+                ends = interval_levels(coverage)
                 return self.predict_quantiles(horizon, X, quantiles=ends, y=y, past_X=past_X)
             raise ValueError(
                 "predict_interval: needs calibrate(y) first, on unseen series, or calibration=0.2 "
@@ -560,6 +563,8 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         ValueError
-            If `y` is a list, or too short before or after `start`; see also `fit`.
+            If `y` is a list, or too short before or after `start`, or there can be no intervals of
+            this coverage; nothing is trained then, but the trials of ``difference="auto"``. See
+            also `fit`.
         """
         return run_backtest(self, y, X, start=start, step=step, refit=refit, coverage=coverage)

@@ -189,7 +189,9 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
             x, dtype=FLOATS, ensure_all_finite=False, estimator=estimator, input_name="X"
         )
         check_finite(array, "X", given=x)
-        _check_channels(estimator, 1, f"one channel, of shape {array.shape}")
+        single = "; for a single sequence pass X[None]"
+        advice = single if array.shape[1] == estimator.n_channels_ else ""
+        _check_channels(estimator, 1, f"one channel, of shape {array.shape}{advice}")
         return _uniform(array[..., None], "table")
     array = validate_data(estimator, x, reset=reset, dtype=FLOATS, ensure_all_finite=False)
     check_finite(array, "X", given=x)

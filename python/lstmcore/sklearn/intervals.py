@@ -14,7 +14,7 @@ from lstmcore.sklearn.series import Series, fit_arguments, read_series
 if TYPE_CHECKING:
     from lstmcore.sklearn.forecaster import LSTMForecaster
 
-__all__ = ["errors_at_the_end", "half_widths"]
+__all__ = ["errors_at_the_end", "half_widths", "held_out"]
 
 
 def half_widths(errors: Array, coverage: float, *, extrapolate: bool) -> Array:
@@ -94,13 +94,13 @@ def errors_at_the_end(forecaster: "LSTMForecaster", y: Any, x: Any) -> Array:
         warnings.simplefilter("ignore", UserWarning)
         second.fit(*fit_arguments(_beginnings(forecaster, series)))
     before = int(second.window + second.difference_)
-    held = [_held(forecaster, len(one.y)) + before for one in series]
+    held = [held_out(forecaster, len(one.y)) + before for one in series]
     ends = [one.last(count) for one, count in zip(series, held, strict=True) if len(one.y) >= count]
     errors: Array = second.calibrate(*fit_arguments(ends)).errors_
     return errors
 
 
-def _held(forecaster: "LSTMForecaster", steps: int) -> int:
+def held_out(forecaster: "LSTMForecaster", steps: int) -> int:
     """Return how many of the steps of a series the second model is not trained on."""
     return max(int(forecaster.horizon), int(np.ceil(float(forecaster.calibration or 0.0) * steps)))
 
@@ -110,15 +110,15 @@ def _beginnings(forecaster: "LSTMForecaster", series: list[Series]) -> list[Seri
     ahead = forecaster.horizon if forecaster.strategy == "direct" else 1
     lag = 0 if forecaster.difference == "auto" else int(forecaster.difference)
     needed = int(forecaster.window) + int(ahead) + lag
-    parts = [one.first(max(len(one.y) - _held(forecaster, len(one.y)), 0)) for one in series]
+    parts = [one.first(max(len(one.y) - held_out(forecaster, len(one.y)), 0)) for one in series]
     found = [one for one in parts if len(one.y) >= needed]
     if not found:
         least = needed
-        while least - _held(forecaster, least) < needed:
+        while least - held_out(forecaster, least) < needed:
             least += 1
         raise ValueError(
             f"calibration: expected a series of at least {least} steps, for a window, the steps "
-            f"after it, and {_held(forecaster, least)} steps to measure errors on, got "
+            f"after it, and {held_out(forecaster, least)} steps to measure errors on, got "
             f"{max(len(one.y) for one in series)}; use calibration=None for forecasts without "
             "intervals"
         )

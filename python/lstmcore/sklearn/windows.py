@@ -226,7 +226,7 @@ class WindowEstimator(SequenceEstimator):
         if np.ndim(horizon) or hasattr(horizon, "columns"):
             raise TypeError(
                 f"horizon: expected an integer, got {_checks.describe(horizon)}; predict(y=series) "
-                "continues another series than that of fit"
+                "continues another series than that of fit, and X= passes exogenous columns"
             )
         return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
 

@@ -150,7 +150,7 @@ class Curriculum:
         given = self.difficulty(x, y) if callable(self.difficulty) else self.difficulty
         values = _checks.any_array(given, "difficulty")
         if values.dtype.kind not in "fiub":
-            raise TypeError(f"difficulty: expected numbers, got {values.dtype}")
+            raise TypeError(f"difficulty: expected numbers, got {_checks.describe(given)}")
         if values.shape != (count,):
             raise ValueError(
                 f"difficulty: expected shape ({count},), a number for each sample of x, got "

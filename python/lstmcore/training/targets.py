@@ -271,9 +271,15 @@ def _how_to_number(labels: Array, classes: int) -> str:
         return "; for labels -1 and 1 pass y > 0"
     if not (labels == np.trunc(labels)).all():
         return ""
-    if low == 1 and high == classes:
-        return f"; labels count from 0, so for 1 to {classes} pass y - 1"
-    if low >= 0 and high <= 1000:
+    if 1 <= low <= high <= 1000:
+        low, high = int(low), int(high)
+        count = high - low + 1
+        more = f" and end the model with Dense({count}, activation='softmax')"
+        return (
+            f"; labels count from 0, so for {low} to {high} pass y - {low}"
+            f"{more if count > classes else ''}; lc.sklearn.LSTMClassifier takes any labels"
+        )
+    if low == 0 and high <= 1000:
         return (
             f"; for the labels 0 to {int(high)} end the model with "
             f"Dense({int(high) + 1}, activation='softmax') and use sparse_categorical_crossentropy"

@@ -28,7 +28,7 @@ NEEDS = {
     "jax.md": ["jax"],
     "keras.md": ["keras", "h5py"],
     "onnx.md": ["onnx", "onnxruntime"],
-    "scikit-learn.md": ["sklearn"],
+    "scikit-learn.md": ["matplotlib", "sklearn"],
     "arrays.md": ["pandas", "polars", "torch"],
     "aeon_and_sktime.md": ["aeon", "sktime"],
 }

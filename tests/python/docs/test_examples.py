@@ -35,6 +35,8 @@ def test_the_demo_learns_sentiment(run, tmp_path):
     printed = run("train_sentiment.py", "--seeds", "1", "--epochs", "2")
     accuracy = float(re.search(r"bidirectional LSTM +([\d.]+)", printed)[1])
     assert accuracy > 0.77  # 0.79 to 0.81 over seeds; always predicting one class: 0.52
+    together = float(re.search(r"LSTM and naive Bayes together +([\d.]+)", printed)[1])
+    assert together > 0.79  # 0.81 to 0.84 after five epochs
     assert (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "learning_curve.svg").exists()
 
@@ -71,3 +73,12 @@ def test_an_lstm_of_many_catchments_knows_others(monkeypatch, capsys, tmp_path):
     assert table[0] == "catchment,longitude,latitude,soil_capacity,quick_share,slow_share"
     assert lc.load(tmp_path / "catchments.safetensors").input_shape == (None, None, 6)
     assert "attributes = attributes.csv" in (tmp_path / "catchments.cfg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quickstart.md"])
+def test_the_first_notebook_is_found(page):
+    """From where new readers begin."""
+    text = (EXAMPLES.parents[1] / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]*first_hour\.ipynb)\)", text)
+    assert links
+    assert all(((EXAMPLES.parents[1] / page).parent / link).exists() for link in links)

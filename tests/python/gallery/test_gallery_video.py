@@ -10,9 +10,9 @@ from gallery_kit import run_program
 def test_a_graph_with_two_answers_sees_the_movement(tmp_path, capsys):
     pytest.importorskip("sklearn")
     figures = run_program("video", tmp_path)
-    assert figures["way"] > 0.97  # three seeds: 0.999 to 1
-    assert figures["digit"] > 0.5  # about 0.7; guessing 0.1
-    assert figures["logistic way"] < 0.5  # 0.33, of a guess's 0.25
-    assert figures["logistic digit"] < 0.2
+    assert figures["LSTM, way"] > 0.97  # three seeds: 0.999 to 1
+    assert figures["LSTM, digit"] > 0.5  # about 0.7; guessing 0.1
+    assert figures["logistic regression, way"] < 0.5  # 0.33, of a guess's 0.25
+    assert figures["logistic regression, digit"] < 0.2
     assert (tmp_path / "video.svg").stat().st_size > 1000
     assert "guessing" in capsys.readouterr().out

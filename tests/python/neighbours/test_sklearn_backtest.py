@@ -82,6 +82,7 @@ def test_the_figures_of_the_table():
     assert row["coverage"] == inside.mean()
     assert row["width"] == pytest.approx((upper - lower).mean())
     assert "seasonal naive" in str(result)
+    assert repr(result) == f"Backtest of 16 forecasts of 6 steps of 1 target\n{result}"
     assert "coverage" in str(result)
     assert "coverage" not in str(forecaster(max_updates=5).backtest(SEASONAL, start=200))
 
@@ -123,7 +124,17 @@ def test_without_a_season_there_is_no_seasonal_forecast():
     assert found.season == 12
 
 
-def test_what_cannot_be_tested_is_refused():
+@pytest.fixture
+def untrained(monkeypatch):
+    """Let training fail."""
+
+    def fail(*arguments, **options):
+        raise AssertionError("trained before the arguments were checked")
+
+    monkeypatch.setattr(LSTMForecaster, "fit", fail)
+
+
+def test_what_cannot_be_tested_is_refused(untrained):
     model = forecaster(max_updates=2)
     with pytest.raises(ValueError, match="y: expected one series, got a list"):
         model.backtest([SEASONAL, SEASONAL])
@@ -135,5 +146,46 @@ def test_what_cannot_be_tested_is_refused():
         model.backtest(SEASONAL, step=0)
     with pytest.raises(ValueError, match="coverage"):
         model.backtest(SEASONAL, coverage=1.0)
-    with pytest.raises(ValueError, match="y: expected at least 18 steps"):
+    with pytest.raises(ValueError, match="start: expected at least 19 rows .* got 15 of 300"):
         model.backtest(SEASONAL, start=15)
+    with pytest.raises(TypeError, match="refit"):
+        model.backtest(SEASONAL, refit=2)
+
+
+def test_what_the_future_would_be_needed_for_is_refused(untrained):
+    """Without these checks, negative positions would read from the end of the series."""
+    with pytest.raises(ValueError, match="season: expected fewer than the 200 rows .*got 200"):
+        forecaster(season=200).backtest(SEASONAL, start=200)
+    with pytest.raises(ValueError, match="start: expected at least 225 rows .*measure errors"):
+        forecaster(season=180).backtest(SEASONAL, start=200, coverage=0.8)
+    with pytest.raises(AssertionError, match="trained"):
+        forecaster(season=180).backtest(SEASONAL, start=225, coverage=0.8)
+
+
+def test_distributions_without_the_bounds_are_refused(untrained):
+    with pytest.raises(ValueError, match=r"quantiles: expected some of 0.1, 0.9, .*got 0.25"):
+        forecaster(loss="quantile", quantiles=(0.1, 0.9)).backtest(SEASONAL, coverage=0.5)
+    with pytest.raises(ValueError, match="coverage: expected None for strategy='recursive'"):
+        forecaster(loss="gaussian", strategy="recursive").backtest(SEASONAL, coverage=0.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"coverage": 0.8}])
+@pytest.mark.parametrize("settings", [{}, {"difference": 12}, {"calibration": 0.5}])
+def test_the_error_says_how_many_rows_are_enough(options, settings):
+    """As many rows as the error asks for are enough, and one less is refused."""
+    model = forecaster(season=None, max_updates=1, **settings)
+    with pytest.raises(ValueError, match="start: expected at least") as caught:
+        model.backtest(SEASONAL, start=13, **options)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    with pytest.raises(ValueError, match=f"start: expected at least {least} rows"):
+        model.backtest(SEASONAL, start=least - 1, **options)
+    result = model.backtest(SEASONAL[: least + 6], start=least, **options)
+    assert result.true.shape == (1, 6, 1)
+
+
+def test_errors_name_the_target():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"load": SEASONAL[:25], "day": TIME[:25]})
+    message = r"rows of y \(target load\) .* got 17 of 25; y has too few rows, 31 are needed"
+    with pytest.raises(ValueError, match=message):
+        forecaster(target="load", difference="auto").backtest(frame, coverage=0.9)

@@ -110,3 +110,14 @@ def test_positions_show_when_something_happens():
     labels = centres > 15
     model = LSTMClassifier(8, max_updates=150, random_state=0).fit(rows[:60], labels[:60])
     assert model.score(rows[60:], labels[60:]) > 0.9
+
+
+def test_a_single_sequence_is_recognized():
+    model = LSTMClassifier(**SMALL).fit(EVEN, [0, 1, 0, 1])
+    for call in (model.predict, model.predict_proba, lambda x: model.score(x, [0])):
+        with pytest.raises(
+            ValueError, match=r"shape \(7, 2\); for a single sequence pass X\[None\]"
+        ):
+            call(EVEN[0])
+    with pytest.raises(ValueError, match=r"expected one sequence like y, got 7 .* X\[None\]"):
+        LSTMRegressor(**SMALL).fit(EVEN[0], [1.0])

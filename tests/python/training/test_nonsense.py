@@ -261,6 +261,15 @@ TARGETS = {
         LABELS + 1,
         r"got 2 at y\[[01]\]; .* pass y - 1",
     ),
+    "labels 5 and 6": (2, "softmax", "sparse", LABELS + 5, r"for 5 to 6 pass y - 5; .*Classifier"),
+    "labels 5 to 9": (
+        2,
+        "softmax",
+        "sparse",
+        5 + np.arange(N) % 5,
+        r"got 5 at y\[0\]; .* for 5 to 9 pass y - 5 and end the model with Dense.5, .*any labels$",
+    ),
+    "binary 5 and 6": (1, "sigmoid", "binary", LABELS + 5, r"got 5 to 6, .* 5 to 6 pass y - 5"),
     "labels -1 and 1": (
         2,
         "softmax",
