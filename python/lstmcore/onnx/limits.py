@@ -57,7 +57,11 @@ class Limits:
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
-        if (size := elements(shape) * width) > self.value:
+        self.check_bytes(node, elements(shape) * width)
+
+    def check_bytes(self, node: Node, size: float) -> None:
+        """Raise ValueError if an output of a node is too large, or has no size."""
+        if not size <= self.value:
             node.fail(
                 f"expected an output of at most {readable(self.value)}, got {readable(size)}; "
                 "a larger memory_limit of lstmcore.onnx.load allows it"
@@ -117,9 +121,15 @@ def elements(shape: Shape) -> int:
     return count
 
 
-def readable(size: int) -> str:
+def readable(size: float) -> str:
     """Return a number of bytes for people."""
+    if size != size:
+        return "a size that is no number"
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
         if size >= unit:
-            return f"{size / unit:.4g} {name}" if size < unit << 60 else f"more than 1e18 {name}"
-    return f"{size} bytes"
+            return (
+                f"{size / unit:.4g} {name}"
+                if size < float(unit << 60)
+                else f"more than 1e18 {name}"
+            )
+    return f"{size:.0f} bytes"

@@ -273,8 +273,8 @@ def load(
             raise ValueError(_listed(origin))
         program = compiled(graph)
         whole = None
-        if not same_bits and program.is_cut and may_stay_whole(proto):
-            whole = guard_model(proto)  # a copy, since callers may change their own
+        if not same_bits and program.is_cut and may_stay_whole(proto, opset):
+            whole = guard_model(proto, origin.growing)  # a copy, since callers may change their own
     return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
 
 

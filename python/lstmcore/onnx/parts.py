@@ -17,7 +17,7 @@ from lstmcore import _core
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
 from lstmcore.onnx.guards import explained, guard_graph
 from lstmcore.onnx.scope import Scope
-from lstmcore.onnx.types import parsed_type
+from lstmcore.onnx.types import parsed_type, width_of
 
 __all__ = ["RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
 
@@ -254,7 +254,9 @@ def _extracted(
     imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items() if d in used]
     # From version 4 on, initializers are constants, which ONNX Runtime folds and packs.
     lowest = max(onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True), 4)
-    guard_graph(graph, scope.origin.opset)
+    types = {name: scope.type_of(name) for name in (*made, *seen)}
+    widths = {name: width_of(kind) for name, kind in types.items() if kind is not None}
+    guard_graph(graph, scope.origin.opset, widths, scope.origin.growing)
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest), inputs
 
 
