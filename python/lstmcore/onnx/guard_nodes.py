@@ -89,18 +89,24 @@ class Maker:
         places = (self.constant(np.array([place], np.int64)) for place in (start, end))
         return self.node("Slice", term, *places)
 
-    def stopped(self, values: str, goes_on: Term, name: str) -> str:
-        """Return the name of a copy of `values`, which cannot be computed unless `goes_on` is true.
+    def stopped(self, values: str, place: Term, name: str) -> str:
+        """Return the name of a copy of `values`, which can only be computed if `place` is 0.
 
         A Gather is the only operator of the standard that checks the numbers that it is given. It
-        takes the position 0 of an axis of size 1, or the position 1.
+        takes this position of an axis of size 1.
         """
-        place = self.cast(self.node("Not", goes_on), TensorProto.INT64)
         if self.opset < 13:
             whole = self.node("Unsqueeze", values, axes=[0])
         else:
             whole = self.node("Unsqueeze", values, self.constant(np.zeros(1, np.int64)))
         return self.node("Gather", whole, place, name=name, axis=0).name
+
+    def beyond(self, size: Term, most: Term) -> Term:
+        """Return 0 if `size` is less than `most`, and 1 if it is more, or NaN.
+
+        No float becomes an integer: what NaN becomes differs between processors.
+        """
+        return self.cast(self.node("Not", self.node("Less", size, most)), TensorProto.INT64)
 
 
 class Computed(Maker):

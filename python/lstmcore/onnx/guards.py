@@ -3,14 +3,13 @@
 Sizes that are known only when a model runs cannot be compared with the limits when it is loaded.
 Nodes before one that is made from numbers compute how large its result will be, by the definitions
 of `lstmcore.onnx.result_sizes`, and stop if that is too large. Bodies of loops get nodes that count
-their turns, and the bytes of what they carry and collect. Comparisons are such that NaN stops, too:
-what it becomes as an integer differs between processors.
+their turns, and the bytes of what they carry where that can grow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from lstmcore.onnx.graph import RANDOM, graphs_of, opset_of, wanted_names
+from lstmcore.onnx.growth import may_grow
 from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
 from lstmcore.onnx.limits import limits, readable
 from lstmcore.onnx.result_sizes import DOMAINS, Result, result_of
@@ -186,9 +186,9 @@ def _guarded(
     if result.resized:  # it may be as large as the input
         allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
     allowed = allowed * maker.number(ROUNDING)
-    goes_on = maker.node("Less", result.elements(maker), allowed)
+    beyond = maker.beyond(result.elements(maker), allowed)
     place = next(iter((*computed, *places)), 0)
-    proto.input[place] = maker.stopped(proto.input[place], goes_on, _named(proto, "bytes", most))
+    proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
     return maker.nodes
 
 
@@ -210,42 +210,37 @@ def _guard_loop(
     _check_version(proto, opset, "its turns and what it carries")
     condition = body.output[0].name
     inside = Maker(f"{first_output(proto)}/{condition}/limit", opset)
+    outside = Maker(f"{first_output(proto)}/begin/limit", opset)
     if not few_turns:
         most = limits().turns
-        goes_on = inside.node("Less", body.input[0].name, inside.constant(np.int64(most)))
-        condition = inside.stopped(condition, goes_on, _named(proto, "turns", most))
-    within = {**widths, **_declared_widths(body)}
-    outside = Maker(f"{first_output(proto)}/begin/limit", opset)
+        place = Term(inside, body.input[0].name) / inside.constant(np.int64(most))
+        condition = inside.stopped(condition, place, _named(proto, "turns", most))
     carried = list(proto.input[2:])
     pairs = zip(carried, (entry.name for entry in body.output[1 : 1 + len(carried)]), strict=False)
-    kept = [(old, new) for old, new in pairs if old and not _is_sequence(new, body)]
-    ends = _bytes(inside, (new for _, new in kept), within)
-    stacks = _bytes(inside, (entry.name for entry in body.output[1 + len(carried) :]), within)
-    if stacks is not None:
-        turns = inside.cast(body.input[0].name, TensorProto.FLOAT) + inside.number(1)
-        ends = stacks * turns if ends is None else ends + stacks * turns
-    if ends is not None:
+    measured = [(old, new) for old, new in pairs if old and not _is_sequence(new, body)]
+    if measured and may_grow(body, len(carried)):
+        within = {**widths, **_declared_widths(body)}
+        sizes = [within.get(new, WIDEST) for _, new in measured]
+        begin = _bytes(outside, [old for old, _ in measured], sizes)
         most = limits().value
-        begin = _bytes(outside, (old for old, _ in kept), widths)
-        bound = outside.number(most * ROUNDING)
-        bound = bound if begin is None else begin + bound
-        goes_on = inside.node("Less", ends, bound.name)
-        condition = inside.stopped(condition, goes_on, _named(proto, "growth", most))
+        bound = begin + outside.constant(np.int64(most))
+        place = _bytes(inside, [new for _, new in measured], sizes) / Term(inside, bound.name)
+        condition = inside.stopped(condition, place, _named(proto, "growth", most))
     body.node.extend(inside.nodes)
     body.output[0].name = condition
     return outside.nodes
 
 
-def _bytes(maker: Maker, names: Iterable[str], widths: Mapping[str, int]) -> Term | None:
-    """Return the bytes of values together, as float32; None if there are none."""
+def _bytes(maker: Maker, names: Sequence[str], widths: Sequence[int]) -> Term:
+    """Return the bytes of values together, as an integer."""
     sums: dict[int, Term] = {}
-    for name in names:
-        size, width = maker.node("Size", name), widths.get(name, WIDEST)
+    for name, width in zip(names, widths, strict=True):
+        size = maker.node("Size", name)
         sums[width] = sums[width] + size if width in sums else size
-    total: Term | None = None
-    for width, count in sums.items():
-        part = maker.cast(count, TensorProto.FLOAT) * maker.number(width)
-        total = part if total is None else total + part
+    parts = [count * maker.constant(np.int64(width)) for width, count in sums.items()]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
     return total
 
 
