@@ -104,7 +104,18 @@ def test_files(name):
         target.run((path.suffix, path.read_bytes()))
 
 
+NATIVE = {
+    "c_interface/find_sequences_without_steps": (
+        "sequence/test_row_map.cpp",
+        "rows that are absent stay absent",
+    ),
+}
+"""What the targets in C++ found, with the file and the name of its test in tests/cpp."""
+
+
 def test_every_find_has_its_test():
     found = {f"{path.parent.name}/{path.name}" for path in CORPUS.glob("*/find*")}
-    assert found == set(FILES)
+    assert found == {*FILES, *NATIVE}
+    for file, name in NATIVE.values():
+        assert f'TEST("{name}' in (CORPUS.parents[1] / "cpp" / file).read_text(encoding="utf-8")
     assert all(inspect.isfunction(call) for call, _, _ in CALLS.values())
