@@ -1,4 +1,4 @@
-"""What HDF5 files declare is compared with what they hold before the library takes memory for it."""
+"""What HDF5 files declare is compared with what they hold before memory is taken for it."""
 
 import re
 import struct
@@ -82,7 +82,7 @@ def test_attributes_that_are_no_texts(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.attrs["flag"] = True
-        file.attrs.create("pair", np.zeros(1, [("a", h5py.string_dtype()), ("b", "i4")]))
+        file.attrs.create("pair", np.array([("x", 1)], [("a", h5py.string_dtype()), ("b", "i4")]))
     for name in ("flag", "pair"):
         with pytest.raises(ValueError, match=f"its attribute '{name}' is neither a text nor"):
             attribute_checked(path, name)
