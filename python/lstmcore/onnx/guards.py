@@ -21,6 +21,7 @@ from lstmcore.onnx.growth import may_grow
 from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
 from lstmcore.onnx.limits import limits, readable
 from lstmcore.onnx.result_sizes import DOMAINS, Result, result_of
+from lstmcore.onnx.turn_counts import count_nested_turns, stop_turns
 from lstmcore.onnx.types import width_of
 
 __all__ = ["explained", "guard_graph", "guard_model"]
@@ -66,7 +67,8 @@ def guard_model(model: Any, growing: Collection[str] = ()) -> bytes:
     kept = [proto for proto in copy.graph.node if not wanted.isdisjoint(filter(None, proto.output))]
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
-    guard_graph(copy.graph, opset_of(model), {}, growing)
+    opset = opset_of(model)
+    guard_graph(copy.graph, opset, {}, growing, count_nested_turns(copy.graph, opset))
     content: bytes = copy.SerializeToString()
     return content
 
@@ -76,6 +78,7 @@ def guard_graph(
     opset: int,
     widths: Mapping[str, int],
     growing: Collection[str] = (),
+    counted: Collection[str] = (),
     outer: frozenset[str] = frozenset(),
 ) -> None:
     """Guard the nodes of a graph, and of the graphs in it, in place.
@@ -89,6 +92,8 @@ def guard_graph(
         Bytes of an element of values, as far as they are known.
     growing : collection of str
         Outputs of nodes whose constant numbers make many elements of few.
+    counted : collection of str
+        First outputs of the loops whose turns are counted already.
     outer : frozenset of str
         Names of the constants of the graphs around it.
 
@@ -113,9 +118,10 @@ def guard_graph(
             grows = any(name in growing for name in proto.output if name)
             guarded += _guarded(proto, opset, result, constants, grows, widths)
         for inner in nested:
-            guard_graph(inner, opset, widths, growing, frozenset(constants))
+            guard_graph(inner, opset, widths, growing, counted, frozenset(constants))
         if known and proto.op_type == "Loop" and nested:
-            guarded += _guard_loop(proto, nested[0], opset, _few_turns(proto, numbers), widths)
+            known_turns = first_output(proto) in counted or _few_turns(proto, numbers)
+            guarded += _guard_loop(proto, nested[0], opset, known_turns, widths)
         guarded.append(proto)
     if len(guarded) > len(graph.node):
         del graph.node[:]
@@ -212,9 +218,8 @@ def _guard_loop(
     inside = Maker(f"{first_output(proto)}/{condition}/limit", opset)
     outside = Maker(f"{first_output(proto)}/begin/limit", opset)
     if not few_turns:
-        most = limits().turns
-        place = Term(inside, body.input[0].name) / inside.constant(np.int64(most))
-        condition = inside.stopped(condition, place, _named(proto, "turns", most))
+        number = Term(inside, body.input[0].name)
+        condition = stop_turns(inside, proto, condition, number, limits().turns)
     carried = list(proto.input[2:])
     pairs = zip(carried, (entry.name for entry in body.output[1 : 1 + len(carried)]), strict=False)
     measured = [(old, new) for old, new in pairs if old and not _is_sequence(new, body)]

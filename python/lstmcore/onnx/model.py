@@ -219,7 +219,7 @@ def load(
         64 MiB and 16 times the size of the model for the latter. Values that are large because the
         inputs are have no limit.
     loop_limit : int, default 16,777,216
-        Turns that a Loop may take, and a Scan around an LSTM, each time that it is entered.
+        Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 
     Returns
     -------
