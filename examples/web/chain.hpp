@@ -51,7 +51,10 @@ class Recurrent : public Layer {
   Sequence apply(const Sequence& x) const override {
     Sequence y(x.steps, layer_.output_size);
     lstm_.forward(x.view(), y.view(), {});
-    if (layer_.return_sequences) return y;
+    if (layer_.return_sequences) {
+      if (layer_.lstm.go_backwards) put_in_order_of_processing(y);
+      return y;
+    }
     // The last step of each direction, in the order in which it reads the sequence.
     Sequence last(1, y.width);
     const std::int64_t directions = layer_.lstm.bidirectional ? 2 : 1, units = y.width / directions;
@@ -64,6 +67,15 @@ class Recurrent : public Layer {
   }
 
  private:
+  // A layer that walks backwards returns its steps in the order in which it walks, as in Keras; the engine's are those
+  // of x.
+  static void put_in_order_of_processing(Sequence& y) {
+    float* const values = y.values.data();
+    for (std::int64_t first = 0, last = y.steps - 1; first < last; ++first, --last) {
+      std::swap_ranges(values + first * y.width, values + (first + 1) * y.width, values + last * y.width);
+    }
+  }
+
   lstmcore::ModelLayer layer_;
   lstmcore::Lstm<float> lstm_;
 };

@@ -25,7 +25,6 @@ class signals_deferred:
     def __enter__(self) -> None:
         self._before: dict[int, Any] = {}
         self._arrived: list[int] = []
-        self._over = False
         if threading.current_thread() is not threading.main_thread():
             return
         try:
@@ -39,14 +38,29 @@ class signals_deferred:
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._over = True
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        for number in self._arrived:
-            self._before[number](number, None)
+        try:
+            self._restore()
+        finally:
+            self._deliver()
+
+    def _restore(self) -> None:
+        """Set all handlers again, also if those that are set already raise meanwhile."""
+        try:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        except BaseException:  # before anything was set: it looks for signals first
+            self._restore()
+            raise
+
+    def _deliver(self) -> None:
+        """Call the handlers of all signals that have arrived, also if one of them raises."""
+        try:
+            while self._arrived:
+                number = self._arrived.pop(0)
+                self._before[number](number, None)
+        except BaseException:
+            self._deliver()
+            raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._over:  # a signal in the middle of `__exit__`
-            self._before[number](number, frame)
-        else:
-            self._arrived.append(number)
+        self._arrived.append(number)

@@ -3,6 +3,7 @@
 Files whose names begin with "find" are inputs that fuzzing found; they stay as they are.
 """
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -160,6 +161,96 @@ def onnx_models():
     del onnx
 
 
+# ---- captures ----------------------------------------------------------------------------------
+
+
+def captures():
+    """Yield one of each format, of LSTMs with two units and a linear output."""
+    draw = random.Random(0)
+
+    def array(*shape):
+        if not shape:
+            return round(draw.gauss(0, 0.5), 2)
+        return [array(*shape[1:]) for _ in range(shape[0])]
+
+    config = {"input_size": 1, "hidden_size": 2, "num_layers": 2}
+    count = (8 * (1 + 2) + 12) + (8 * (2 + 2) + 12) + 3
+    yield (
+        "nam",
+        {
+            "version": "0.5.4",
+            "metadata": {"name": "Röhre", "loudness": -20.5, "input_level_dbu": None},
+            "architecture": "LSTM",
+            "config": config,
+            "weights": array(count),
+            "sample_rate": 48000,
+        },
+    )
+    lstm = {"type": "lstm", "activation": "tanh", "shape": [None, None, 2]}
+    dense = {"type": "dense", "activation": "", "shape": [None, None, 1]}
+    yield (
+        "rtneural",
+        {
+            "in_shape": [None, None, 2],
+            "in_skip": 1,
+            "in_gain": 6.0,
+            "out_gain": -3.5,
+            "samplerate": 44100,
+            "layers": [
+                {**lstm, "weights": [array(2, 8), array(2, 8), array(8)]},
+                {**dense, "weights": [array(2, 1), array(1)]},
+                {"type": "activation", "activation": "tanh"},
+            ],
+        },
+    )
+    tensors = {}
+    for layer, width in enumerate((1, 2)):
+        tensors[f"rec.weight_ih_l{layer}"] = array(8, width)
+        tensors[f"rec.weight_hh_l{layer}"] = array(8, 2)
+        tensors[f"rec.bias_ih_l{layer}"], tensors[f"rec.bias_hh_l{layer}"] = array(8), array(8)
+    tensors |= {"lin.weight": array(1, 2), "lin.bias": array(1)}
+    data = {"model": "SimpleRNN", "unit_type": "LSTM", **config, "output_size": 1, "skip": 1}
+    yield "state_dict", {"model_data": data, "state_dict": tensors}
+    yield "tensors", tensors
+
+
+# ---- calls of the C interface --------------------------------------------------------------------
+
+CALLS = (
+    *("load", "load_memory", "load_wrong_path", "free_model", "get_info", "get_layer"),
+    *("output_steps", "forward", "forward_tokens", "create_stream", "free_stream", "step"),
+    *("step_tokens", "reset", "get_state", "set_state", "set_threads", "ask_process"),
+    "compare_steps",
+)
+"""Of tests/fuzz/native/c_interface.cpp, in its order."""
+
+
+def calls():
+    """Yield programs: each loads one of the files into the first place, and uses it."""
+
+    def call(name, *arguments):
+        return bytes([CALLS.index(name), *arguments])
+
+    steps = [call("create_stream", 0, 2, 0, 0, 0)]
+    steps += [call(name, 0, 0, *range(8)) for name in ("step", "get_state", "set_state", "reset")]
+    ids = [call("create_stream", 0, 1, 1, 0, 0), call("step_tokens", 0, 0, 1, 0)]
+    for number in range(24):
+        used = [call("get_info", 0, 0), call("get_layer", 0, 0), call("output_steps", 0, 3, 4)]
+        used += [call("compare_steps", 0, 1, 2, *range(100, 112))]
+        chain = steps if number % 2 else ids
+        whole = call("forward", 0, 2, 3, *range(90, 120)) + call("forward_tokens", 0, 1, 2, 0, 1, 1)
+        yield f"file_{number:02}", b"".join([call("load", number, 0), *used, *chain, whole])
+    yield (
+        "memory",
+        call("load_memory", 3, 0, 0, 0, 0, 0) + call("load_memory", 4, 15, 9, 1, 8, 0, 7),
+    )
+    yield "wrong", b"".join(call("load_wrong_path", kind, 0) for kind in range(8))
+    yield (
+        "process",
+        b"".join(call("set_threads", kind) + call("ask_process", 1) for kind in range(6)),
+    )
+
+
 # ---- tables --------------------------------------------------------------------------------------
 
 
@@ -180,13 +271,17 @@ def tables():
 
 
 def main():
-    for name in ("model_files", "keras_files", "onnx_files", "tables"):
+    for name in ("model_files", "keras_files", "onnx_files", "captures", "c_interface", "tables"):
         (CORPUS / name).mkdir(parents=True, exist_ok=True)
     for name, model in model_files():
         model.save(CORPUS / "model_files" / f"{name}.safetensors")
     write_keras_files(CORPUS / "keras_files")
     for name, model in onnx_models():
         (CORPUS / "onnx_files" / f"{name}.onnx").write_bytes(model.SerializeToString())
+    for name, document in captures():
+        (CORPUS / "captures" / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    for name, program in calls():
+        (CORPUS / "c_interface" / name).write_bytes(program)
     for name, text in tables():
         (CORPUS / "tables" / name).write_text(text, encoding="utf-8")
 

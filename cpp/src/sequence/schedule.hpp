@@ -74,8 +74,10 @@ struct RowMap {
   T* at(Index time, Index row) const { return base + time_index[time] * time_stride + row_index[row] * row_stride; }
 
   RowMap<const T> readable() const { return {base, time_index, row_index, time_stride, row_stride}; }
-  /// The same rows, `columns` elements further in.
-  RowMap shifted(Index columns) const { return {base + columns, time_index, row_index, time_stride, row_stride}; }
+  /// The same rows, `columns` elements further in; none if there are none.
+  RowMap shifted(Index columns) const {
+    return {base != nullptr ? base + columns : nullptr, time_index, row_index, time_stride, row_stride};
+  }
 };
 
 /// Packed by (time, row): [total][width].

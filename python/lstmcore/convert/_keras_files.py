@@ -24,6 +24,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
 from lstmcore._typing import Array
+from lstmcore.convert._hdf5_sizes import check_attribute, check_chunks
 from lstmcore.convert._keras_weights import LAYERS, ByAddress, ByGroup, Numbering, Weights
 from lstmcore.convert._strict import Tensor
 
@@ -83,12 +84,13 @@ def open_file(path: Path) -> Iterator[KerasFile]:
         archived = content.read(4) == b"PK\x03\x04"
         if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
             document, version, weights = _unzip(path)
-            with _hdf5(h5py, io.BytesIO(weights), path) as file:
-                yield KerasFile(document, version, _by_address(_tensors(h5py, file, path)))
+            inner = io.BytesIO(weights)
+            with _hdf5(h5py, inner, path) as file:
+                yield KerasFile(document, version, _by_address(_tensors(h5py, inner, file, path)))
             return
         content.seek(0)
         with _hdf5(h5py, content, path) as file:
-            yield _old_or_alone(h5py, file, path)
+            yield _old_or_alone(h5py, content, file, path)
 
 
 @contextmanager
@@ -111,26 +113,27 @@ def _by_address(tensors: dict[str, Tensor]) -> ByAddress:
     return ByAddress(tensors, doubled)
 
 
-def _old_or_alone(h5py: Any, file: Any, path: Path) -> KerasFile:
+def _old_or_alone(h5py: Any, content: Any, file: Any, path: Path) -> KerasFile:
     """Describe a file in Keras 2's layout, or a `.weights.h5` file."""
-    tensors = _tensors(h5py, file, path)
+    tensors = _tensors(h5py, content, file, path)
+    attributes = _Attributes(h5py, content)
     with _damage(path):
         within = "model_weights/" if "model_weights" in file else ""
         root = file[within or "/"]
         if not _has_list(root, "layer_names"):
             return KerasFile({}, "", _by_address(tensors))
-        names = _list(root, "layer_names")
+        names = attributes.list(root, "layer_names")
         names += [TOP_LEVEL] if TOP_LEVEL in root else []
         groups = {
             name: {
                 entry: tensors[f"{within}{name}/{entry}"]
-                for entry in _list(root[name], "weight_names")
+                for entry in attributes.list(root[name], "weight_names")
             }
             for name in names
         }
-        config = _attribute(file, "model_config")
+        config = attributes.one(file, "model_config")
         backend, version = (
-            _text(_attribute(file, name, _attribute(root, name, "")))
+            _text(attributes.one(file, name, attributes.one(root, name, "")))
             for name in ("backend", "keras_version")
         )
     document = {} if config is None else _parse(config, "model_config", path)
@@ -141,25 +144,31 @@ def _has_list(group: Any, name: str) -> bool:
     return name in group.attrs or f"{name}0" in group.attrs
 
 
-def _list(group: Any, name: str) -> list[str]:
-    """Return a list of names, which several attributes share if it is too long for one."""
-    if name in group.attrs:
-        parts = [_attribute(group, name)]
-    else:
-        parts = []
-        while f"{name}{len(parts)}" in group.attrs:
-            parts.append(_attribute(group, f"{name}{len(parts)}"))
-    return [_text(entry) for part in parts for entry in np.asarray(part).ravel()]
+class _Attributes:
+    """Reads attributes, after comparing what they declare with what the file holds."""
 
+    def __init__(self, h5py: Any, content: Any) -> None:
+        self._h5py, self._content = h5py, content
 
-def _attribute(holder: Any, name: str, default: Any = None) -> Any:
-    """Return an attribute of a group, or `default` if it has none of this name."""
-    if name not in holder.attrs:
-        return default
-    known = holder.attrs.get_id(name)
-    if (size := math.prod(known.shape) * known.dtype.itemsize) > ROOM:
-        raise ValueError(f"its attribute {name!r} would have {size} bytes")
-    return holder.attrs[name]
+    def list(self, group: Any, name: str) -> list[str]:
+        """Return a list of names, which several attributes share if it is too long for one."""
+        if name in group.attrs:
+            parts = [self.one(group, name)]
+        else:
+            parts = []
+            while f"{name}{len(parts)}" in group.attrs:
+                parts.append(self.one(group, f"{name}{len(parts)}"))
+        return [_text(entry) for part in parts for entry in np.asarray(part).ravel()]
+
+    def one(self, holder: Any, name: str, default: Any = None) -> Any:
+        """Return an attribute of a group, or `default` if it has none of this name."""
+        if name not in holder.attrs:
+            return default
+        known = holder.attrs.get_id(name)
+        if (size := math.prod(known.shape) * known.dtype.itemsize) > ROOM:
+            raise ValueError(f"its attribute {name!r} would have {size} bytes")
+        check_attribute(self._h5py, self._content, holder, name)
+        return holder.attrs[name]
 
 
 def _text(value: Any) -> str:
@@ -259,9 +268,9 @@ def _parse(text: str | bytes, name: str, path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _tensors(h5py: Any, file: Any, path: Path) -> dict[str, Tensor]:
+def _tensors(h5py: Any, content: Any, file: Any, path: Path) -> dict[str, Tensor]:
     """List all tensors of an HDF5 file by their addresses."""
-    contents = _Contents(h5py, path)
+    contents = _Contents(h5py, content, path)
     with _damage(path):
         contents.collect(file, "")
     return contents.tensors
@@ -270,8 +279,8 @@ def _tensors(h5py: Any, file: Any, path: Path) -> dict[str, Tensor]:
 class _Contents:
     """What was found in an HDF5 file."""
 
-    def __init__(self, h5py: Any, path: Path) -> None:
-        self._h5py, self._path = h5py, path
+    def __init__(self, h5py: Any, content: Any, path: Path) -> None:
+        self._h5py, self._content, self._path = h5py, content, path
         self._bytes = 0
         self._groups: set[int] = set()
         self.tensors: dict[str, Tensor] = {}
@@ -301,15 +310,16 @@ class _Contents:
         shape, kind = tuple(entry.shape or ()), entry.dtype.name
         self._bytes += math.prod(shape) * entry.dtype.itemsize
         _check_size("its tensors", self._bytes, self._path)
-        self.tensors[full] = Tensor(shape, kind, _reader(entry, self._path))
+        self.tensors[full] = Tensor(shape, kind, self._reader(entry))
 
+    def _reader(self, entry: Any) -> Callable[[], Array]:
+        def read() -> Array:
+            most = TIMES * self._path.stat().st_size + ROOM
+            with _damage(self._path):
+                check_chunks(self._h5py, self._content, entry, most)
+                return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
 
-def _reader(entry: Any, path: Path) -> Callable[[], Array]:
-    def read() -> Array:
-        with _damage(path):
-            return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
-
-    return read
+        return read
 
 
 @contextmanager

@@ -23,6 +23,7 @@ __all__ = [
     "element_type",
     "graphs_of",
     "label_of",
+    "STANDARD_DOMAINS",
     "mentioned",
     "node_of",
     "opset_of",

@@ -1,32 +1,40 @@
 """Nodes that stop a session before it computes something too large, or goes on for ever.
 
-Sizes that are known only when a model runs cannot be compared with the limits when it is loaded. A
-node that is made from such numbers takes them from a Gather at the position 0, which is instead
-beyond the end if the numbers are too large. It is the only operator of the standard that checks
-what it is given. Loops whose number of turns is not known get a Gather of the number of their turn.
+Sizes that are known only when a model runs cannot be compared with the limits when it is loaded.
+Nodes before one that is made from numbers compute how large its result will be, by the definitions
+of `lstmcore.onnx.result_sizes`, and stop if that is too large. Bodies of loops get nodes that count
+their turns, and the bytes of what they carry where that can grow.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from lstmcore.onnx.graph import RANDOM, graphs_of, opset_of, wanted_names
-from lstmcore.onnx.limits import limits
-from lstmcore.onnx.size_inputs import DOMAINS, Rule, rules_of
+from lstmcore.onnx.growth import may_grow
+from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
+from lstmcore.onnx.limits import limits, readable
+from lstmcore.onnx.result_sizes import DOMAINS, Result, result_of
+from lstmcore.onnx.turn_counts import count_nested_turns, stop_turns
+from lstmcore.onnx.types import width_of
 
 __all__ = ["explained", "guard_graph", "guard_model"]
-
-OLDEST = 6
-"""The first version of the standard in which the guards' operators are what they are now."""
 
 NAME = "lstmcore limit of "
 
 STOPPED = re.compile(rf"{NAME}(?P<rule>\w+) (?P<most>\d+) for (?P<operator>\w+) '(?P<name>[^']*)'")
+
+WIDEST = 8
+"""Bytes of an element whose type is not known."""
+
+ROUNDING = 1.000001
+"""Sizes are float32, in which a product of a few numbers is this exact."""
 
 
 def explained(message: str) -> str | None:
@@ -34,19 +42,24 @@ def explained(message: str) -> str | None:
     found = STOPPED.search(message)
     if found is None:
         return None
-    node, most = f"node {found['name']!r} ({found['operator']})", found["most"]
+    node, most = f"node {found['name']!r} ({found['operator']})", int(found["most"])
     if found["rule"] == "turns":
         return (
             f"{node}: expected at most {most} turns, got more; a larger loop_limit of "
             "lstmcore.onnx.load allows it"
         )
+    if found["rule"] == "growth":
+        return (
+            f"{node}: expected values that grow by at most {readable(most)} in its turns, got "
+            "more; a larger memory_limit of lstmcore.onnx.load allows it"
+        )
     return (
-        f"{node}: expected numbers whose {found['rule']} is at most {most}, got more; a larger "
-        "memory_limit of lstmcore.onnx.load allows it"
+        f"{node}: expected an output of at most {readable(most)}, got more; a larger memory_limit "
+        "of lstmcore.onnx.load allows it"
     )
 
 
-def guard_model(model: Any) -> bytes:
+def guard_model(model: Any, growing: Collection[str] = ()) -> bytes:
     """Return a model as a file holds it, guarded, without nodes that no output needs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -54,12 +67,20 @@ def guard_model(model: Any) -> bytes:
     kept = [proto for proto in copy.graph.node if not wanted.isdisjoint(filter(None, proto.output))]
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
-    guard_graph(copy.graph, opset_of(model))
+    opset = opset_of(model)
+    guard_graph(copy.graph, opset, {}, growing, count_nested_turns(copy.graph, opset))
     content: bytes = copy.SerializeToString()
     return content
 
 
-def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> None:
+def guard_graph(
+    graph: Any,
+    opset: int,
+    widths: Mapping[str, int],
+    growing: Collection[str] = (),
+    counted: Collection[str] = (),
+    outer: frozenset[str] = frozenset(),
+) -> None:
     """Guard the nodes of a graph, and of the graphs in it, in place.
 
     Parameters
@@ -67,41 +88,58 @@ def guard_graph(graph: Any, opset: int, outer: frozenset[str] = frozenset()) -> 
     graph : onnx.GraphProto
     opset : int
         Version of the standard by which the nodes are to be understood.
+    widths : mapping of str to int
+        Bytes of an element of values, as far as they are known.
+    growing : collection of str
+        Outputs of nodes whose constant numbers make many elements of few.
+    counted : collection of str
+        First outputs of the loops whose turns are counted already.
     outer : frozenset of str
         Names of the constants of the graphs around it.
+
+    Raises
+    ------
+    ValueError
+        If a node needs a guard and the standard's version is too old for one.
     """
-    if opset < OLDEST:
-        return
     given = {entry.name for entry in graph.input}
     numbers = {entry.name: entry for entry in graph.initializer if entry.name not in given}
     constants = {"", *(outer - given), *numbers}
+    widths = {**widths, **_declared_widths(graph)}
     guarded: list[Any] = []
     for proto in graph.node:
         known = proto.domain in DOMAINS
         nested = list(graphs_of(proto))
+        result = result_of(proto.op_type, opset) if known else None
         if constants.issuperset(proto.input) and not nested and proto.op_type not in RANDOM:
             constants.update(proto.output)
             numbers.update(_number_of(proto))
-        elif known and proto.op_type == "Range":
-            guarded += _guarded_range(proto)
-        elif known:
-            for position, rule in rules_of(proto.op_type, opset):
-                name = proto.input[position] if position < len(proto.input) else ""
-                if name not in constants:
-                    guarded += _guarded(proto, position, rule)
-        if known and proto.op_type == "Loop" and not _few_turns(proto, numbers):
-            _guard_turns(proto)
+        elif result is not None:
+            grows = any(name in growing for name in proto.output if name)
+            guarded += _guarded(proto, opset, result, constants, grows, widths)
         for inner in nested:
-            guard_graph(inner, opset, frozenset(constants))
+            guard_graph(inner, opset, widths, growing, counted, frozenset(constants))
+        if known and proto.op_type == "Loop" and nested:
+            known_turns = first_output(proto) in counted or _few_turns(proto, numbers)
+            guarded += _guard_loop(proto, nested[0], opset, known_turns, widths)
         guarded.append(proto)
     if len(guarded) > len(graph.node):
         del graph.node[:]
         graph.node.extend(guarded)
 
 
+def _declared_widths(graph: Any) -> dict[str, int]:
+    """Return the bytes of an element of the values whose types a graph declares."""
+    entries = (*graph.input, *graph.value_info, *graph.output)
+    found = {e.name: width_of(e.type) for e in entries if e.type.HasField("tensor_type")}
+    for tensor in graph.initializer:
+        found[tensor.name] = width_of(onnx.helper.make_tensor_type_proto(tensor.data_type, None))
+    return found
+
+
 def _number_of(proto: Any) -> dict[str, Any]:
     """Return the tensor of a Constant, by its name."""
-    name = _first_output(proto)
+    name = first_output(proto)
     tensors = [entry.t for entry in proto.attribute if entry.name == "value"]
     return {name: tensors[0]} if proto.op_type == "Constant" and tensors else {}
 
@@ -118,96 +156,102 @@ def _few_turns(proto: Any, numbers: dict[str, Any]) -> bool:
     return bool(most.size == 1 and most.item() <= limits().turns)
 
 
-def _named(proto: Any, rule: Rule, most: int) -> str:
-    return f"{NAME}{rule} {most} for {proto.op_type} '{proto.name or _first_output(proto)}'"
+def _named(proto: Any, rule: str, most: int) -> str:
+    return f"{NAME}{rule} {most} for {proto.op_type} '{proto.name or first_output(proto)}'"
 
 
-def _first_output(proto: Any) -> str:
-    return next(filter(None, proto.output), "")
+def _check_version(proto: Any, opset: int, what: str) -> None:
+    """Raise ValueError if a node needs a guard that cannot be written."""
+    if opset < OLDEST:
+        raise ValueError(
+            f"node {proto.name or first_output(proto)!r} ({proto.op_type}): expected version "
+            f"{OLDEST} of the standard or a later one, in which {what} can be limited, got {opset}"
+        )
 
 
-def _constant(name: str, value: Any) -> Any:
-    return helper.make_node(
-        "Constant", [], [name], value=numpy_helper.from_array(np.asarray(value))
-    )
+# ---- sizes ---------------------------------------------------------------------------------------
 
 
-def _stopping(
-    values: str, place: str, prefix: str, name: str, shape: list[int]
-) -> tuple[list[Any], str]:
-    """Return nodes that return `values` in `shape` without its first axis if `place` is 0."""
-    nodes = [
-        _constant(f"{prefix}/shape", np.array(shape, np.int64)),
-        helper.make_node("Reshape", [values, f"{prefix}/shape"], [f"{prefix}/row"]),
-        helper.make_node("Gather", [f"{prefix}/row", place], [f"{prefix}/values"], name, axis=0),
-    ]
-    return nodes, f"{prefix}/values"
-
-
-def _guarded(proto: Any, position: int, rule: Rule) -> list[Any]:
-    """Return the nodes that guard an input with sizes, which becomes their output."""
-    prefix = f"{_first_output(proto)}/limit{position}"
+def _guarded(
+    proto: Any,
+    opset: int,
+    result: Result,
+    constants: Collection[str],
+    grows: bool,
+    widths: Mapping[str, int],
+) -> list[Any]:
+    """Return the nodes that guard a node, one of whose inputs becomes their output."""
+    places = [p for p in result.numbers if p < len(proto.input) and proto.input[p]]
+    computed = [place for place in places if proto.input[place] not in constants]
+    if not computed and not grows:
+        return []
+    _check_version(proto, opset, "the size of its output")
+    maker = Computed(proto, opset, result.scalar)
     most = limits().value
-    reduce = "ReduceSum" if rule == "sum" else "ReduceProd"
-    nodes = [
-        helper.make_node(
-            "Cast", [proto.input[position]], [f"{prefix}/float"], to=TensorProto.FLOAT
-        ),
-        helper.make_node("Abs", [f"{prefix}/float"], [f"{prefix}/sizes"]),
-        helper.make_node(reduce, [f"{prefix}/sizes"], [f"{prefix}/total"], keepdims=0),
-        _constant(f"{prefix}/share", np.float32(1 / most)),
-        helper.make_node("Mul", [f"{prefix}/total", f"{prefix}/share"], [f"{prefix}/part"]),
-        helper.make_node("Cast", [f"{prefix}/part"], [f"{prefix}/place"], to=TensorProto.INT64),
-    ]
-    more, proto.input[position] = _stopping(
-        proto.input[position],
-        f"{prefix}/place",
-        prefix,
-        _named(proto, rule, most),
-        [1] if proto.op_type in SCALAR else [1, -1],
-    )
-    return nodes + more
+    allowed = maker.number(most / widths.get(first_output(proto), WIDEST))
+    if result.resized:  # it may be as large as the input
+        allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
+    allowed = allowed * maker.number(ROUNDING)
+    beyond = maker.beyond(result.elements(maker), allowed)
+    place = next(iter((*computed, *places)), 0)
+    proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
+    return maker.nodes
 
 
-SCALAR = frozenset(
-    ("BlackmanWindow", "DFT", "HammingWindow", "HannWindow", "MelWeightMatrix", "OneHot", "STFT")
-)
-"""Operators whose sizes are single numbers; those of the others are arrays with one axis."""
+# ---- loops ---------------------------------------------------------------------------------------
 
 
-def _guarded_range(proto: Any) -> list[Any]:
-    """Return the nodes that guard the three numbers of a Range."""
-    prefix = f"{_first_output(proto)}/limit"
-    most = limits().value
-    first, end, step = proto.input
-    nodes = [
-        helper.make_node("Cast", [name], [f"{prefix}/{what}"], to=TensorProto.FLOAT)
-        for name, what in ((first, "first"), (end, "end"), (step, "step"))
-    ]
-    nodes += [
-        helper.make_node("Sub", [f"{prefix}/end", f"{prefix}/first"], [f"{prefix}/span"]),
-        helper.make_node("Div", [f"{prefix}/span", f"{prefix}/step"], [f"{prefix}/total"]),
-        _constant(f"{prefix}/share", np.float32(1 / most)),
-        helper.make_node("Mul", [f"{prefix}/total", f"{prefix}/share"], [f"{prefix}/part"]),
-        helper.make_node("Cast", [f"{prefix}/part"], [f"{prefix}/place"], to=TensorProto.INT64),
-    ]
-    name = _named(proto, "product", most)
-    more, proto.input[0] = _stopping(first, f"{prefix}/place", prefix, name, [1])
-    return nodes + more
+def _guard_loop(
+    proto: Any, body: Any, opset: int, few_turns: bool, widths: Mapping[str, int]
+) -> list[Any]:
+    """Stop a Loop that takes too many turns, or whose values grow too much in them.
 
-
-def _guard_turns(proto: Any) -> None:
-    """Let the condition of a Loop's body fail once its turns are more than the limit."""
-    body = next(iter(graphs_of(proto)), None)
-    if body is None or len(body.input) < 1 or len(body.output) < 1:
-        return
-    most = limits().turns
-    prefix = f"{body.output[0].name}/limit"
-    nodes = [
-        _constant(f"{prefix}/most", np.int64(most)),
-        helper.make_node("Div", [body.input[0].name, f"{prefix}/most"], [f"{prefix}/place"]),
-    ]
-    name = _named(proto, "turns", most)
-    more, condition = _stopping(body.output[0].name, f"{prefix}/place", prefix, name, [1])
-    body.node.extend(nodes + more)
+    Returns
+    -------
+    list of onnx.NodeProto
+        Nodes before the Loop, which measure what it begins with. The others are in its body.
+    """
+    if len(body.input) < 1 or len(body.output) < 1:
+        return []
+    _check_version(proto, opset, "its turns and what it carries")
+    condition = body.output[0].name
+    inside = Maker(f"{first_output(proto)}/{condition}/limit", opset)
+    outside = Maker(f"{first_output(proto)}/begin/limit", opset)
+    if not few_turns:
+        number = Term(inside, body.input[0].name)
+        condition = stop_turns(inside, proto, condition, number, limits().turns)
+    carried = list(proto.input[2:])
+    pairs = zip(carried, (entry.name for entry in body.output[1 : 1 + len(carried)]), strict=False)
+    measured = [(old, new) for old, new in pairs if old and not _is_sequence(new, body)]
+    if measured and may_grow(body, len(carried)):
+        within = {**widths, **_declared_widths(body)}
+        sizes = [within.get(new, WIDEST) for _, new in measured]
+        begin = _bytes(outside, [old for old, _ in measured], sizes)
+        most = limits().value
+        bound = begin + outside.constant(np.int64(most))
+        place = _bytes(inside, [new for _, new in measured], sizes) / Term(inside, bound.name)
+        condition = inside.stopped(condition, place, _named(proto, "growth", most))
+    body.node.extend(inside.nodes)
     body.output[0].name = condition
+    return outside.nodes
+
+
+def _bytes(maker: Maker, names: Sequence[str], widths: Sequence[int]) -> Term:
+    """Return the bytes of values together, as an integer."""
+    sums: dict[int, Term] = {}
+    for name, width in zip(names, widths, strict=True):
+        size = maker.node("Size", name)
+        sums[width] = sums[width] + size if width in sums else size
+    parts = [count * maker.constant(np.int64(width)) for width, count in sums.items()]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _is_sequence(name: str, body: Any) -> bool:
+    """Return whether a value may be a sequence, or be missing, so that it has no Size."""
+    for entry in (*body.output, *body.value_info, *body.input):
+        if entry.name == name and entry.type.WhichOneof("value") is not None:
+            return not entry.type.HasField("tensor_type")
+    return any("Sequence" in proto.op_type or "Optional" in proto.op_type for proto in body.node)

@@ -16,7 +16,16 @@ from typing import TypeAlias
 
 from lstmcore.onnx.graph import Node
 
-__all__ = ["TURNS", "Limits", "bounding", "elements", "limits", "limits_of", "readable"]
+__all__ = [
+    "TURNS",
+    "Limits",
+    "bounding",
+    "counting_turns",
+    "elements",
+    "limits",
+    "limits_of",
+    "readable",
+]
 
 TURNS = 1 << 24
 """Turns of a loop, unless `load` is told otherwise."""
@@ -45,7 +54,7 @@ class Limits:
     constants : int
         Bytes of all values together that do not depend on the model's inputs.
     turns : int
-        Turns of a loop.
+        Turns of a loop, with those of the loops in it.
     spent : int
         Bytes of the constants so far.
     """
@@ -57,7 +66,11 @@ class Limits:
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
-        if (size := elements(shape) * width) > self.value:
+        self.check_bytes(node, elements(shape) * width)
+
+    def check_bytes(self, node: Node, size: float) -> None:
+        """Raise ValueError if an output of a node is too large, or has no size."""
+        if not size <= self.value:
             node.fail(
                 f"expected an output of at most {readable(self.value)}, got {readable(size)}; "
                 "a larger memory_limit of lstmcore.onnx.load allows it"
@@ -72,13 +85,14 @@ class Limits:
                 f"{readable(self.spent)}; a larger memory_limit of lstmcore.onnx.load allows it"
             )
 
-    def turn(self, node: Node, number: int) -> None:
-        """Raise ValueError if a loop would begin a turn, counted from 0, beyond the limit."""
-        if number >= self.turns:
+    def turn(self, node: Node, taken: list[int]) -> None:
+        """Count a turn of a loop; raise ValueError if it is beyond the limit."""
+        if taken[0] >= self.turns:
             node.fail(
                 f"expected at most {self.turns} turns, got more; a larger loop_limit of "
                 "lstmcore.onnx.load allows it"
             )
+        taken[0] += 1
 
 
 def limits_of(size: int, memory: int | None, turns: int) -> Limits:
@@ -106,6 +120,23 @@ def bounding(chosen: Limits) -> Iterator[None]:
         _limits.reset(token)
 
 
+_taken: ContextVar[list[int] | None] = ContextVar("_taken", default=None)
+
+
+@contextmanager
+def counting_turns() -> Iterator[list[int]]:
+    """Yield the number of turns so far: of the loop around this one, or 0, as the only entry."""
+    outer = _taken.get()
+    if outer is not None:
+        yield outer
+        return
+    token = _taken.set(own := [0])
+    try:
+        yield own
+    finally:
+        _taken.reset(token)
+
+
 def elements(shape: Shape) -> int:
     """Return the number of elements; an axis of size 0 counts as one of size 1.
 
@@ -117,9 +148,15 @@ def elements(shape: Shape) -> int:
     return count
 
 
-def readable(size: int) -> str:
+def readable(size: float) -> str:
     """Return a number of bytes for people."""
+    if size != size:
+        return "a size that is no number"
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
         if size >= unit:
-            return f"{size / unit:.4g} {name}" if size < unit << 60 else f"more than 1e18 {name}"
-    return f"{size} bytes"
+            return (
+                f"{size / unit:.4g} {name}"
+                if size < float(unit << 60)
+                else f"more than 1e18 {name}"
+            )
+    return f"{size:.0f} bytes"

@@ -219,7 +219,7 @@ def load(
         64 MiB and 16 times the size of the model for the latter. Values that are large because the
         inputs are have no limit.
     loop_limit : int, default 16,777,216
-        Turns that a Loop may take, and a Scan around an LSTM, each time that it is entered.
+        Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 
     Returns
     -------
@@ -273,8 +273,8 @@ def load(
             raise ValueError(_listed(origin))
         program = compiled(graph)
         whole = None
-        if not same_bits and program.is_cut and may_stay_whole(proto):
-            whole = guard_model(proto)  # a copy, since callers may change their own
+        if not same_bits and program.is_cut and may_stay_whole(proto, opset):
+            whole = guard_model(proto, origin.growing)  # a copy, since callers may change their own
     return Model(program, proto.graph.name, opset, graph.arguments, outputs, whole)
 
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lstmcore import _core
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
 from lstmcore.onnx.guards import explained, guard_graph
+from lstmcore.onnx.limits import counting_turns
 from lstmcore.onnx.scope import Scope
-from lstmcore.onnx.types import parsed_type
+from lstmcore.onnx.turn_counts import count_all_turns, count_nested_turns, has_loop
+from lstmcore.onnx.types import parsed_type, tensor_type, width_of
 
 __all__ = ["RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
 
@@ -32,6 +34,9 @@ FAILED_NODE = re.compile(
     re.DOTALL,
 )
 """How ONNX Runtime's errors name the node that failed."""
+
+BEFORE = "lstmcore turns before"
+"""The input of a model that counts turns."""
 
 REFERENCE = "onnx.reference"
 RUNTIME = "ONNX Runtime"
@@ -81,7 +86,7 @@ class Part:
         self, nodes: Sequence[Node], outputs: Sequence[str], scope: Scope, alone: bool = False
     ) -> None:
         self.outputs = tuple(outputs)
-        model, names = _extracted(nodes, self.outputs, scope)
+        model, names, self._turns = _extracted(nodes, self.outputs, scope)
         self.inputs = tuple(names)
         counted = Counter(proto.op_type for proto in model.graph.node)
         self.operators = tuple(
@@ -102,11 +107,21 @@ class Part:
             for name, array in zip(self.inputs, arrays, strict=True)
         }
         try:
+            if self._turns:
+                return self._counted(feed)
             return self._evaluate(self.outputs, feed)
         except MemoryError:
             raise
         except Exception as error:  # the classes are the runtime's
             raise ValueError(self._explained(str(error))) from error
+
+    def _counted(self, feed: Any) -> Sequence[Any]:
+        """Run, and count the turns of the loops within with those of the loop around them."""
+        with counting_turns() as taken:
+            feed[BEFORE] = np.array(taken[0], np.int64)
+            *results, count = self._evaluate((*self.outputs, self._turns), feed)
+            taken[0] = int(count)
+        return results
 
     def _started(
         self, model: Any, scope: Scope, alone: bool
@@ -212,8 +227,11 @@ def quick_run(session: Any) -> Callable[..., Sequence[Any]]:
 
 def _extracted(
     nodes: Sequence[Node], outputs: Iterable[str], scope: Scope
-) -> tuple[Any, list[str]]:
-    """Return a model of the nodes, and the names of its inputs."""
+) -> tuple[Any, list[str], str]:
+    """Return a model of the nodes, the names of its inputs, and of a count of turns, if any.
+
+    If there are loops, and perhaps one around them, the model takes the count `BEFORE` as well.
+    """
     graph = onnx.GraphProto(name="part")
     made = {name for node in nodes for name in node.outputs}
     seen, inputs = set(made), list[str]()
@@ -254,8 +272,20 @@ def _extracted(
     imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items() if d in used]
     # From version 4 on, initializers are constants, which ONNX Runtime folds and packs.
     lowest = max(onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True), 4)
-    guard_graph(graph, scope.origin.opset)
-    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest), inputs
+    types = {name: scope.type_of(name) for name in (*made, *seen)}
+    widths = {name: width_of(kind) for name, kind in types.items() if kind is not None}
+    opset = scope.origin.opset
+    if scope.parent is not None and has_loop(graph):  # perhaps a loop around it
+        after, counted = count_all_turns(graph, opset, BEFORE)
+        graph.input.append(
+            onnx.ValueInfoProto(name=BEFORE, type=tensor_type(TensorProto.INT64, ()))
+        )
+        graph.output.append(onnx.ValueInfoProto(name=after))
+    else:
+        after, counted = "", count_nested_turns(graph, opset)
+    guard_graph(graph, opset, widths, scope.origin.growing, counted)
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest)
+    return model, inputs, after
 
 
 def _version(graph: Any, opset: int) -> int:

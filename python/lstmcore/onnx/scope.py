@@ -23,11 +23,14 @@ class Origin:
         Version of every domain's operators.
     problems : list of tuple of str
         Collects operators that nothing here runs, with the names of their nodes.
+    growing : set of str
+        Collects outputs of nodes whose constant numbers make many elements of few.
     """
 
     opset: int
     versions: dict[str, int]
     problems: list[tuple[str, str]] = field(default_factory=list)
+    growing: set[str] = field(default_factory=set)
 
 
 class Scope:

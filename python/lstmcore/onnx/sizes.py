@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,16 @@ from lstmcore._typing import Array
 from lstmcore.onnx.constants import constant_value, is_foldable
 from lstmcore.onnx.graph import STANDARD_DOMAINS, Node, schema_of
 from lstmcore.onnx.limits import elements, limits
+from lstmcore.onnx.result_sizes import DOMAINS, result_of
 from lstmcore.onnx.scope import Scope
-from lstmcore.onnx.size_inputs import DOMAINS, Rule, rules_of
+from lstmcore.onnx.types import width_of
 
 __all__ = ["check_sizes", "turns_of"]
 
-ATTRIBUTES = (
-    *("dilations", "height_scale", "kernel_shape", "output_padding", "output_shape", "paddings"),
-    *("pads", "sample_size", "scales", "strides", "width_scale"),
+SUMS = ("output_padding", "paddings", "pads")
+PRODUCTS = (
+    *("dilations", "height_scale", "kernel_shape", "output_height", "output_shape", "output_width"),
+    *("pooled_shape", "sample_size", "scales", "strides", "width_scale"),
 )
 """Attributes with sizes. (The shapes of random numbers are found as types are inferred.)"""
 
@@ -30,6 +31,9 @@ WIDENING = frozenset(("Cast", "CastLike", "DequantizeLinear"))
 
 SMALL = 1024
 """Numbers of an input that are worth reading; no array has so many axes."""
+
+UNCHANGED = 4096
+"""Elements that constant numbers may make of one, for each node that is then not guarded."""
 
 
 def check_sizes(node: Node, scope: Scope) -> None:
@@ -49,34 +53,28 @@ def check_sizes(node: Node, scope: Scope) -> None:
     if node.operator in ("Loop", "Scan"):
         _check_turns(node, turns_of(node, scope))
     known = _known_numbers(node, scope)
-    rules = rules_of(node.operator, node.opset)
-    for position, rule in rules:
-        if position in known:
-            _check_numbers(node, position, known[position], rule)
     if node.operator == "Range" and len(known) == 3:
         _check_range(node, *(known[position] for position in range(3)))
     constant = is_foldable(node, scope)
     if constant:
         _infer(node, scope, known)
-    totals = [_total(known[p].ravel().tolist(), rule) for p, rule in rules if p in known]
+    made = _made_elements(node, scope, known)
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
         shape = None if kind is None else _sizes(kind)
         # The numbers alone are a lower bound; types within the graphs of nodes are what files say.
-        count = max(elements(shape or ()), int(max(totals, default=1)))
-        width = 1 if kind is None else _width(kind)
-        limits().check(node, (count,), width)
+        count = elements(shape or ())
+        width = 1 if kind is None else width_of(kind)
+        limits().check_bytes(node, max(count, made) * width if made == made else made)
         if constant and node.operator not in WIDENING:
-            limits().spend(node, count * width)
+            limits().spend(node, max(count, int(made)) * width)
 
 
 def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
     """Return the constant inputs that hold sizes, by their positions."""
-    positions = [position for position, _ in rules_of(node.operator, node.opset)]
-    if node.operator == "Range":
-        positions = [0, 1, 2]
+    result = result_of(node.operator, node.opset)
     found: dict[int, Array] = {}
-    for position in positions:
+    for position in () if result is None else result.numbers:
         if not node.has_input(position):
             continue
         kind = scope.type_of(node.inputs[position])
@@ -89,53 +87,125 @@ def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
     return found
 
 
-def _check_numbers(node: Node, position: int, numbers: Array, rule: Rule) -> None:
-    """Raise ValueError if the numbers of an input are those of too large an output."""
-    total = _total(numbers.ravel().tolist(), rule)
-    if not total <= limits().value:
-        schema = schema_of(node.operator, node.opset, "")
-        known = schema is not None and position < len(schema.inputs)
-        what = schema.inputs[position].name if known else f"input {position}"
-        _refuse(node, what, rule)
+def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
+    """Return how many elements the numbers of a node make of what is known; 1 if that is nothing.
+
+    A node whose constant numbers make many of few, in a size that only a run knows, is noted for a
+    guard.
+    """
+    result = result_of(node.operator, node.opset)
+    if result is None or any(p not in known for p in result.numbers if node.has_input(p)):
+        return 1
+    found = Known(node, scope, known)
+    try:
+        with np.errstate(all="ignore"):
+            made = float(result.elements(found))
+    except (ValueError, LookupError):  # numbers and shapes do not fit
+        made, found.complete = math.nan, False
+    if not made <= UNCHANGED and not found.complete:
+        scope.origin.growing.update(filter(None, node.outputs))
+        return 1 if math.isnan(made) else made
+    return made
 
 
-def _total(numbers: Iterable[float], rule: Rule) -> float:
-    sizes = [abs(number) for number in numbers]
-    if rule == "sum":
-        return math.fsum(sizes)
-    return math.prod(max(size, 1) if size == size else math.nan for size in sizes)
+class Known:
+    """The `Arithmetic` of a node whose numbers the file fixes; sizes that it does not fix are 1.
 
+    Attributes
+    ----------
+    complete : bool
+        Whether it fixes all sizes that were asked for.
+    """
 
-def _refuse(node: Node, what: str, rule: Rule) -> None:
-    node.fail(
-        f"{what}: expected numbers whose {rule} is at most {limits().value}, got more; a larger "
-        "memory_limit of lstmcore.onnx.load allows it"
-    )
+    def __init__(self, node: Node, scope: Scope, numbers: dict[int, Array]) -> None:
+        self.opset = node.opset
+        self.complete = scope.parent is None  # the types within other graphs are what files say
+        self._node, self._scope, self._numbers = node, scope, numbers
+
+    def has(self, position: int) -> bool:
+        """Return whether the node has an input; old models write one without elements for none."""
+        given = self._node.has_input(position)
+        return given and (position not in self._numbers or self._numbers[position].size > 0)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Return an attribute, or `default`."""
+        return self._node.get(name, default)
+
+    def axes(self, position: int) -> Any:
+        """Return the axes that an input holds, or None."""
+        if not self._node.has_input(position):
+            return None
+        found = constant_value(self._node.inputs[position], self._scope)
+        return self._node.inputs[position] if found is None else found.ravel().tolist()
+
+    def number(self, value: float) -> Array:
+        """Return a constant."""
+        return np.asarray(value, np.float64)
+
+    def values(self, position: int) -> Array:
+        """Return the numbers of an input; 1 if it is missing."""
+        found = self._numbers.get(position)
+        return np.ones(()) if found is None else found.ravel().astype(np.float64)
+
+    def counts(self, position: int) -> Array:
+        """Return the magnitudes of the integers of an input, at least 1."""
+        return np.maximum(np.abs(self.values(position)), 1)
+
+    def vector(self, numbers: Any) -> Array:
+        """Return the magnitudes of constants."""
+        return np.abs(np.asarray(numbers, np.float64))
+
+    def sizes(self, position: int, axes: Any = None) -> Array:
+        """Return the sizes of an input along axes, as far as the file fixes them."""
+        kind = self._scope.type_of(self._node.inputs[position])
+        sizes = None if kind is None else _sizes(kind)
+        self.complete = self.complete and _is_complete(kind)
+        if sizes is None or isinstance(axes, str):
+            return np.ones(())
+        found = np.array(sizes, np.float64)
+        return found if axes is None else found[[int(axis) for axis in axes]]
+
+    def both_ends(self, pads: Array) -> Array:
+        """Return the sums of the magnitudes in the first half and in the second half."""
+        return np.asarray(np.abs(pads).reshape(2, -1).sum(axis=0))
+
+    def broadcast(self, first: Array, second: Array) -> Array:
+        """Return the larger of two sizes, the last with the last and so on."""
+        rank = max(first.size, second.size)
+        rows = [np.pad(x.ravel(), (rank - x.size, 0), constant_values=1) for x in (first, second)]
+        return np.asarray(np.maximum(*rows))
+
+    def product(self, vector: Array) -> Array:
+        """Return the product of all elements; 1 for none."""
+        return np.asarray(vector.prod())
+
+    def power(self, vector: Array) -> Array:
+        """Return what `product` returns if all elements were as large as the largest."""
+        return np.asarray(vector.max(initial=1) ** vector.size)
 
 
 def _check_range(node: Node, start: Array, limit: Array, delta: Array) -> None:
     numbers = [value.ravel().tolist()[:1] for value in (start, limit, delta)]
     if not all(numbers):
         node.fail("expected a number as start, limit and delta, got an empty array")
-    (first,), (end,), (step,) = numbers
-    if step == 0:
+    if numbers[2] == [0]:
         node.fail("delta: expected a number other than 0, got 0")
-    if not (end - first) / step <= limits().value:  # true for NaN as well
-        node.fail(
-            f"expected a range of at most {limits().value} numbers, got more; a larger "
-            "memory_limit of lstmcore.onnx.load allows it"
-        )
 
 
 def _check_attributes(node: Node) -> None:
     """Raise ValueError if attributes hold sizes that no array can have."""
-    for name in ATTRIBUTES:
+    for name in (*SUMS, *PRODUCTS):
         value = node.get(name)
         numbers = value if isinstance(value, (list, tuple)) else [value]
         if value is None or not all(isinstance(number, (int, float)) for number in numbers):
             continue
-        if not _total(numbers, "sum") <= limits().value:
-            _refuse(node, name, "sum")
+        sizes = [abs(number) for number in numbers]
+        total = math.fsum(sizes) if name in SUMS else math.prod(max(float(s), 1.0) for s in sizes)
+        if not total <= limits().value:
+            node.fail(
+                f"{name}: expected numbers whose {'sum' if name in SUMS else 'product'} is at most "
+                f"{limits().value}, got more; a larger memory_limit of lstmcore.onnx.load allows it"
+            )
 
 
 def _infer(node: Node, scope: Scope, known: dict[int, Array]) -> None:
@@ -174,15 +244,6 @@ def _sizes(kind: Any) -> list[int] | None:
     if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     return [max(size.dim_value, 1) for size in kind.tensor_type.shape.dim]
-
-
-def _width(kind: Any) -> int:
-    """Return the bytes of an element."""
-    try:
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
-        return int(np.dtype(dtype).itemsize)
-    except KeyError:
-        return 8
 
 
 # ---- turns ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -20,6 +21,7 @@ __all__ = [
     "set_body_types",
     "set_types",
     "set_types_from_bodies",
+    "width_of",
 ]
 
 SMALL = 1024
@@ -93,6 +95,15 @@ def tensor_type(kind: int, sizes: Iterable[int | str | None] | None = None) -> A
     """Make the type of a tensor; sizes that are no numbers are left open."""
     shape = None if sizes is None else [s if isinstance(s, int) else None for s in sizes]
     return onnx.helper.make_tensor_type_proto(kind, shape)
+
+
+def width_of(kind: Any) -> int:
+    """Return the bytes of an element."""
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+        return int(np.dtype(dtype).itemsize)
+    except KeyError:
+        return 8
 
 
 def parsed_type(text: str, sizes: Iterable[int | str | None] | None) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import graphs_of, label_of
+from lstmcore.onnx.guard_nodes import OLDEST
 from lstmcore.onnx.operators.lstm import QUANTIZED, WORK
 from lstmcore.onnx.parts import opened_session, quick_run, runtime
 
@@ -30,9 +31,13 @@ MOST = 1024
 """Combinations of shapes to remember."""
 
 
-def may_stay_whole(model: Any) -> bool:
-    """Return whether ONNX Runtime computes the same as the engine with all LSTMs of a model."""
-    return runtime() is not None and model.ByteSize() <= LARGE and _is_plain(model.graph)
+def may_stay_whole(model: Any, opset: int) -> bool:
+    """Return whether ONNX Runtime computes the same as the engine with all LSTMs of a model.
+
+    Models by versions of the standard that are too old for guards are always divided.
+    """
+    small = opset >= OLDEST and model.ByteSize() <= LARGE
+    return small and runtime() is not None and _is_plain(model.graph)
 
 
 def _is_plain(graph: Any) -> bool:

@@ -88,6 +88,7 @@ def test_a_backend_that_is_called_with_other_things():
 FILES = {
     "model_files/find_shape_of_many_axes.safetensors": r"got \(N, T, C, D, E, F, G, \?, ",
     "model_files/find_option_beyond_float32.safetensors": "output_clip: expected a finite number",
+    "keras_files/find_text_of_4_gib.h5": "'model_config' would have 4294967295 bytes",
     "onnx_files/find_if_without_a_branch.onnx": "branch: expected this graph, got None",
 }
 
@@ -104,7 +105,18 @@ def test_files(name):
         target.run((path.suffix, path.read_bytes()))
 
 
+NATIVE = {
+    "c_interface/find_sequences_without_steps": (
+        "sequence/test_row_map.cpp",
+        "rows that are absent stay absent",
+    ),
+}
+"""What the targets in C++ found, with the file and the name of its test in tests/cpp."""
+
+
 def test_every_find_has_its_test():
     found = {f"{path.parent.name}/{path.name}" for path in CORPUS.glob("*/find*")}
-    assert found == set(FILES)
+    assert found == {*FILES, *NATIVE}
+    for file, name in NATIVE.values():
+        assert f'TEST("{name}' in (CORPUS.parents[1] / "cpp" / file).read_text(encoding="utf-8")
     assert all(inspect.isfunction(call) for call, _, _ in CALLS.values())

@@ -1,12 +1,15 @@
 """What is fuzzed: every public name, every option, every file of the corpus."""
 
 import inspect
+import re
 
+import numpy as np
 import pytest
 
 import fuzz_kit  # noqa: F401, where the targets are
 import lstmcore as lc
 
+import make_corpus  # isort: skip
 import targets  # isort: skip
 from targets import public_names, values  # isort: skip
 from targets.base import CORPUS  # isort: skip
@@ -74,3 +77,20 @@ def test_keras_files_of_the_corpus_are_whole(path):
     target = targets.by_name("keras_files")
     target.prepare()
     target.run((path.suffix, path.read_bytes()))
+
+
+@pytest.mark.parametrize("path", corpus("captures"))
+def test_captures_of_the_corpus_are_whole(path):
+    capture = lc.convert.load_capture(path)
+    played = capture.play(np.ones(2, np.float32), *[0.5] * capture.controls)
+    assert played.shape == (2,)
+
+
+def test_calls_of_the_corpus_are_named_in_the_order_of_the_target():
+    """Programs are numbers; make_corpus has the names of the functions in `Calls::next`."""
+    source = (CORPUS.parent / "native" / "c_interface.cpp").read_text(encoding="utf-8")
+    table = source.partition("constexpr Call calls[] = {")[2].partition("}")[0]
+    assert re.findall(r"&Calls::(\w+)", table) == list(make_corpus.CALLS)
+    written = {path.name: path.read_bytes() for path in (CORPUS / "c_interface").iterdir()}
+    for name, program in make_corpus.calls():
+        assert written[name] == program

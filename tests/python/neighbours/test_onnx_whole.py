@@ -96,7 +96,7 @@ def test_nodes_that_onnx_runtime_computes_otherwise_never_stay(kind):
     ]
     given = [value("x", ("t", 1, 3)), value("h", (1, 1, 2)), value("n", (1,), 6)]
     model = make_model(nodes, given, [value("y")], weights)
-    assert not whole.may_stay_whole(model)
+    assert not whole.may_stay_whole(model, 17)
     h = np.full((1, 1, 2), 0.25, np.float32)
     found = lc_onnx.load(model).run({"x": ONE, "h": h, "n": np.zeros(1, np.int32)})["y"]
     if kind == "lengths":

@@ -87,6 +87,58 @@ def test_a_handler_that_raises_on_the_way_in_leaves_all_handlers():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture
+def raising():
+    """Let SIGINT, SIGTERM and SIGALRM raise KeyError, and list those that did."""
+    called = []
+
+    def handler(number, frame):
+        called.append(number)
+        raise KeyError(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    yield called, lambda: all(signal.getsignal(number) is handler for number in numbers)
+    for number, old in before.items():
+        signal.signal(number, old)
+
+
+def test_a_handler_that_raises_on_the_way_out_leaves_all_handlers(raising):
+    """A signal whose handler is set again raises before that of the next one is."""
+    called, are_set = raising
+    real = signal.signal
+
+    def send_between(number, new):
+        if number == signal.SIGTERM and getattr(new, "__name__", "") == "handler" and not called:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(number, new)
+
+    def run():
+        with pytest.MonkeyPatch.context() as patch, signals_deferred():
+            signal.raise_signal(signal.SIGALRM)
+            patch.setattr(signal, "signal", send_between)
+
+    with pytest.raises(KeyError):
+        run()
+    assert called == [signal.SIGINT, signal.SIGALRM]
+    assert are_set()
+
+
+def test_all_signals_are_delivered_though_the_first_raises(raising):
+    called, are_set = raising
+
+    def run():
+        with signals_deferred():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyError) as caught:
+        run()
+    assert called == [signal.SIGTERM, signal.SIGINT]
+    assert caught.value.__context__.args == (signal.SIGTERM,)
+    assert are_set()
+
+
 def test_other_threads_are_not_touched():
     seen = []
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, Node
-from lstmcore.onnx.limits import Limits, limits
+from lstmcore.onnx.limits import Limits, counting_turns, limits
 from lstmcore.onnx.operators.registry import Function, operator
 
 
@@ -46,14 +46,15 @@ def _loop(node: Node) -> Function:
         goes_on: Any = np.array(True) if condition is None else condition
         number, limit = 0, None if most is None else int(most.item())
         first = _bytes(carried)
-        while bool(goes_on) and (limit is None or number < limit):
-            bounds.turn(node, number)
-            goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
-            carried = results[: len(carried)]
-            bounds.check(node, (_bytes(carried) - first,), 1)  # some grow in every turn
-            for stack, value in zip(stacks, results[len(carried) :], strict=True):
-                stack.append(value)
-            number += 1
+        with counting_turns() as taken:
+            while bool(goes_on) and (limit is None or number < limit):
+                bounds.turn(node, taken)
+                goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
+                carried = results[: len(carried)]
+                bounds.check(node, (_bytes(carried) - first,), 1)  # some grow in every turn
+                for stack, value in zip(stacks, results[len(carried) :], strict=True):
+                    stack.append(value)
+                number += 1
         arguments = body.outputs[1 + len(carried) :]
         entries = [stack.entries for stack in stacks]
         return (*carried, *map(_stacked, entries, arguments, [0] * count))
@@ -79,12 +80,13 @@ def _scan(node: Node) -> Function:
         ]
         count = len(body.outputs) - len(carried)
         stacks = [_Stack(node, bounds) for _ in range(count)]
-        for number in range(len(rows[0])):
-            bounds.turn(node, number)
-            results = body((*carried, *(row[number] for row in rows)), captured)
-            carried = results[: len(carried)]
-            for stack, value in zip(stacks, results[len(carried) :], strict=True):
-                stack.append(value)
+        with counting_turns() as taken:
+            for number in range(len(rows[0])):
+                bounds.turn(node, taken)
+                results = body((*carried, *(row[number] for row in rows)), captured)
+                carried = results[: len(carried)]
+                for stack, value in zip(stacks, results[len(carried) :], strict=True):
+                    stack.append(value)
         out_axes = node.get("scan_output_axes") or [0] * count
         turned = node.get("scan_output_directions") or [0] * count
         ordered = [

@@ -15,7 +15,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node, array_of, element_type
-from lstmcore.onnx.limits import limits
+from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 
@@ -98,9 +98,11 @@ def _expand(node: Node) -> Function:
 
     def expand(x: Array, shape: Array) -> Any:
         sizes = shape.tolist()
-        check(node, sizes, x.itemsize)  # before NumPy multiplies them
+        if elements(sizes) > x.size:  # larger than the input explains; before NumPy multiplies them
+            check(node, sizes, x.itemsize)
         whole = np.broadcast_shapes(x.shape, tuple(sizes))
-        check(node, whole, x.itemsize)
+        if elements(whole) > x.size:
+            check(node, whole, x.itemsize)
         return np.broadcast_to(x, whole)
 
     return expand

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "input_file.hpp"
+#include "options.hpp"
 
 namespace {
 
@@ -70,9 +71,3 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
-
-// A file takes no more memory than its rule allows; the reader would otherwise be ended by std::bad_alloc.
-extern "C" const char* __asan_default_options() {
-  return "max_allocation_size_mb=64:allocator_may_return_null=0:hard_rss_limit_mb=1500:detect_leaks=1";
-}
-extern "C" const char* __ubsan_default_options() { return "halt_on_error=1:print_stacktrace=1"; }

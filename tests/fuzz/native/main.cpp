@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
   const std::size_t most = std::stoul(options["-max_len"]);
   const std::vector<Input> seeds = corpus(paths);
   if (seeds.empty()) {
-    std::fprintf(stderr, "no corpus: name a folder with model files\n");
+    std::fprintf(stderr, "no corpus: name a folder with files\n");
     return 2;
   }
   std::signal(SIGABRT, end_abort);
