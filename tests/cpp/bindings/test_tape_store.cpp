@@ -37,7 +37,8 @@ TEST("the oldest tapes are released first, and a tape is taken once") {
   CHECK(store.stored() == std::make_pair(std::size_t{0}, std::size_t{0}));
 }
 
-#if defined(__unix__) || defined(__APPLE__)
+// The thread sanitizer does not follow children of programs with several threads.
+#if (defined(__unix__) || defined(__APPLE__)) && !defined(__SANITIZE_THREAD__)
 TEST("a child that is forked while another thread uses the store can use it") {
   Store store(64, 1 << 20, 0);
   std::atomic<bool> ended{false};
