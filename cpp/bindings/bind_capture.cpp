@@ -2,8 +2,8 @@
 #include <lstmcore/capture.hpp>
 
 #include "bind.hpp"
-#include "gil.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -51,7 +51,9 @@ class PyCaptureStream {
     const auto samples = Reader<float>("the capture").contiguous<1>(x, "x", {{{"samples"}}});
     auto y = allocate<float, 1>({samples.extent(0)});
     const Claim claim(taken_, "stream");
-    without_gil([&] { stream_.process(samples.view.data, y.view.data, samples.extent(0)); });
+    play(samples.extent(0), [&](std::int64_t begin, std::int64_t count) {
+      stream_.process(samples.view.data + begin, y.view.data + begin, count);
+    });
     return y.take();
   }
 
@@ -75,11 +77,21 @@ class PyCaptureStream {
     const std::int64_t samples = to_int64(count, "count");
     if (samples < 0) fail_value("count: expected at least 0, got " + std::to_string(samples));
     const Claim claim(taken_, "stream");
-    without_gil([&] { stream_.settle(samples); });
+    play(samples, [&](std::int64_t, std::int64_t part) { stream_.settle(part); });
   }
 
  private:
+  /// Calls body(begin, count) for all samples, part by part. If a signal handler ends it, the state is as it was
+  /// before.
+  template <class Body>
+  void play(std::int64_t samples, Body&& body) {
+    state_.resize(static_cast<std::size_t>(stream_.state_size()));
+    stream_.get_state(state_.data());
+    interruptibly_in_ranges(samples, body, [&] { stream_.set_state(state_.data()); });
+  }
+
   CaptureStream stream_;
+  std::vector<float> state_;  ///< before the call that runs
   std::atomic<bool> taken_{false};
 };
 
@@ -105,6 +117,7 @@ void bind_capture(py::module_& module) {
                                                      value(capture.output_level));
                              })
       .def_property_readonly("layers", &layers_of);
+  module.attr("most_capture_bytes") = most_capture_bytes;
   py::class_<PyCaptureStream>(module, "CaptureStream", "Plays a capture.")
       .def(py::init<const Capture&>(), py::arg("capture"))
       .def("process", &PyCaptureStream::process, py::arg("x"))

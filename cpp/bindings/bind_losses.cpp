@@ -1,6 +1,7 @@
 // Losses, with their gradients.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -74,7 +75,7 @@ py::tuple ctc_array(py::handle logits, py::handle lengths, py::handle targets, p
     const auto importance = optional<T, 1>(reader, weights, "weights", {{{"N", rows}}});
     Argument<T, 3> gradient;
     if (with_gradient) gradient = allocate<T, 3>({rows, scores.extent(1), scores.extent(2)});
-    const double loss = without_gil([&] {
+    const double loss = interruptibly(rows, [&] {
       return ctc<T>(scores.view, steps.view, labels.view, counts.view, blank_class, importance.view, zeroed, factor,
                     gradient.view);
     });

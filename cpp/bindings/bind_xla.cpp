@@ -4,7 +4,6 @@
 
 #include <array>
 #include <mutex>
-#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "bind.hpp"
+#include "fork_mutex.hpp"
 #include "xla_calls.hpp"
 
 namespace lstmcore::bindings {
@@ -117,10 +117,10 @@ void* call(const Function& function, const Frame& frame) {
 
 /// The plan of a call, which Python makes when it first sees the text.
 Plan* plan_of(const Function& function, const std::string& text) {
-  static std::shared_mutex mutex;
-  static std::unordered_map<std::string, Plan*> plans;
+  static auto& plans = *new std::unordered_map<std::string, Plan*>;  // XLA's threads may outlive static objects
+  std::mutex& mutex = fork_mutex<Plan>();
   {
-    const std::shared_lock<std::shared_mutex> lock(mutex);
+    const std::lock_guard<std::mutex> lock(mutex);
     const auto found = plans.find(text);
     if (found != plans.end()) return found->second;
   }
@@ -131,7 +131,7 @@ Plan* plan_of(const Function& function, const std::string& text) {
     plan = made.cast<Plan*>();
     made.release();  // never freed, as no program is ever known to be the last one with this text
   }
-  const std::unique_lock<std::shared_mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(mutex);
   return plans.emplace(text, plan).first->second;
 }
 

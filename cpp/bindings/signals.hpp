@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <lstmcore/interrupt.hpp>
 #include <optional>
@@ -23,8 +25,8 @@ struct HandlerRaised {};
 void run_signal_handlers(void* context);
 
 /// Calls body(), a computation that asks (lstmcore/interrupt.hpp), without the GIL and returns what it returns. What
-/// the computation writes must belong to nobody else yet: if a handler raises, it is left half written. `steps`: of
-/// time, between which it asks.
+/// the computation writes must belong to nobody else yet: if a handler raises, it is left half written. `steps`:
+/// of time, or rows, between which it asks.
 template <class Body>
 auto interruptibly(std::int64_t steps, Body&& body) {
   const bool ask = steps > 1 && on_main_thread();
@@ -34,6 +36,37 @@ auto interruptibly(std::int64_t steps, Body&& body) {
     if (ask) asking.emplace(&run_signal_handlers, &released);
     return body();
   } catch (const HandlerRaised&) {
+    throw pybind11::error_already_set();
+  }
+}
+
+/// `interruptibly_in_ranges` makes ranges longer until one takes this long, beside which a look at the clock costs
+/// nothing, and asks at most this often: where another thread holds the GIL, an answer takes milliseconds.
+constexpr std::chrono::milliseconds shortest_range{1}, asking_interval{50};
+
+/// Calls body(begin, count) for one range after the other of 0 .. total - 1, without the GIL: for computations that do
+/// not ask themselves, and that may be cut anywhere. Signal handlers run between two ranges. If one raises, the rest is
+/// left out and undo() is called.
+template <class Body, class Undo>
+void interruptibly_in_ranges(std::int64_t total, Body&& body, Undo&& undo) {
+  using Clock = std::chrono::steady_clock;
+  const bool ask = on_main_thread();
+  try {
+    WithoutGil released;
+    Clock::time_point looked = Clock::now(), asked = looked;
+    for (std::int64_t begin = 0, next = 0, size = ask ? 1 : total; begin < total; begin = next) {
+      next = begin + std::min(size, total - begin);
+      body(begin, next - begin);
+      if (!ask || next == total) continue;
+      const Clock::time_point now = Clock::now();
+      if (now - looked < shortest_range) size *= 2;
+      looked = now;
+      if (now - asked < asking_interval) continue;
+      run_signal_handlers(&released);
+      looked = asked = Clock::now();
+    }
+  } catch (const HandlerRaised&) {
+    undo();
     throw pybind11::error_already_set();
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 
 #include "bind.hpp"
@@ -58,12 +59,18 @@ class Arrays {
     return cell;
   }
 
-  View<const bool, 2> valid_steps() const {
+  /// The mask, copied to `copy`: the engine reads it twice and must find as many valid steps the second time, but the
+  /// buffer may be memory of an array that another thread writes to.
+  View<const bool, 2> valid_steps(std::unique_ptr<bool[]>& copy) const {
     const Buffer* const found = plan_.operand(frame_, mask);
     if (found == nullptr) return {};
+    const std::int64_t count = batch * steps;
+    copy.reset(new bool[static_cast<std::size_t>(count)]);
+    const auto* const from = data_of<unsigned char>(*found);
+    std::transform(from, from + count, copy.get(), [](unsigned char byte) { return byte != 0; });
     const std::array<std::int64_t, 2> shape{batch, steps};
-    if (plan_.time_major()) return {data_of<bool>(*found), shape, {1, batch}};
-    return {data_of<bool>(*found), shape};
+    if (plan_.time_major()) return {copy.get(), shape, {1, batch}};
+    return {copy.get(), shape};
   }
 
   /// Copies an initial state, or zeros, to where the final one will be.
@@ -129,7 +136,8 @@ void record_of(const Plan& plan, TapeStore& tapes, const Frame& frame) {
   LstmSequence<T> sequence(arrays.sequences(*operand(x), arrays.features));
   const std::vector<std::int64_t> valid = lengths_of(operand(lengths));
   if (!valid.empty()) sequence.lengths = {valid.data(), {arrays.batch}};
-  sequence.mask = arrays.valid_steps();
+  std::unique_ptr<bool[]> flags;
+  sequence.mask = arrays.valid_steps(flags);
 
   const Buffer* const* const results = frame.results.places + (plan.sequences() ? 1 : 0);
   arrays.begin_state(h0, *results[0]);

@@ -8,10 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "tape.hpp"
 #include "tape_store.hpp"
 #include "xla_interface.hpp"
 
-namespace lstmcore::bindings::xla {
+namespace lstmcore::bindings {
+
+using TapeStore = StoreOf<PyTape>;
+
+namespace xla {
 
 /// The operands of an LSTM, in the order in which a call has those that it has.
 enum Name { x, w_ih, w_hh, b, h0, c0, mask, lengths, name_count };
@@ -51,4 +56,5 @@ class Plan {
 bool record(Plan& plan, TapeStore& tapes, const Frame& frame);
 bool backward(Plan& plan, TapeStore& tapes, const Frame& frame);
 
-}  // namespace lstmcore::bindings::xla
+}  // namespace xla
+}  // namespace lstmcore::bindings

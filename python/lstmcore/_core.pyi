@@ -612,6 +612,8 @@ class Capture:
     def layers(self) -> list[tuple[str, dict[str, npt.NDArray[np.float32]]]]:
         """Of every layer, "lstm" or the activation of a dense layer, and its arrays by name."""
 
+most_capture_bytes: int
+
 class CaptureStream:
     def __init__(self, capture: Capture) -> None: ...
     def process(self, x: FloatInput) -> npt.NDArray[np.float32]: ...

@@ -87,6 +87,8 @@ static void test_sizes(lstmcore_model* model, lstmcore_stream* stream) {
   CHECK(info.output_size == 0);
   layer.struct_size = sizeof(layer) - 1;
   CHECK_ERROR(lstmcore_model_get_layer(model, 0, &layer), size, "info: ");
+  layer.struct_size = (size_t)-1; /* not initialized */
+  CHECK_ERROR(lstmcore_model_get_layer(model, 0, &layer), size, "and at most 4096, got");
   CHECK_ERROR(lstmcore_model_forward(model, 2, 3, NULL, x, 11, y, 2), size,
               "x: expected 12 elements, rows x steps x input_size, got 11");
   CHECK_ERROR(lstmcore_model_forward(model, 2, 3, NULL, x, 13, y, 2), size, "x: expected 12 elements");

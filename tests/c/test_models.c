@@ -179,18 +179,26 @@ static void test_descriptions(const char* golden) {
   lstmcore_model_free(model);
 }
 
-/* A struct of a later version is larger: what it has beyond ours stays as it was. */
+/* A struct of a later header is larger: members that this library does not know become zero, memory behind it stays. */
 static void test_larger_structs(const char* golden) {
   lstmcore_model* const model = check_load(golden, "stream_model.safetensors");
   struct {
     lstmcore_model_info info;
-    int64_t later;
+    int64_t later[2], behind;
   } larger;
-  memset(&larger, 0, sizeof(larger));
-  larger.info.struct_size = sizeof(larger);
-  larger.later = 77;
+  struct {
+    lstmcore_layer_info info;
+    int64_t later, behind;
+  } layer;
+  memset(&larger, 77, sizeof(larger));
+  larger.info.struct_size = sizeof(larger) - sizeof(larger.behind);
   CHECK_OK(lstmcore_model_get_info(model, &larger.info));
-  CHECK(larger.info.struct_size == sizeof(larger) && larger.info.output_size == 1 && larger.later == 77);
+  CHECK(larger.info.struct_size == sizeof(larger) - sizeof(larger.behind) && larger.info.output_size == 1);
+  CHECK(larger.later[0] == 0 && larger.later[1] == 0 && larger.behind != 0);
+  memset(&layer, 77, sizeof(layer));
+  layer.info.struct_size = sizeof(layer) - sizeof(layer.behind);
+  CHECK_OK(lstmcore_model_get_layer(model, 0, &layer.info));
+  CHECK(layer.info.input_size == 2 && layer.later == 0 && layer.behind != 0);
   lstmcore_model_free(model);
 }
 

@@ -3,9 +3,12 @@
 #include <atomic>
 #include <cstddef>
 
+#include "realtime.hpp"
+
 // glibc lets a program replace these functions, and provides the original ones under other names. The sanitizers have
 // already replaced them.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(LSTMCORE_REALTIME_SANITIZER)
 
 namespace {
 std::atomic<long> count{0};

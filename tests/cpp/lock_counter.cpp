@@ -1,8 +1,11 @@
 #include "lock_counter.hpp"
 
+#include "realtime.hpp"
+
 // A program's own functions take the place of the C library's, which are found behind them by their names. The
 // sanitizers have replaced them already.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(LSTMCORE_REALTIME_SANITIZER)
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -56,7 +56,10 @@ struct Capture {
   std::vector<CaptureLayer> layers;    ///< from the input to the output, which is one sample
 };
 
-/// Reads a file, whatever its name; its contents say which format it has.
+/// Bytes of the largest file that is read: captures have less than one megabyte.
+constexpr std::int64_t most_capture_bytes = 16 * 1024 * 1024;
+
+/// Reads a file of at most `most_capture_bytes`, whatever its name; its contents say which format it has.
 Capture read_capture(const std::filesystem::path& path);
 
 /// The same for the contents of a file.
@@ -83,6 +86,13 @@ class CaptureStream {
 
   /// Returns to the capture's first state; controls stay as they are.
   void reset() noexcept;
+
+  /// Copies the state, `state_size()` numbers, out of the stream or into it: h and c of every LSTM layer, from the
+  /// input to the output. Controls are not part of it.
+  std::int64_t state_size() const noexcept;
+  void get_state(float* state) const;
+  void set_state(const float* state);
+
   /// Plays `count` samples of silence, so that the state comes to rest before the first sound: half a second in Neural
   /// Amp Modeler's player, 2048 samples in AIDA-X.
   void settle(std::int64_t count) noexcept;

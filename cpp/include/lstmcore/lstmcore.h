@@ -76,7 +76,7 @@ enum {
   LSTMCORE_ERROR_SIZE = 2,        /* an array or a struct does not have the size that the call needs */
   LSTMCORE_ERROR_FILE = 3,        /* a model cannot be read, is damaged, or holds what only Python runs */
   LSTMCORE_ERROR_UNSUPPORTED = 4, /* the model cannot do this: float64, a layer that needs all steps in a stream */
-  LSTMCORE_ERROR_MACHINE = 5,     /* the environment variable LSTMCORE_ISA names what this machine does not run */
+  LSTMCORE_ERROR_MACHINE = 5,     /* LSTMCORE_ISA or LSTMCORE_UNITS is set to what this machine does not run */
   LSTMCORE_ERROR_MEMORY = 6,      /* out of memory */
   LSTMCORE_ERROR_INTERNAL = 7     /* anything else: a fault of the library or of the system */
 };
@@ -110,7 +110,10 @@ LSTMCORE_API lstmcore_status lstmcore_model_load_memory(const void* bytes, size_
  */
 LSTMCORE_API void lstmcore_model_free(lstmcore_model* model);
 
-/* What a model takes and returns. Set struct_size before the call; members that your struct lacks are not written. */
+/*
+ * What a model takes and returns. Set struct_size before the call. Members that your struct lacks are not written;
+ * those that a library older than your header does not know are set to zero.
+ */
 typedef struct lstmcore_model_info {
   size_t struct_size;      /* in: sizeof(lstmcore_model_info) */
   int64_t input_size;      /* C, features of a step; 0: the model takes tokens */

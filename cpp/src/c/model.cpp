@@ -1,6 +1,5 @@
 // Models: loading, description, whole sequences.
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <lstmcore/model_file.hpp>
@@ -8,12 +7,14 @@
 
 #include "handles.hpp"
 #include "status.hpp"
+#include "structs.hpp"
 
 using lstmcore::ModelFile;
 using lstmcore::ModelLayer;
 using lstmcore::View;
 using lstmcore::c::elements;
 using lstmcore::c::Failure;
+using lstmcore::c::give;
 using lstmcore::c::guarded;
 using lstmcore::c::require_array;
 using lstmcore::c::require_in;
@@ -28,7 +29,7 @@ constexpr std::int64_t any_number = std::numeric_limits<std::int64_t>::max();
 template <class Read>
 void load(const std::string& name, lstmcore_model** model, Read&& read) {
   lstmcore_model*& result = required(model, "model");
-  lstmcore::c::instruction_set();
+  lstmcore::c::require_machine();
   std::shared_ptr<const Network> network;
   try {
     network = std::make_shared<const Network>(read());
@@ -38,18 +39,6 @@ void load(const std::string& name, lstmcore_model** model, Read&& read) {
     throw Failure(LSTMCORE_ERROR_FILE, error.what());
   }
   result = new lstmcore_model{std::move(network)};
-}
-
-/// Copies `filled` to the caller's struct, which may have grown since. Throws if it is smaller than it ever was.
-template <class Info>
-void give(Info& to, Info filled) {
-  const std::size_t size = to.struct_size;
-  if (size < sizeof(Info)) {  // of ABI version 1, whose structs have not grown so far
-    throw Failure(LSTMCORE_ERROR_SIZE, "info: expected struct_size to be at least " + std::to_string(sizeof(Info)) +
-                                           ", the size of the struct, got " + std::to_string(size));
-  }
-  filled.struct_size = size;
-  std::memcpy(&to, &filled, sizeof(Info));
 }
 
 lstmcore_model_info describe(const Network& network) {
@@ -99,7 +88,7 @@ void lstmcore_model_free(lstmcore_model* model) { delete model; }
 lstmcore_status lstmcore_model_get_info(const lstmcore_model* model, lstmcore_model_info* info) {
   return guarded([&] {
     const Network& network = *required(model, "model").network;
-    give(required(info, "info"), describe(network));
+    give(required(info, "info"), describe(network), lstmcore::c::first_model_info_size);
   });
 }
 
@@ -109,7 +98,8 @@ lstmcore_status lstmcore_model_get_layer(const lstmcore_model* model, int64_t in
     lstmcore_layer_info& to = required(info, "info");
     require_in("index", index, 0, static_cast<std::int64_t>(layers.size()) - 1);
     const ModelLayer& layer = layers[static_cast<std::size_t>(index)];
-    give(to, {0, layer.name.c_str(), layer.class_name.c_str(), layer.input_size, layer.output_size});
+    give(to, {0, layer.name.c_str(), layer.class_name.c_str(), layer.input_size, layer.output_size},
+         lstmcore::c::first_layer_info_size);
   });
 }
 

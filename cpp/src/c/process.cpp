@@ -2,16 +2,32 @@
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/version.hpp>
 
+#include "../runtime/units.hpp"
 #include "status.hpp"
 
 namespace lstmcore::c {
 
-const char* instruction_set() {
+namespace {
+
+/// Calls read(), which reads settings of the environment, and returns its result.
+template <class Read>
+decltype(auto) of_machine(Read&& read) {
   try {
-    return isa().c_str();
+    return read();
   } catch (const std::invalid_argument& error) {
     throw Failure(LSTMCORE_ERROR_MACHINE, error.what());
   }
+}
+
+}  // namespace
+
+const char* instruction_set() {
+  return of_machine([] { return isa().c_str(); });
+}
+
+void require_machine() {
+  instruction_set();
+  of_machine([] { check_unit_setting(); });
 }
 
 }  // namespace lstmcore::c

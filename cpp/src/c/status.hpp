@@ -42,6 +42,10 @@ lstmcore_status guarded(Body&& body) noexcept {
 /// The instruction set in use. Throws with LSTMCORE_ERROR_MACHINE if there is none.
 const char* instruction_set();
 
+/// Throws with LSTMCORE_ERROR_MACHINE if an environment variable asks for what this machine or the library lacks, so
+/// that a model which is loaded later is not blamed for it.
+void require_machine();
+
 [[noreturn]] inline void refuse(const std::string& text) { throw Failure(LSTMCORE_ERROR_ARGUMENT, text); }
 
 template <class T>

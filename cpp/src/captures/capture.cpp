@@ -43,8 +43,10 @@ void check_network(const Capture& capture) {
   if (outputs != 1) fail_reading("expected one output, the sample, got " + std::to_string(outputs));
 }
 
-/// Bytes of the largest file that is read: captures have less than one megabyte.
-constexpr std::streamoff most_bytes = 256 * 1024 * 1024;
+void check_bytes(std::int64_t bytes) {
+  if (bytes <= most_capture_bytes) return;
+  fail_reading("expected a capture, of at most " + std::to_string(most_capture_bytes) + " bytes, got more");
+}
 
 std::string contents_of(const std::filesystem::path& path) {
   std::error_code ignored;
@@ -52,7 +54,7 @@ std::string contents_of(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
   if (size < 0) fail_reading("cannot be read");
-  if (size > most_bytes) fail_reading("expected a capture, got a file of " + std::to_string(size) + " bytes");
+  check_bytes(size);
   std::string text(static_cast<std::size_t>(size), '\0');
   stream.seekg(0);
   if (!stream.read(text.data(), static_cast<std::streamsize>(size))) fail_reading("cannot be read");
@@ -83,6 +85,7 @@ Lstm<float> CaptureLayer::lstm() const {
 }
 
 Capture parse_capture(const std::string& text) {
+  check_bytes(static_cast<std::int64_t>(text.size()));
   const json::Value document = rephrased<std::invalid_argument>(
       [&] { return json::parse(text); }, [](const std::string& error) { fail_reading("not valid " + error); });
   Capture capture = read_document_of_capture(document);

@@ -12,9 +12,6 @@
 namespace lstmcore::captures {
 namespace {
 
-using json::Value;
-using Kind = json::Value::Kind;
-
 /// Takes numbers from a list, one after the other.
 class Numbers {
  public:
@@ -121,9 +118,9 @@ Capture read_nam(const Value& document) {
     capture.layers.push_back(read_nam_layer(sizes, index, numbers));
   }
   capture.layers.push_back(read_head(sizes, numbers));
-  capture.sample_rate = optional_number(document, "sample_rate").value_or(0);
+  capture.sample_rate = optional_rate(document, "sample_rate").value_or(0);
+  capture.name = name_of(document);
   if (const Value* const metadata = document.find("metadata")) {
-    capture.name = optional_text(metadata, "name");
     capture.loudness = optional_number(*metadata, "loudness");
     capture.input_level = optional_number(*metadata, "input_level_dbu");
     capture.output_level = optional_number(*metadata, "output_level_dbu");

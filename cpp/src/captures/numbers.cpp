@@ -8,9 +8,6 @@
 
 namespace lstmcore::captures {
 
-using json::Value;
-using Kind = json::Value::Kind;
-
 namespace {
 
 bool is_number(const Value& value) { return value.is(Kind::integer) || value.is(Kind::real); }
@@ -21,14 +18,17 @@ double as_double(const Value& value) {
 
 std::int64_t checked_count(const std::string& where, const Value& value) {
   if (!value.is(Kind::integer) || value.integer < 1 || value.integer > most_units) {
-    fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) +
-                 (value.is(Kind::integer) ? ", got " + std::to_string(value.integer) : ""));
+    fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) + ", got " +
+                 (value.is(Kind::integer) ? std::to_string(value.integer) : kind_name(value.kind)));
   }
   return value.integer;
 }
 
 void check_list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
-  if (!value.is(Kind::array)) fail_reading(where + ": expected a list of " + std::to_string(size) + " " + what);
+  if (!value.is(Kind::array)) {
+    fail_reading(where + ": expected a list of " + std::to_string(size) + " " + what + ", got " +
+                 kind_name(value.kind));
+  }
   const auto found = static_cast<std::int64_t>(value.array.size());
   if (found != size) {
     fail_reading(where + ": expected " + std::to_string(size) + " " + what + ", got " + std::to_string(found));
@@ -38,7 +38,7 @@ void check_list(const std::string& where, const Value& value, std::int64_t size,
 }  // namespace
 
 float number(const std::string& where, const Value& value) {
-  if (!is_number(value)) fail_reading(where + ": expected a number");
+  if (!is_number(value)) fail_reading(where + ": expected a number, got " + kind_name(value.kind));
   const double wide = as_double(value);
   if (std::fabs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
     fail_reading(where + ": expected a number that a float can hold, got one above 3.4e38");
@@ -49,8 +49,16 @@ float number(const std::string& where, const Value& value) {
 std::optional<double> optional_number(const Value& object, const char* name) {
   const Value* const value = object.find(name);
   if (value == nullptr || value->is(Kind::null)) return std::nullopt;
-  if (!is_number(*value)) fail_reading(std::string(name) + ": expected a number");
+  if (!is_number(*value)) fail_reading(std::string(name) + ": expected a number, got " + kind_name(value->kind));
   return as_double(*value);
+}
+
+std::optional<double> optional_rate(const Value& object, const char* name) {
+  const std::optional<double> rate = optional_number(object, name);
+  if (rate && !(*rate > 0)) {
+    fail_reading(std::string(name) + ": expected a number of samples a second above 0, got " + std::to_string(*rate));
+  }
+  return rate;
 }
 
 std::int64_t count(const std::string& where, const Value& object, const char* name) {
@@ -97,9 +105,16 @@ std::vector<float> transposed(const std::vector<float>& values, std::int64_t row
   return result;
 }
 
-std::string optional_text(const Value* object, const char* name) {
-  const Value* const value = object == nullptr ? nullptr : object->find(name);
-  return value != nullptr && value->is(Kind::string) ? value->string : std::string();
+std::string optional_text(const std::string& where, const Value& object, const char* name) {
+  const Value* const value = object.find(name);
+  if (value == nullptr || value->is(Kind::null)) return {};
+  return require_member(where, object, name, Kind::string).string;
+}
+
+std::string name_of(const Value& document) {
+  const Value* const metadata = document.find("metadata");
+  const Value* const name = metadata == nullptr ? nullptr : metadata->find("name");
+  return name != nullptr && name->is(Kind::string) ? name->string : std::string();
 }
 
 }  // namespace lstmcore::captures

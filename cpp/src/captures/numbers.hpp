@@ -11,31 +11,40 @@
 
 namespace lstmcore::captures {
 
+using json::Value;
+using Kind = Value::Kind;
+
 /// Largest width of a layer and largest number of layers that is read.
 constexpr std::int64_t most_units = 1 << 16;
 
 /// A number, finite as a float.
-float number(const std::string& where, const json::Value& value);
+float number(const std::string& where, const Value& value);
 
 /// The member as a number, or none if it is missing or null.
-std::optional<double> optional_number(const json::Value& object, const char* name);
+std::optional<double> optional_number(const Value& object, const char* name);
+
+/// The member as a number of samples a second, above 0, or none if it is missing or null.
+std::optional<double> optional_rate(const Value& object, const char* name);
 
 /// An integer from 1 to `most_units`.
-std::int64_t count(const std::string& where, const json::Value& object, const char* name);
+std::int64_t count(const std::string& where, const Value& object, const char* name);
 
 /// The last entry of a list such as [null, null, 16], an integer from 1 to `most_units`.
-std::int64_t last_extent(const std::string& where, const json::Value& object, const char* name);
+std::int64_t last_extent(const std::string& where, const Value& object, const char* name);
 
 /// A list of `size` numbers.
-std::vector<float> vector(const std::string& where, const json::Value& value, std::int64_t size);
+std::vector<float> vector(const std::string& where, const Value& value, std::int64_t size);
 
 /// A list of `rows` lists of `columns` numbers, row-major.
-std::vector<float> matrix(const std::string& where, const json::Value& value, std::int64_t rows, std::int64_t columns);
+std::vector<float> matrix(const std::string& where, const Value& value, std::int64_t rows, std::int64_t columns);
 
 /// The transposed matrix, (columns, rows).
 std::vector<float> transposed(const std::vector<float>& values, std::int64_t rows, std::int64_t columns);
 
-/// The member `name` of `object`, if both are there and the member is a text; otherwise an empty one.
-std::string optional_text(const json::Value* object, const char* name);
+/// The member as a text, or an empty one if it is missing or null. Throws if it is anything else.
+std::string optional_text(const std::string& where, const Value& object, const char* name);
+
+/// The name of the device in "metadata", or an empty one. What else stands there is of no consequence.
+std::string name_of(const Value& document);
 
 }  // namespace lstmcore::captures

@@ -2,6 +2,7 @@
 // bias (4H), columns i, f, g, o; a dense layer a kernel (C, U) and a bias (U). AIDA-X adds "in_skip", "in_gain" and
 // "out_gain".
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "../model_file/file_error.hpp"
@@ -12,12 +13,9 @@
 namespace lstmcore::captures {
 namespace {
 
-using json::Value;
-using Kind = json::Value::Kind;
-
 /// The activation of a layer; "" is none.
 Activation read_activation(const std::string& where, const Value& layer) {
-  const std::string name = optional_text(&layer, "activation");
+  const std::string name = optional_text(where, layer, "activation");
   constexpr std::pair<const char*, Activation> known[] = {
       {"", Activation::linear},   {"linear", Activation::linear},   {"relu", Activation::relu},
       {"tanh", Activation::tanh}, {"sigmoid", Activation::sigmoid}, {"softmax", Activation::softmax}};
@@ -30,7 +28,7 @@ Activation read_activation(const std::string& where, const Value& layer) {
 /// Exporters write the cell's own activations, or nothing; RTNeural reads neither.
 void check_cell(const std::string& where, const Value& layer) {
   for (const auto& [name, usual] : {std::pair{"activation", "tanh"}, std::pair{"recurrent_activation", "sigmoid"}}) {
-    const std::string found = optional_text(&layer, name);
+    const std::string found = optional_text(where, layer, name);
     if (!found.empty() && found != usual) {
       fail_reading(where + ": expected " + usual + " or \"\" as " + name + " of an LSTM, got \"" + found + "\"");
     }
@@ -92,8 +90,15 @@ void add_layer(const std::string& place, const Value& description, Capture& capt
   }
 }
 
+/// The factor of a gain, which the file has in decibels.
 double gain_of(const Value& document, const char* name) {
-  return std::pow(10.0, optional_number(document, name).value_or(0.0) / 20.0);
+  const double decibels = optional_number(document, name).value_or(0.0);
+  const double gain = std::pow(10.0, decibels / 20.0);
+  if (gain > static_cast<double>(std::numeric_limits<float>::max())) {
+    fail_reading(std::string(name) + ": expected at most 770 dB, whose factor a float can hold, got " +
+                 std::to_string(decibels));
+  }
+  return gain;
 }
 
 /// From the metadata or from the document itself, under the names that exporters use.
@@ -101,7 +106,7 @@ double read_sample_rate(const Value& document) {
   for (const Value* const object : {document.find("metadata"), &document}) {
     for (const char* const name : {"samplerate", "sample_rate"}) {
       if (object == nullptr) continue;
-      if (const std::optional<double> rate = optional_number(*object, name)) return *rate;
+      if (const std::optional<double> rate = optional_rate(*object, name)) return *rate;
     }
   }
   return 0;
@@ -122,7 +127,7 @@ Capture read_rtneural(const Value& document) {
   capture.input_gain = gain_of(document, "in_gain");
   capture.output_gain = gain_of(document, "out_gain");
   capture.sample_rate = read_sample_rate(document);
-  capture.name = optional_text(document.find("metadata"), "name");
+  capture.name = name_of(document);
   return capture;
 }
 

@@ -1,6 +1,7 @@
 // A state dict of PyTorch as JSON: an nn.LSTM of any number of layers, and an nn.Linear. GuitarML's trainers call them
 // "rec" and "lin", and describe the network in "model_data".
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "../model_file/file_error.hpp"
@@ -10,9 +11,6 @@
 
 namespace lstmcore::captures {
 namespace {
-
-using json::Value;
-using Kind = json::Value::Kind;
 
 const std::string first_tensor = "weight_ih_l0";
 
@@ -80,10 +78,15 @@ std::vector<float> summed_bias(const std::string& prefix, const std::string& suf
     const std::vector<float> values = vector(name, tensors.take(name), size);
     for (std::size_t at = 0; at < sum.size(); ++at) sum[at] += values[at];
   }
+  if (!std::all_of(sum.begin(), sum.end(), [](float value) { return std::isfinite(value); })) {
+    fail_reading(prefix + "bias_ih" + suffix + " + bias_hh" + suffix +
+                 ": expected sums that a float can hold, got one above 3.4e38");
+  }
   return sum;
 }
 
-CaptureLayer read_torch_lstm(const std::string& prefix, std::size_t index, Tensors& tensors) {
+/// `width`: the units of the layer below; 0 for the first layer, which decides itself.
+CaptureLayer read_torch_lstm(const std::string& prefix, std::size_t index, std::int64_t width, Tensors& tensors) {
   const std::string suffix = "_l" + std::to_string(index);
   const std::string ih = prefix + "weight_ih" + suffix, hh = prefix + "weight_hh" + suffix;
   const Value& input = tensors.take(ih);
@@ -96,6 +99,14 @@ CaptureLayer read_torch_lstm(const std::string& prefix, std::size_t index, Tenso
   if (gates == 0 || layer.input_size == 0 || rows_of(input) != gates) {
     fail_reading("state_dict: expected the matrices (4H, C) and (4H, H) of an LSTM as " + ih + " and " + hh + ", got " +
                  shape_text(input) + " and " + shape_text(recurrent) + "; other recurrent units are not read");
+  }
+  if (width != 0 && layer.input_size != width) {
+    fail_reading("state_dict: expected " + std::to_string(width) + " columns in " + ih +
+                 ", the units of the layer below, got " + std::to_string(layer.input_size));
+  }
+  if (std::max(layer.input_size, layer.output_size) > most_units) {
+    fail_reading("state_dict: expected at most " + std::to_string(most_units) + " columns in " + ih + " and " + hh +
+                 ", got " + shape_text(input) + " and " + shape_text(recurrent));
   }
   layer.weight_ih = matrix(ih, input, gates, layer.input_size);
   layer.weight_hh = matrix(hh, recurrent, gates, layer.output_size);
@@ -162,14 +173,15 @@ Capture read_state_dict(const Value& document) {
   capture.format = CaptureFormat::state_dict;
   const std::string recurrent = tensors.prefix(first_tensor);
   for (std::size_t index = 0; index == 0 || tensors.has(recurrent + "weight_ih_l" + std::to_string(index)); ++index) {
-    capture.layers.push_back(read_torch_lstm(recurrent, index, tensors));
+    const std::int64_t width = capture.layers.empty() ? 0 : capture.layers.back().output_size;
+    capture.layers.push_back(read_torch_lstm(recurrent, index, width, tensors));
   }
   const std::string linear = tensors.prefix("weight");
   capture.layers.push_back(read_torch_linear(linear, capture.layers.back().output_size, tensors));
   tensors.require_all_taken();
   capture.input_size = capture.layers.front().input_size;
   if (description != nullptr) read_model_data(*description, capture);
-  if (!alone) capture.sample_rate = optional_number(document, "samplerate").value_or(0);
+  if (!alone) capture.sample_rate = optional_rate(document, "samplerate").value_or(0);
   return capture;
 }
 

@@ -62,6 +62,15 @@ struct Stage {
     stream->set_state({{h.data(), {1, 1, units}}, {c.data(), {1, 1, units}}});
   }
 
+  std::int64_t state_size() const { return stream ? 2 * static_cast<std::int64_t>(output.size()) : 0; }
+
+  /// h and c where they lie in the state of a whole stream.
+  template <class T>
+  LstmState<T> state_at(T* state) const {
+    const auto units = static_cast<std::int64_t>(output.size());
+    return {{state, {1, 1, units}}, {state + units, {1, 1, units}}};
+  }
+
   const float* step(const float* x) noexcept {
     if (stream) {
       stream->step(x, output.data());
@@ -95,13 +104,13 @@ struct CaptureStream::Impl {
   std::vector<Stage> stages;
   std::vector<float> input;  ///< the sample, then the controls
   float input_gain, output_gain;
-  float skip;  ///< 1 or 0, the factor of the sample in the output
+  bool skip;  ///< not a factor of 0, which would make an infinite sample NaN
 
   explicit Impl(const Capture& capture)
       : input(static_cast<std::size_t>(capture.input_size)),
         input_gain(static_cast<float>(capture.input_gain)),
         output_gain(static_cast<float>(capture.output_gain)),
-        skip(capture.skip ? 1.0f : 0.0f) {
+        skip(capture.skip) {
     std::int64_t width = capture.input_size;
     for (const CaptureLayer& layer : capture.layers) {
       require(layer.input_size == width, "layers: expected an input_size of ", width, ", got ", layer.input_size);
@@ -121,7 +130,7 @@ struct CaptureStream::Impl {
     input[0] = input_gain * sample;
     const float* values = input.data();
     for (Stage& stage : stages) values = stage.step(values);
-    return output_gain * (values[0] + skip * input[0]);
+    return output_gain * (skip ? values[0] + input[0] : values[0]);
   }
 };
 
@@ -145,6 +154,26 @@ void CaptureStream::set_control(std::int64_t index, float value) noexcept {
 }
 
 void CaptureStream::reset() noexcept { impl_->reset(); }
+
+std::int64_t CaptureStream::state_size() const noexcept {
+  std::int64_t size = 0;
+  for (const Stage& stage : impl_->stages) size += stage.state_size();
+  return size;
+}
+
+void CaptureStream::get_state(float* state) const {
+  for (const Stage& stage : impl_->stages) {
+    if (stage.stream) stage.stream->get_state(stage.state_at(state));
+    state += stage.state_size();
+  }
+}
+
+void CaptureStream::set_state(const float* state) {
+  for (Stage& stage : impl_->stages) {
+    if (stage.stream) stage.stream->set_state(stage.state_at(state));
+    state += stage.state_size();
+  }
+}
 
 void CaptureStream::settle(std::int64_t count) noexcept {
   const EngineMode mode;

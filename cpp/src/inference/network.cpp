@@ -9,6 +9,20 @@
 #include "../runtime/float_mode.hpp"
 
 namespace lstmcore::inference {
+namespace {
+
+/// A copy of the lengths, checked; empty if they are absent. What is checked and what is used are read once from the
+/// caller's memory, so that no other thread can change it in between.
+std::vector<Index> checked_lengths(const View<const std::int64_t, 1>& lengths, Index rows, Index steps) {
+  if (!lengths) return {};
+  require_array("lengths", lengths, {rows});
+  std::vector<Index> copied(static_cast<std::size_t>(rows));
+  for (Index row = 0; row < rows; ++row) copied[static_cast<std::size_t>(row)] = lengths(row);
+  ops::check_lengths("lengths", {copied.data(), {rows}}, rows, steps);
+  return copied;
+}
+
+}  // namespace
 
 Network::Network(const ModelFile& file) : layers_(file.layers()) {
   const EngineFloats floats;
@@ -38,10 +52,9 @@ void Network::read_embedding(const ModelFile& file, const ModelLayer& layer) {
 void Network::forward(const View<const float, 3>& x, const View<const std::int64_t, 1>& lengths, float* y) const {
   const EngineFloats floats;
   const auto [rows, steps, width] = x.shape;
-  ops::check_lengths("lengths", lengths, rows, steps);
-  if (!lengths) chain_->check_steps(steps);
   Sequences data{rows, steps, width};
-  if (lengths) data.lengths.assign(lengths.data, lengths.data + rows);
+  data.lengths = checked_lengths(lengths, rows, steps);
+  if (!lengths) chain_->check_steps(steps);
   data.values = data.room(steps, width);
   std::copy_n(x.data, rows * steps * width, data.values.data());
   run(data, y);
@@ -51,32 +64,31 @@ void Network::forward(const View<const std::int64_t, 2>& tokens, const View<cons
                       float* y) const {
   const EngineFloats floats;
   const auto [rows, steps] = tokens.shape;
-  ops::check_lengths("lengths", lengths, rows, steps);
-  if (!lengths && !mask_zero_) chain_->check_steps(steps);
+  const std::vector<std::int64_t> copied(tokens.data, tokens.data + rows * steps);
   Sequences data{rows, steps, embedding_size_};
-  data.lengths = token_lengths(tokens, lengths);
+  data.lengths = token_lengths(copied, checked_lengths(lengths, rows, steps), rows, steps);
+  if (!lengths && !mask_zero_) chain_->check_steps(steps);
   data.values = data.room(steps, embedding_size_);
   for (Index row = 0; row < rows; ++row) {
     float* x = data.values.data() + row * steps * embedding_size_;
     float* const end = x + steps * embedding_size_;
     for (Index step = 0; step < data.length(row); ++step) {
-      x = std::copy_n(embed(tokens(row, step)), embedding_size_, x);
+      x = std::copy_n(embed(copied[static_cast<std::size_t>(row * steps + step)]), embedding_size_, x);
     }
     std::fill(x, end, 0.0f);
   }
   run(data, y);
 }
 
-/// Checks the tokens within the lengths; returns where the rows end.
-std::vector<Index> Network::token_lengths(const View<const std::int64_t, 2>& tokens,
-                                          const View<const std::int64_t, 1>& lengths) const {
+/// Checks the tokens within `given` lengths; returns where the rows end.
+std::vector<Index> Network::token_lengths(const std::vector<std::int64_t>& tokens, const std::vector<Index>& given,
+                                          Index rows, Index steps) const {
   std::vector<Index> ends;
-  const auto [rows, steps] = tokens.shape;
   for (Index row = 0; row < rows; ++row) {
-    const Index given = ops::length_of(lengths, row, steps);
-    Index end = given;
-    for (Index step = 0; step < given; ++step) {
-      const std::int64_t token = tokens(row, step);
+    const Index length = given.empty() ? steps : given[static_cast<std::size_t>(row)];
+    Index end = length;
+    for (Index step = 0; step < length; ++step) {
+      const std::int64_t token = tokens[static_cast<std::size_t>(row * steps + step)];
       require(knows(token), "tokens: expected 0 to ", vocabulary_size_ - 1, ", got ", token, " at row ", row, ", step ",
               step);
       if (mask_zero_ && token == 0) end = std::min(end, step);
@@ -85,7 +97,7 @@ std::vector<Index> Network::token_lengths(const View<const std::int64_t, 2>& tok
     }
     ends.push_back(end);
   }
-  if (!lengths && !mask_zero_) ends.clear();
+  if (given.empty() && !mask_zero_) ends.clear();
   return ends;
 }
 

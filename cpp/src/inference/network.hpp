@@ -42,8 +42,8 @@ class Network {
 
  private:
   void read_embedding(const ModelFile& file, const ModelLayer& layer);
-  std::vector<Index> token_lengths(const View<const std::int64_t, 2>& tokens,
-                                   const View<const std::int64_t, 1>& lengths) const;
+  std::vector<Index> token_lengths(const std::vector<std::int64_t>& tokens, const std::vector<Index>& given, Index rows,
+                                   Index steps) const;
   void run(Sequences& data, float* y) const;
 
   std::vector<ModelLayer> layers_;

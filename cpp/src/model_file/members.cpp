@@ -31,12 +31,18 @@ void require_exactly(const std::string& what, const Value& value, const Names& n
   if (!missing.empty()) fail_reading(what + ": missing " + joined(missing));
 }
 
-const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
+const char* kind_name(Kind kind) {
   static const char* const kinds[] = {"null",     "true or false", "an integer", "a number",
                                       "a string", "a list",        "an object"};
+  return kinds[static_cast<int>(kind)];
+}
+
+const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
   const Value* const member = value.find(name);
   if (member == nullptr) fail_reading(what + ": missing " + name);
-  if (!member->is(kind)) fail_reading(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);
+  if (!member->is(kind)) {
+    fail_reading(what + ": expected " + kind_name(kind) + " as " + name + ", got " + kind_name(member->kind));
+  }
   return *member;
 }
 

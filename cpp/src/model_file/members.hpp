@@ -10,6 +10,9 @@ namespace lstmcore {
 
 using Names = std::vector<std::string>;
 
+/// A kind for messages, such as "a list".
+const char* kind_name(json::Value::Kind kind);
+
 /// Throws std::runtime_error unless `value` is an object that has all of `names`, and besides only some of `optional`.
 /// `what` names the object in the message.
 void require_exactly(const std::string& what, const json::Value& value, const Names& names, const Names& optional = {});

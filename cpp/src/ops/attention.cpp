@@ -6,6 +6,7 @@
 #include "../api/check.hpp"
 #include "../packing/pack.hpp"
 #include "../runtime/buffer.hpp"
+#include "../runtime/interrupt.hpp"
 #include "../runtime/isa.hpp"
 #include "activate.hpp"
 #include "elements.hpp"
@@ -336,10 +337,13 @@ void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<con
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
   require_array("weights", weights, {problem.rows(), problem.query_count(), problem.steps()});
   require_array("context", context, {problem.rows(), problem.query_count(), problem.columns()});
+  Interruptible* const call = InterruptWatch::of_thread();
   ops::parallel_ranges(problem.rows(), problem.cost(), 1, [&](Index begin, Index count) {
     RowForward<T> row(problem, weights, context);
-    for (Index n = begin; n < begin + count; ++n) row.run(n);
+    const InterruptWatch watch(call);
+    for (Index n = begin; n < begin + count && !watch.stopped(); ++n) row.run(n);
   });
+  InterruptWatch::end_if_stopped();
 }
 
 template <class T>
@@ -359,10 +363,13 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
   require_array_or_none("dv", dv, {units});
   Buffer<T> parts(static_cast<std::size_t>(v ? rows * units : 0));
   const Gradients<T> gradients{weights, dcontext, dkeys, dqueries, dvalues, parts.data()};
+  Interruptible* const call = InterruptWatch::of_thread();
   ops::parallel_ranges(rows, policy::cost::attention_backward * problem.cost(), 1, [&](Index begin, Index count) {
     RowBackward<T> row(problem, gradients);
-    for (Index n = begin; n < begin + count; ++n) row.run(n);
+    const InterruptWatch watch(call);
+    for (Index n = begin; n < begin + count && !watch.stopped(); ++n) row.run(n);
   });
+  InterruptWatch::end_if_stopped();
   if (!v) return;
   std::fill_n(dv.data, units, T(0));
   for (Index n = 0; n < rows; ++n) active_kernels<T>().add(parts.data() + n * units, dv.data, units);

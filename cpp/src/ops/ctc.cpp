@@ -8,6 +8,7 @@
 
 #include "../api/check.hpp"
 #include "../runtime/buffer.hpp"
+#include "../runtime/interrupt.hpp"
 #include "../runtime/isa.hpp"
 #include "row_sums.hpp"
 #include "sequences.hpp"
@@ -327,13 +328,16 @@ double ctc(View<const T, 3> logits, View<const std::int64_t, 1> lengths, View<co
     workspaces.emplace_back(stored_steps, sizes.labels, logits.shape[2]);
   }
   Buffer<double> losses(static_cast<std::size_t>(rows));
+  Interruptible* const call = InterruptWatch::of_thread();
   parallel_tasks(threads, rows, [&](std::int64_t n, int thread) {
+    if (InterruptWatch(call).stopped()) return;
     T* const out = dlogits ? dlogits.data + n * row_size : nullptr;
     std::int64_t written = 0;
     losses[static_cast<std::size_t>(n)] = row_loss(batch, n, zero_infinite, scale, out,
                                                    workspaces[static_cast<std::size_t>(thread)], stored_steps, written);
     if (out != nullptr) std::fill(out + written * logits.shape[2], out + row_size, T(0));
   });
+  InterruptWatch::end_if_stopped();
   return ops::sum_in_order(losses, rows);
 }
 

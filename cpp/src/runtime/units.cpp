@@ -112,7 +112,7 @@ std::atomic<bool>& any_unit() {
     const char* const text = std::getenv("LSTMCORE_UNITS");
     if (text == nullptr || *text == 0) return false;
     if (std::string(text) == "any") return true;
-    raise<std::runtime_error>("LSTMCORE_UNITS: expected \"any\" or nothing, got \"" + std::string(text) + "\"");
+    raise<std::invalid_argument>("LSTMCORE_UNITS: expected \"any\" or nothing, got \"" + std::string(text) + "\"");
   }()};
   return any;
 }
@@ -162,6 +162,8 @@ void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUni
 }
 
 bool use_any_unit(bool any) { return any_unit().exchange(any); }
+
+void check_unit_setting() { any_unit(); }
 
 Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
   switch (precision) {

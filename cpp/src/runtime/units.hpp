@@ -35,6 +35,9 @@ void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUni
 /// Returns the former setting.
 bool use_any_unit(bool any);
 
+/// Throws std::invalid_argument if LSTMCORE_UNITS is set to anything else, as everything above does that needs it.
+void check_unit_setting();
+
 /// The processor's own matrix unit; null if it has none or the system refuses permission to use it.
 const kernels::ProductUnit* machine_matrix_unit(bool of_int8);
 

@@ -39,8 +39,10 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
     OSError
         If the file cannot be read.
     ValueError
-        If it is none of these formats, if its sizes contradict each other, or if it has layers
-        other than LSTM and dense ones, such as GRU, WaveNet or convolutions; the error names them.
+        If it is none of these formats, if its sizes contradict each other, if it has layers other
+        than LSTM and dense ones, such as GRU, WaveNet or convolutions, or a gain, a rate or a
+        weight that cannot be played (the error names what it is), or if it has more than 16 MiB:
+        captures have less than one.
 
     Notes
     -----
@@ -48,9 +50,11 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
     the state that a capture begins with; the others begin with zeros.
     """
     try:
-        contents = Path(path).read_bytes()
+        file = Path(path)
     except TypeError:
         raise TypeError(f"path: expected a path, got {_checks.describe(path)}") from None
+    with file.open("rb") as stream:
+        contents = stream.read(_core.most_capture_bytes + 1)  # more, and it is refused
     try:
         return Capture(_core.Capture(contents))
     except ValueError as error:
@@ -238,6 +242,11 @@ class CaptureStream:
             If `x` does not have one axis.
         RuntimeError
             If another thread is using the stream.
+
+        Notes
+        -----
+        Ctrl-C, or another signal whose handler raises, ends a long call. The stream is then as it
+        was before the call.
         """
         return self._stream.process(x)
 

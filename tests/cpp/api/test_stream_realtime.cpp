@@ -11,6 +11,11 @@
 #include "lstm_problem.hpp"
 #include "lstm_variants.hpp"
 #include "precision_settings.hpp"
+#include "realtime.hpp"
+#ifdef LSTMCORE_REALTIME_SANITIZER
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 using lstmcore::Lstm;
 using lstmcore::LstmStream;
@@ -25,11 +30,13 @@ void check_steps(const lstmcore::LstmConfig& config, Index rows, lstmcore::Preci
   std::vector<T> y(static_cast<std::size_t>(p.y_size()));
   stream.step(p.x.data(), y.data());
   const long memory = allocations(), taken = locks();
-  for (int t = 0; t < 4; ++t) stream.step(p.x.data(), y.data());
-  p.x[0] = std::numeric_limits<T>::infinity();  // no product of low precision
-  stream.step(p.x.data(), y.data());
-  stream.reset();
-  stream.reset(rows - 1);
+  in_realtime([&] {
+    for (int t = 0; t < 4; ++t) stream.step(p.x.data(), y.data());
+    p.x[0] = std::numeric_limits<T>::infinity();  // no product of low precision
+    stream.step(p.x.data(), y.data());
+    stream.reset();
+    stream.reset(rows - 1);
+  });
   CHECK_EQUAL(allocations() - memory, 0);
   CHECK_EQUAL(locks() - taken, 0);
 }
@@ -88,6 +95,30 @@ TEST("the counters count") {
   if (allocations_are_counted()) CHECK(allocations() > memory);
   if (locks_are_counted()) CHECK(locks() > taken);
 }
+#ifdef LSTMCORE_REALTIME_SANITIZER
+/// Whether a process that calls body() is ended by the sanitizer.
+template <class Body>
+bool is_ended(Body&& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    in_realtime(body);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+TEST("the sanitizer ends programs that allocate or lock") {
+  std::mutex mutex;
+  CHECK(is_ended([] {
+    void* volatile block = ::operator new(100);  // volatile: clang leaves out allocations that nothing uses
+    ::operator delete(block);
+  }));
+  CHECK(is_ended([&] { const std::lock_guard<std::mutex> guard(mutex); }));
+  CHECK(!is_ended([] {}));
+}
+#endif
 TEST("sizes, layers and rows") {
   check_sizes<float>();
   check_sizes<double>();

@@ -4,9 +4,11 @@
 #include <string>
 
 #include "c/status.hpp"
+#include "c/structs.hpp"
 #include "check.hpp"
 
 using lstmcore::c::elements;
+using lstmcore::c::give;
 using lstmcore::c::guarded;
 
 namespace {
@@ -18,6 +20,13 @@ lstmcore_status status_of(const Error& error) {
 }
 
 std::string last() { return lstmcore_last_error(); }
+
+/// A struct whose last member the first header did not have.
+struct Grown {
+  std::size_t struct_size;
+  std::int64_t first, second;
+};
+constexpr std::size_t first_grown_size = LSTMCORE_SIZE_TO(Grown, first);
 
 }  // namespace
 
@@ -54,3 +63,30 @@ TEST("texts are cut at a whole character") {
   lstmcore::c::failed(LSTMCORE_ERROR_FILE, "");
   CHECK_EQUAL(last(), "");
 }
+
+TEST("structs of an older, the same and a newer header than the library's") {
+  struct Newer {
+    Grown known;
+    std::int64_t later;
+  };
+  for (const std::size_t size : {first_grown_size, sizeof(Grown), sizeof(Newer)}) {
+    Newer to{{size, 7, 7}, 7};
+    give(to.known, {0, 1, 2}, first_grown_size);
+    CHECK_EQUAL(to.known.struct_size, size);
+    CHECK_EQUAL(to.known.first, 1);
+    CHECK_EQUAL(to.known.second, size == first_grown_size ? 7 : 2);
+    CHECK_EQUAL(to.later, size == sizeof(Newer) ? 0 : 7);
+  }
+  for (const std::size_t size : {std::size_t{0}, first_grown_size - 1, lstmcore::c::most_struct_size + 1}) {
+    Grown to{size, 7, 7};
+    CHECK_THROWS(give(to, {0, 1, 2}, first_grown_size), "struct_size to be at least 16 and at most 4096, got");
+    CHECK_EQUAL(to.first, 7);
+  }
+}
+
+#if UINTPTR_MAX == UINT64_MAX
+TEST("the sizes of the first header stay accepted") {
+  CHECK_EQUAL(lstmcore::c::first_model_info_size, std::size_t{56});
+  CHECK_EQUAL(lstmcore::c::first_layer_info_size, std::size_t{40});
+}
+#endif

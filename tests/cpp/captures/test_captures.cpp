@@ -1,6 +1,7 @@
 // Captures of each format play as a slow loop over the equations does, and what is wrong with a file is named.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <lstmcore/capture.hpp>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,7 @@
 #include "captures_kit.hpp"
 #include "check.hpp"
 #include "model_file_kit.hpp"
+#include "realtime.hpp"
 
 using lstmcore::Capture;
 using lstmcore::CaptureStream;
@@ -140,14 +142,47 @@ TEST("blocks do not change bits, process works in place, reset returns to the fi
   CHECK(std::vector<float>(samples.begin(), samples.begin() + 10) == after);
 }
 
+TEST("a state that is taken and set again continues with the same bits, whatever was played between") {
+  CaptureMaker maker;
+  maker.layers = 2;
+  maker.first_state = true;
+  CaptureStream stream(parse_capture(maker.nam()));
+  CHECK_EQUAL(stream.state_size(), 4 * maker.units);
+  const std::vector<float> x = signal();
+  std::vector<float> state(4 * 5), first(100), between(50), second(100);
+  stream.process(x.data(), between.data(), 50);
+  stream.get_state(state.data());
+  stream.process(x.data(), first.data(), 100);
+  stream.set_state(state.data());
+  stream.process(x.data(), second.data(), 100);
+  CHECK(first == second);
+  CHECK(!(state == std::vector<float>(20)));
+}
+
+TEST("an infinite sample reaches the output only through a skip connection") {
+  CaptureMaker maker;
+  const float infinite = std::numeric_limits<float>::infinity();
+  for (const bool skip : {false, true}) {
+    maker.skip = skip;
+    CaptureStream stream(parse_capture(maker.rtneural()));
+    float y = 0;
+    stream.process(&infinite, &y, 1);  // all gates are 0 or 1, so that h is finite
+    CHECK_EQUAL(std::isfinite(y), !skip);
+    CHECK_EQUAL(y == infinite, skip);
+  }
+}
+
 TEST("process allocates nothing") {
   CaptureMaker maker;
   maker.layers = 2;
   CaptureStream stream(parse_capture(maker.nam()));
   std::vector<float> samples = signal();
   const long before = allocations();
-  stream.process(samples.data(), samples.data(), 200);
-  stream.reset();
+  in_realtime([&] {
+    stream.process(samples.data(), samples.data(), 200);
+    stream.reset();
+    stream.settle(10);
+  });
   CHECK_EQUAL(allocations(), before);
 }
 
@@ -185,6 +220,48 @@ TEST("architectures, layers and units that are not read are named") {
   refused_capture("{\"weights\": []}", "got an object with weights");
   refused_capture("[]", "expected a JSON object");
   refused_capture("{\"layers\": [}", "not valid JSON");
+}
+
+TEST("what a stream could not play is refused when it is read") {
+  CaptureMaker maker;
+  const std::string rtneural = maker.rtneural();
+  const auto gain = [&](const char* decibels) { return replaced(rtneural, "\"in_gain\": 0.000000", decibels); };
+  refused_capture(gain("\"in_gain\": 771"), "in_gain: expected at most 770 dB, whose factor a float can hold, got 771");
+  refused_capture(gain("\"in_gain\": 1e999"), "in_gain: expected at most 770 dB");
+  refused_capture(gain("\"in_gain\": \"6 dB\""), "in_gain: expected a number, got a string");
+  CHECK(std::isfinite(static_cast<float>(parse_capture(gain("\"in_gain\": 770")).input_gain)));
+  CHECK_EQUAL(parse_capture(gain("\"in_gain\": -1e9")).input_gain, 0.0);
+  refused_capture(replaced(rtneural, "\"out_gain\": 0.000000", "\"out_gain\": 800"), "out_gain: expected at most 770");
+  refused_capture(replaced(rtneural, "44100.0", "-44100"),
+                  "samplerate: expected a number of samples a second above 0, got -44100");
+  refused_capture(replaced(rtneural, "44100.0", "true"), "samplerate: expected a number, got true or false");
+  refused_capture(replaced(maker.nam(), "48000", "0"), "sample_rate: expected a number of samples a second above 0");
+  refused_capture(replaced(rtneural, "\"dense\", \"activation\": \"\"", "\"dense\", \"activation\": 3"),
+                  "layer 1 (dense): expected a string as activation, got an integer");
+  refused_capture(replaced(rtneural, "\"lstm\", \"activation\": \"\"", "\"lstm\", \"activation\": [\"relu\"]"),
+                  "layer 0 (lstm): expected a string as activation, got a list");
+  refused_capture(replaced(rtneural, "[null, null, 1]", "[null, null, null]"),
+                  "last entry of in_shape: expected an integer from 1 to 65536, got null");
+
+  maker.layers = 2;
+  const std::string dict = maker.state_dict();
+  const std::string second = CaptureMaker::matrix(maker.ih(1), 20);
+  refused_capture(replaced(dict, second, CaptureMaker::matrix(maker.random(20 * 4, 1, 1), 20)),
+                  "state_dict: expected 5 columns in rec.weight_ih_l1, the units of the layer below, got 4");
+  const std::vector<float> large(20, 3e38f);
+  std::string sums = replaced(maker.state_dict(), CaptureMaker::list(maker.bias(1)), CaptureMaker::list(large));
+  sums = replaced(sums, "\"rec.bias_hh_l1\": " + CaptureMaker::list(std::vector<float>(20)),
+                  "\"rec.bias_hh_l1\": " + CaptureMaker::list(large));
+  refused_capture(sums, "rec.bias_ih_l1 + bias_hh_l1: expected sums that a float can hold");
+}
+
+TEST("files beyond 16 MiB are refused before they are read") {
+  const std::string text(static_cast<std::size_t>(lstmcore::most_capture_bytes) + 1, ' ');
+  refused_capture(text, "expected a capture, of at most 16777216 bytes, got more");
+  const TemporaryFile file(text, "large.nam");
+  CHECK_THROWS(lstmcore::read_capture(std::filesystem::u8path(file.path())),
+               "large.nam: expected a capture, of at most");
+  refused_capture(text.substr(1), "not valid JSON");
 }
 
 TEST("sizes and numbers are checked") {

@@ -1,6 +1,10 @@
 // Models that cannot run as a whole, although their files are good. What those that can run compute is tested in
 // tests/c.
+#include <atomic>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "check.hpp"
 #include "inference/network.hpp"
@@ -78,3 +82,35 @@ TEST("float64") {
   maker.document = replaced(maker.document, "float32", "float64");
   CHECK_THROWS(Network(opened(maker)), "holds float64, expected float32");
 }
+
+#if !defined(__SANITIZE_THREAD__)  // which would find the race that this is about
+TEST("another thread may change lengths and tokens during a call: what was checked is what is used") {
+  const Network network(lstmcore::ModelFile(golden + "/steps_model.safetensors"));
+  constexpr std::int64_t rows = 16, steps = 200, none = std::int64_t{1} << 40;
+  std::vector<std::int64_t> tokens(rows * steps, 1), lengths(rows, steps);
+  std::vector<float> y(static_cast<std::size_t>(rows * network.output_steps(steps) * network.output_size()));
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    volatile std::int64_t* const places[] = {&tokens.front(), &tokens.back(), &lengths.front(), &lengths.back()};
+    while (!over) {
+      for (volatile std::int64_t* const place : places) {
+        const std::int64_t valid = *place;
+        *place = none;
+        *place = valid;
+      }
+    }
+  });
+  int refused = 0;
+  for (int call = 0; call < 300; ++call) {
+    try {
+      network.forward(lstmcore::View<const std::int64_t, 2>(tokens.data(), {rows, steps}), {lengths.data(), {rows}},
+                      y.data());
+    } catch (const std::invalid_argument&) {
+      ++refused;
+    }
+  }
+  over = true;
+  other.join();
+  CHECK(refused < 300);
+}
+#endif

@@ -1,6 +1,7 @@
 // Long calls ask whether to go on: those that go on have the same bits, and those that do not end all their threads.
 #include <functional>
 #include <lstmcore/interrupt.hpp>
+#include <lstmcore/ops.hpp>
 #include <lstmcore/rnn.hpp>
 #include <stdexcept>
 #include <thread>
@@ -17,6 +18,7 @@
 namespace {
 
 using lstmcore::Interruptible;
+using lstmcore::View;
 
 /// Makes calls ask at every step until the end of the scope.
 struct AtEveryStep {
@@ -240,7 +242,58 @@ TEST("scopes nest, and the inner one counts") {
   CHECK(outer.questions > 0);
 }
 
-TEST("calls ask about twenty times a second, and short ones never") {
+TEST("attention and CTC ask between two rows, and have the same bits") {
+  const AtEveryStep asking;
+  constexpr std::int64_t rows = 40, steps = 30, units = 16;
+  const std::vector<float> values = random_values<float>(rows * steps * units, 1, 0.5);
+  const View<const float, 3> x(values.data(), {rows, steps, units});
+  std::vector<float> weights(rows * steps * steps), context(values.size()), dlogits(values.size());
+  std::vector<float> dkeys(values.size()), dqueries(values.size()), dvalues(values.size());
+  const std::vector<std::int64_t> labels(rows * 3, 2), counts(rows, 3);
+  const View<float, 3> maps(weights.data(), {rows, steps, steps}), y(context.data(), x.shape);
+
+  const std::vector<std::int64_t> all(rows, steps);
+  const View<const std::int64_t, 1> valid(all.data(), {rows});
+  const std::function<void()> calls[] = {
+      [&] { lstmcore::attention_forward<float>(x, x, x, {}, 0.25, valid, valid, maps, y); },
+      [&] {
+        lstmcore::attention_backward<float>(x, x, x, {}, 0.25, valid, valid, maps, y, {dkeys.data(), x.shape},
+                                            {dqueries.data(), x.shape}, {dvalues.data(), x.shape}, {});
+      },
+      [&] {
+        lstmcore::ctc<float>(x, valid, {labels.data(), {rows, 3}}, {counts.data(), {rows}}, 0, {}, false, 1.0,
+                             {dlogits.data(), x.shape});
+      }};
+  const auto results = [&] { return std::vector{weights, context, dkeys, dqueries, dvalues, dlogits}; };
+  for (const auto& run : calls) run();
+  const auto expected = results();
+  for (const int threads : {1, 3}) {
+    const ThreadCount team(threads);
+    for (const auto& run : calls) {
+      Caller caller;
+      const Interruptible call(&Caller::ask, &caller);
+      run();
+      CHECK(results() == expected);
+      if (threads == 1) CHECK_EQUAL(caller.questions, static_cast<int>(rows) - 1);
+      // Where other threads are quicker, the caller's may have no second row, before which it would ask.
+      bool ended = false;
+      for (int tries = 0; tries < 1000 && !ended; ++tries) {
+        caller.stop_at = caller.questions + 1;
+        try {
+          run();
+        } catch (const std::runtime_error&) {
+          ended = true;
+        }
+      }
+      CHECK(ended);
+      CHECK_EQUAL(caller.questions, caller.stop_at);
+      run();
+      CHECK(results() == expected);
+    }
+  }
+}
+
+TEST("short calls never ask") {
   const Problem<float> p = make_problem<float>({"", lstm_config(3, 5), 2, 30});
   Caller caller;
   const Interruptible call(&Caller::ask, &caller);

@@ -74,7 +74,7 @@ def test_ctrl_c_ends_a_long_call(kind, threads):
     )
     assert result.stdout, result.stderr or "the call ended before the signal came"
     latency, same, ready = result.stdout.split()
-    assert float(latency) < 10.0  # 0.1 on a machine with nothing else to do
+    assert float(latency) < 10.0  # 0.05 on a machine with nothing else to do
     assert same == "True"
     assert ready == str(kind != "backward")  # a backward that was begun has used its tape
 

@@ -1,5 +1,9 @@
 """lstmcore.jax: training calls that need no Python, with the same bits as those that do."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -149,3 +153,51 @@ def test_nothing_is_direct_about_mapped_calls(without_python):
     gradient = jax.grad(lambda w: weighted_sum(lstm(**{**arguments, "w_hh": w})))
     with pytest.raises(FAILED, match="Python was called"):
         jax.block_until_ready(jax.vmap(gradient)(many))
+
+
+# Another thread changes the mask all the time, in memory that JAX shares. If the engine found more
+# valid steps the second time, it would write past the end of the memory that it allocated for them.
+FLICKER = """
+import threading
+import jax, numpy as np
+from jax_kit import DIFFERENTIABLE, draw, weighted_sum
+from lstmcore.jax import lstm, xla
+
+whole = np.zeros(64 * 4000 + 64, np.uint8)
+start = -whole.ctypes.data % 64  # JAX shares only aligned memory
+mask = whole[start : start + 64 * 4000].reshape(64, 4000)
+shared = jax.dlpack.from_dlpack(mask.view(np.bool_), copy=False)
+assert np.shares_memory(np.asarray(shared), mask)
+over = threading.Event()
+
+def flicker():
+    while not over.is_set():
+        mask.fill(1)
+        mask.fill(0)
+
+arguments = draw("float32", batch=64, steps=4000, features=1, units=2)
+step = jax.jit(jax.value_and_grad(lambda given, mask: weighted_sum(lstm(**given, mask=mask))))
+thread = threading.Thread(target=flicker)
+thread.start()
+try:
+    for _ in range(8):
+        value, _ = step(arguments, shared)
+        assert np.isfinite(value)
+    print(sum(plan.count for _, plan in xla.direct._plans))
+finally:
+    over.set()
+    thread.join()
+"""
+
+
+def test_another_thread_may_change_a_mask_during_the_call():
+    path = os.pathsep.join(path for path in sys.path if path)
+    result = subprocess.run(
+        [sys.executable, "-c", FLICKER],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == 8
