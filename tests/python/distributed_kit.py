@@ -88,6 +88,9 @@ class Threads:
         box = self.hub.boxes[self.rank]
         return box.popleft() if box else None
 
+    def flush(self, seconds):
+        pass
+
     def close(self):
         self.hub.closed.add(self.rank)
 

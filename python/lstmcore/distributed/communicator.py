@@ -28,7 +28,8 @@ class Communicator(Protocol):
       ``received_counts[q]`` from it.
 
     `post` sends a few bytes to another process without waiting, and `receive` returns who sent the
-    next such bytes, and them, or None. `close` ends the use by all processes together. `abandon`
+    next such bytes, and them, or None; `flush` waits at most `seconds` until what was posted is on
+    its way. `close` ends the use by all processes together. `abandon`
     ends the process's part in exchanges that will never be complete.
     """
 
@@ -47,6 +48,7 @@ class Communicator(Protocol):
     ) -> Request: ...
     def post(self, rank: int, data: bytes) -> None: ...
     def receive(self) -> tuple[int, bytes] | None: ...
+    def flush(self, seconds: float) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
 
@@ -76,6 +78,9 @@ class Alone:
 
     def receive(self) -> tuple[int, bytes] | None:
         return None
+
+    def flush(self, seconds: float) -> None:
+        """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
-from lstmcore.distributed.digests import digest
+from lstmcore.distributed.comparison import check_alike, check_batches
+from lstmcore.distributed.digests import digest, digests_of_training
 from lstmcore.distributed.errors import DistributedError
 from lstmcore.distributed.gradients import GradientSum
 from lstmcore.distributed.group import Group
@@ -27,6 +29,19 @@ __all__ = ["EvaluationPass", "TrainingPass"]
 
 BATCH_BYTES = 2**16
 """Of each array of a batch that comes from an iterable, the bytes that processes compare."""
+
+
+class _Checks:
+    """Digests of batches that an iterable makes, which processes compare."""
+
+    def __init__(self, group: Group) -> None:
+        self._active = group.size > 1
+        self._examples: Examples | None = None  # of the batch before
+
+    def of(self, examples: Examples) -> str | None:
+        """Return the digest of the batch's arrays; None if they are those of the batch before."""
+        before, self._examples = self._examples, examples
+        return digest(examples, BATCH_BYTES) if self._active and examples is not before else None
 
 
 class _Figures:
@@ -110,8 +125,8 @@ class TrainingPass:
         self._sum = total
         self._states: dict[int, ModelState] = {}
         self._rows: int | None = None  # of every batch, if each continues the one before it
-        self._examples: Examples | None = None  # of the batch before
-        self._check: str | None = None  # digest of those of this batch, if they are others
+        self._checks = _Checks(group)
+        self._check: str | None = None  # of this batch
 
     # ---- batches -----------------------------------------------------------------------------
 
@@ -120,10 +135,7 @@ class TrainingPass:
         count = len(examples)
         chosen = divide(rows, count, self._shards)
         self._begin_states(rows, count, chosen)
-        self._check = None
-        if self._group.size > 1 and examples is not self._examples:
-            self._check = digest(examples, BATCH_BYTES)  # a batch that an iterable has just made
-        self._examples = examples
+        self._check = self._checks.of(examples)
         windows = {shard: self._windows(examples, chosen[shard]) for shard in self._own}
         while True:
             batches = {shard: next(own, None) for shard, own in windows.items()}
@@ -174,7 +186,7 @@ class TrainingPass:
         where = f"step {optimizer.iterations + 1} of the optimizer"
         forwards, reports = self._forward(batches)
         found = self._group.share((reports, self._check, self._sum.touched), where)
-        self._same_batch([check for _, check, _ in found], where)
+        check_batches(self._group, [check for _, check, _ in found], where)
         every = [report for own, _, _ in found for report in own]
         if not every:
             return False
@@ -253,17 +265,6 @@ class TrainingPass:
                 refused = loop.refusal(model, f"the loss is {sum(means)}")
             raise self._group.agree(refused) from None
 
-    def _same_batch(self, checks: list[str | None], where: str) -> None:
-        other = next((rank for rank, one in enumerate(checks) if one != checks[0]), None)
-        if other is not None:
-            raise self._group.agree(
-                DistributedError(
-                    f"x: expected the same batches in all processes, but those at {where} "
-                    f"differ between {self._group.name(0)} and {self._group.name(other)}; seed "
-                    "what draws or shuffles them alike; every process takes its shards of each"
-                )
-            )
-
     # ---- figures -----------------------------------------------------------------------------
 
     def batch_logs(self) -> Logs:
@@ -274,8 +275,18 @@ class TrainingPass:
         return logs
 
     def logs(self) -> Logs:
-        """Return loss and metrics of the epoch."""
-        logs: Logs = self._figures.joined(False, "the end of an epoch").logs()
+        """Return loss and metrics of the epoch, after all processes have compared their weights."""
+        if self._group.size > 1:
+            where = "the end of an epoch"
+            check_alike(
+                self._group,
+                digests_of_training(self._model),
+                where,
+                DistributedError,
+                "; something changed them in one process alone: a callback at a batch, a layer or "
+                "loss of your own that does not compute the same everywhere, or a faulty machine",
+            )
+        logs: Logs = self._figures.joined(False, "the figures of an epoch").logs()
         return logs
 
 
@@ -294,9 +305,12 @@ class EvaluationPass:
         self._model, self._shards, self._own, self._group = model, shards, own, group
         self._figures = _Figures(model, group, own)
         self._walks = {shard: Walk(carry) for shard in own}
+        self._checks, self._found = _Checks(group), list[str | None]()
 
     def go(self, examples: Examples, rows: Array | slice) -> None:
         """Compute this process's shards of a batch; see `Pass`."""
+        self._group.look("the end of a validation")
+        self._found.append(self._checks.of(examples))
         chosen = divide(rows, len(examples), self._shards)
         for shard in self._own:
             if _count(chosen[shard]):
@@ -316,7 +330,10 @@ class EvaluationPass:
         return {}
 
     def logs(self) -> Logs:
-        """Return loss and metrics of all batches."""
+        """Return loss and metrics of all batches, which must be the same in all processes."""
+        found = self._group.share(self._found, "the batches of a validation")
+        for number, checks in enumerate(zip_longest(*found), 1):
+            check_batches(self._group, checks, f"batch {number} of the validation")
         logs: Logs = self._figures.joined(False, "the end of a validation").logs()
         return logs
 
