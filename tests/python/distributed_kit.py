@@ -94,7 +94,7 @@ class Threads:
     def close(self):
         self.hub.closed.add(self.rank)
 
-    def abandon(self):
+    def abandon(self, seconds):
         self.hub.abandoned.add(self.rank)
 
 

@@ -30,7 +30,7 @@ class Communicator(Protocol):
     `post` sends a few bytes to another process without waiting, and `receive` returns who sent the
     next such bytes, and them, or None; `flush` waits at most `seconds` until what was posted is on
     its way. `close` ends the use by all processes together. `abandon`
-    ends the process's part in exchanges that will never be complete.
+    ends the process's part after an error; at its end it waits at most `seconds` for the others.
     """
 
     @property
@@ -50,7 +50,7 @@ class Communicator(Protocol):
     def receive(self) -> tuple[int, bytes] | None: ...
     def flush(self, seconds: float) -> None: ...
     def close(self) -> None: ...
-    def abandon(self) -> None: ...
+    def abandon(self, seconds: float) -> None: ...
 
 
 class Alone:
@@ -85,5 +85,5 @@ class Alone:
     def close(self) -> None:
         """Do nothing."""
 
-    def abandon(self) -> None:
+    def abandon(self, seconds: float) -> None:
         """Do nothing."""

@@ -22,6 +22,7 @@ LENGTH = 8  # bytes of the length in front
 BUSY = 2.0  # seconds for which requests are tested without a pause, so that exchanges flow
 PAUSE = 1e-3  # seconds between two tests afterwards
 LOOK = 0.5  # seconds between two looks at whether the other processes of this machine still run
+FAREWELL = 3.0  # seconds that a process waits at most at its end for others to report their errors
 FLUSH = 1.0  # seconds for which a process that leaves waits until the others are told
 SHARED_PAUSE = 1e-4  # where another process computes on this one's processor meanwhile
 FAILED, ASKED, ALIVE = range(3)  # what a posted message says
@@ -216,8 +217,8 @@ class Group:
                 self.warn(error)
                 self.communicator.flush(FLUSH)
         finally:
-            if self._pending:
-                self.communicator.abandon()
+            # One that began no exchange has no reason to hurry: others may still compute.
+            self.communicator.abandon(FAREWELL if self._pending else self.timeout)
 
     def warn(self, error: BaseException) -> None:
         """Tell the others of an error that ends this process's part, unless they know."""

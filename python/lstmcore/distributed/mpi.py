@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -19,13 +19,14 @@ from lstmcore.cpu import get_num_threads, set_num_threads
 from lstmcore.distributed import launch
 from lstmcore.distributed.communicator import Communicator, Request
 from lstmcore.distributed.errors import DistributedError
-from lstmcore.distributed.group import RESUME, UNFINISHED, Group
+from lstmcore.distributed.group import FAREWELL, RESUME, UNFINISHED, Group
 from lstmcore.distributed.session import SHARDS, Sharded
 
 __all__ = ["MPI"]
 
 TAG = 20  # of the few bytes that processes post to each other
-FAREWELL = 3.0  # seconds that a process waits at its end for others to report their errors
+LEFT = 21  # of a message without bytes: the sender has reported its error, and ends
+LINGER = 0.1  # seconds in which the others' last lines reach the launcher
 
 
 class MPI(Sharded):
@@ -174,17 +175,19 @@ class Connection:
         self._whole = comm
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self._posted: list[tuple[Any, bytearray]] = []  # what may still be on its way
+        self._together = False
         self._comm, request = comm.Idup()
         until = time.monotonic() + timeout
         while not request.Test():
             if time.monotonic() > until:
                 UNFINISHED.append(request)
-                self.abandon()
+                self.abandon(FAREWELL)
                 raise DistributedError(
                     f"fit: not all of the {self.size} processes called fit within {timeout:g} s; "
                     "all must make the same calls; timeout is the limit"
                 )
             time.sleep(1e-4)
+        self._together = True
 
     def allgather(self, send: Array, received: Array) -> Request:
         """See `Communicator`."""
@@ -218,12 +221,15 @@ class Connection:
 
     def receive(self) -> tuple[int, bytes] | None:
         """See `Communicator`."""
+        return self._received(TAG)
+
+    def _received(self, tag: int) -> tuple[int, bytes] | None:
         library = _library()
         status = library.Status()
-        if not self._comm.Iprobe(source=library.ANY_SOURCE, tag=TAG, status=status):
+        if not self._comm.Iprobe(source=library.ANY_SOURCE, tag=tag, status=status):
             return None
         data = bytearray(status.Get_count(library.BYTE))
-        self._comm.Recv(data, source=status.Get_source(), tag=TAG)
+        self._comm.Recv(data, source=status.Get_source(), tag=tag)
         return status.Get_source(), bytes(data)
 
     def flush(self, seconds: float) -> None:
@@ -239,13 +245,21 @@ class Connection:
         """See `Communicator`."""
         self._comm.Free()
 
-    def abandon(self) -> None:
+    def abandon(self, seconds: float) -> None:
         """See `Communicator`: MPI's end would wait for ever, so the process ends without it."""
-        atexit.register(self._abort)
+        atexit.register(self._abort, seconds)
 
-    def _abort(self) -> None:
-        """End all processes, once the others have had time to report their errors."""
-        time.sleep(FAREWELL)
+    def _abort(self, seconds: float) -> None:
+        """End all processes, once the others have reported their errors, or had time to."""
+        until = time.monotonic() + seconds
+        others = set(range(self.size)) - {self.rank} if self._together else set()
+        with suppress(Exception):  # of MPI, about processes that have ended
+            said = [self._comm.Isend(bytearray(), dest=rank, tag=LEFT) for rank in others]
+            while time.monotonic() < until and (others or not all(one.Test() for one in said)):
+                if (left := self._received(LEFT)) is not None:
+                    others.discard(left[0])
+                time.sleep(1e-3)
+        time.sleep(LINGER)
         self._whole.Abort(1)
 
 
