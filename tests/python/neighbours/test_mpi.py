@@ -15,6 +15,8 @@ import lstmcore as lc
 PROGRAM = Path(__file__).parents[1] / "mpi_program.py"
 LAUNCHER = shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
 LIMIT = 240.0
+# MPICH's launcher ends all processes by SIGKILL when one has died, which leaves them no time for an error.
+HYDRA = LAUNCHER is not None and Path(LAUNCHER).with_name("mpiexec.hydra").exists()
 
 pytestmark = pytest.mark.skipif(
     find_spec("mpi4py") is None or LAUNCHER is None, reason="make test-mpi has what this needs"
@@ -112,7 +114,8 @@ def test_a_process_is_killed(size, rank, tmp_path, whole):
     ended = launch(size, "killed", tmp_path, rank)
     assert ended.returncode != 0
     errors = found(tmp_path)
-    assert len(errors) == size - 1
+    assert len(errors) == (0 if HYDRA else size - 1)
+    assert "Killed" in ended.stdout + ended.stderr or not HYDRA
     for error in errors:
         assert "DistributedError: fit:" in error["error"]
         assert f"rank {rank} (process" in error["error"]
