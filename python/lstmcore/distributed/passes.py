@@ -306,11 +306,15 @@ class EvaluationPass:
         self._figures = _Figures(model, group, own)
         self._walks = {shard: Walk(carry) for shard in own}
         self._checks, self._found = _Checks(group), list[str | None]()
+        self._penalty: float | None = None
 
     def go(self, examples: Examples, rows: Array | slice) -> None:
         """Compute this process's shards of a batch; see `Pass`."""
         self._group.look("the end of a validation")
         self._found.append(self._checks.of(examples))
+        if self._penalty is None:  # the same for all shards and batches
+            self._model._follow_trainable()
+            self._penalty = loop.penalty_of(self._model.parameters)
         chosen = divide(rows, len(examples), self._shards)
         for shard in self._own:
             if _count(chosen[shard]):
@@ -318,7 +322,7 @@ class EvaluationPass:
 
     def _step_of(self, shard: int) -> Callable[[Batch, ModelState], ModelState]:
         totals = self._figures.of_shard[shard]
-        return lambda batch, state: loop.test_step(self._model, batch, totals, state)
+        return lambda batch, state: loop.test_step(self._model, batch, totals, state, self._penalty)
 
     @property
     def state(self) -> ModelState:

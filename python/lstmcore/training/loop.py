@@ -109,15 +109,24 @@ def refusal(model: Trainable, what: str) -> FloatingPointError:
     )
 
 
-def test_step(model: Trainable, batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
-    """Compute loss and metrics on `batch`, from `state`; return the state after it."""
+def test_step(
+    model: Trainable,
+    batch: Batch,
+    totals: AnyTotals,
+    state: ModelState,
+    penalty: float | None,
+) -> ModelState:
+    """Compute loss and metrics on `batch`, from `state`; return the state after it.
+
+    `penalty` is what `penalty_of` returns; None: it is computed.
+    """
     compiled = model.compiled
     model._follow_trainable()
     outputs, lengths, _, after = model._forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
     judged = judge(compiled, outputs, lengths, batch, False)
-    totals.take(judged, _penalty(model.parameters))
+    totals.take(judged, penalty_of(model.parameters) if penalty is None else penalty)
     totals.take_metrics(judged)
     return after
 
@@ -170,7 +179,7 @@ class _Whole(Distribution):
 
     def evaluation(self, model: Trainable, carry: Carry) -> _WholePass:
         def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
-            return test_step(model, batch, totals, state)
+            return test_step(model, batch, totals, state, None)
 
         return _WholePass(model, carry, step)
 
@@ -490,7 +499,8 @@ def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
     ]
 
 
-def _penalty(parameters: Parameters) -> float:
+def penalty_of(parameters: Parameters) -> float:
+    """Return the sum of the penalties on all weights."""
     total = 0.0
     for name, spec in _penalized(parameters):
         values = parameters.value(name).reshape(-1)
@@ -509,4 +519,4 @@ def _add_penalties(parameters: Parameters) -> float:
             gradient += spec.l1 * np.sign(values)
         if spec.l2:
             gradient += 2.0 * spec.l2 * values
-    return _penalty(parameters)
+    return penalty_of(parameters)

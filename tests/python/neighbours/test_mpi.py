@@ -15,7 +15,7 @@ import lstmcore as lc
 PROGRAM = Path(__file__).parents[1] / "mpi_program.py"
 LAUNCHER = shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
 LIMIT = 240.0
-# MPICH's launcher ends all processes by SIGKILL when one has died, which leaves them no time for an error.
+# MPICH's launcher ends all processes by SIGKILL when one has died: none has time to say why.
 HYDRA = LAUNCHER is not None and Path(LAUNCHER).with_name("mpiexec.hydra").exists()
 
 pytestmark = pytest.mark.skipif(
