@@ -114,7 +114,7 @@ def test_step(
     batch: Batch,
     totals: AnyTotals,
     state: ModelState,
-    penalty: float | None,
+    penalty: float | None = None,  # noqa: PT028 - not a test of pytest
 ) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; return the state after it.
 
@@ -179,7 +179,7 @@ class _Whole(Distribution):
 
     def evaluation(self, model: Trainable, carry: Carry) -> _WholePass:
         def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
-            return test_step(model, batch, totals, state, None)
+            return test_step(model, batch, totals, state)
 
         return _WholePass(model, carry, step)
 
