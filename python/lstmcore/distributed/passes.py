@@ -127,6 +127,15 @@ class TrainingPass:
         self._rows: int | None = None  # of every batch, if each continues the one before it
         self._checks = _Checks(group)
         self._check: str | None = None  # of this batch
+        self._samples = 0  # of this batch
+        shapes = zip(model.compiled.heads, loop.listed(model.output_shape), strict=True)
+        # Whether the counts of a step are known before its forwards, and nothing of these is summed
+        # before the backwards: then each shard's tape is freed before the next forward.
+        self._counted = (
+            carry.tbptt is None
+            and all(spec.trainable for spec in model.parameters.specs.values())
+            and all(loop.counts_samples(head, len(shape)) for head, shape in shapes)
+        )
 
     # ---- batches -----------------------------------------------------------------------------
 
@@ -134,6 +143,7 @@ class TrainingPass:
         """Make the steps of a batch; see `Pass`."""
         count = len(examples)
         chosen = divide(rows, count, self._shards)
+        self._samples = sum(map(_count, chosen))
         self._begin_states(rows, count, chosen)
         self._check = self._checks.of(examples)
         windows = {shard: self._windows(examples, chosen[shard]) for shard in self._own}
@@ -183,20 +193,28 @@ class TrainingPass:
         """Make one step on windows of all shards; return False if no process has any left."""
         model, optimizer = self._model, self._model.compiled.optimizer
         model._follow_trainable()  # which a process without rows would not notice
+        model.parameters.forget_averages()  # of a step that was refused
         where = f"step {optimizer.iterations + 1} of the optimizer"
-        forwards, reports = self._forward(batches)
+        # Forwards that must come before all backwards, since these need to know the counts.
+        ahead = {} if self._counted else self._forwards(batches)
+        reports = [report for _, report in ahead.values()]
         found = self._group.share((reports, self._check, self._sum.touched), where)
         check_batches(self._group, [check for _, check, _ in found], where)
         every = [report for own, _, _ in found for report in own]
-        if not every:
+        counts = [self._samples] * len(model.compiled.heads)
+        if not self._counted:
+            counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
+        if not self._counted and not every:
             return False
-        counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
         judged: dict[int, Any] = {}
 
         def leaf(shard: int) -> bool:
-            forward = forwards.pop(shard, None)
-            if forward is None:
+            batch = batches[shard]
+            if batch is None:
                 return False
+            if shard not in ahead:
+                ahead[shard] = self._forward(shard, batch)
+            forward, _ = ahead.pop(shard)
             judged[shard] = self._backward(forward, counts)
             return True
 
@@ -211,32 +229,28 @@ class TrainingPass:
             self._figures.of_shard[shard].take_metrics(one)
         return True
 
-    def _forward(
-        self, batches: dict[int, Batch | None]
-    ) -> tuple[dict[int, _Forward], list[_Report]]:
+    def _forwards(self, batches: dict[int, Batch | None]) -> dict[int, tuple[_Forward, _Report]]:
         """Compute the outputs of the shards that have rows."""
+        rows = {shard: batch for shard, batch in batches.items() if batch is not None}
+        return {shard: self._forward(shard, batch) for shard, batch in rows.items()}
+
+    def _forward(self, shard: int, batch: Batch) -> tuple[_Forward, _Report]:
+        """Compute the outputs of a shard."""
         model, compiled = self._model, self._model.compiled
-        model.parameters.forget_averages()  # of a step that was refused
-        forwards: dict[int, _Forward] = {}
-        reports: list[_Report] = []
-        for shard, batch in batches.items():
-            if batch is None:
-                continue
-            seed = derive(model.seed, loop.DROPOUT, compiled.optimizer.iterations, shard)
-            outputs, lengths, contexts, self._states[shard] = model._forward_from(
-                batch.inputs,
-                batch.lengths,
-                True,
-                seed,
-                compiled.takes_logits,
-                self._states[shard],
-                batch.reset,
-            )
-            forwards[shard] = _Forward(batch, outputs, lengths, contexts)
-            counts = loop.count_rows(compiled, outputs, lengths)
-            samples = len(loop.listed(outputs)[0])
-            reports.append(_Report(counts, samples, model.parameters.take_averages()))
-        return forwards, reports
+        seed = derive(model.seed, loop.DROPOUT, compiled.optimizer.iterations, shard)
+        outputs, lengths, contexts, self._states[shard] = model._forward_from(
+            batch.inputs,
+            batch.lengths,
+            True,
+            seed,
+            compiled.takes_logits,
+            self._states[shard],
+            batch.reset,
+        )
+        counts = loop.count_rows(compiled, outputs, lengths)
+        samples = len(loop.listed(outputs)[0])
+        report = _Report(counts, samples, model.parameters.take_averages())
+        return _Forward(batch, outputs, lengths, contexts), report
 
     def _backward(self, forward: _Forward, counts: list[int]) -> Any:
         """Write the gradients of a shard; return its loss."""

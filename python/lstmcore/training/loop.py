@@ -363,8 +363,13 @@ def count_rows(compiled: Compiled | Joint, outputs: Any, lengths: Any) -> list[i
     return [_count_rows(head, values, valid) for head, values, valid in heads]
 
 
+def counts_samples(compiled: Compiled, axes: int) -> bool:
+    """Return whether the mean loss of an output with so many axes is taken over samples."""
+    return axes == 2 or isinstance(compiled.step_loss, (SequenceLoss, CRF))
+
+
 def _count_rows(compiled: Compiled, outputs: Array, lengths: Array | None) -> int:
-    if outputs.ndim == 2 or isinstance(compiled.step_loss, (SequenceLoss, CRF)):
+    if counts_samples(compiled, outputs.ndim):
         return len(outputs)
     return math.prod(outputs.shape[:2]) if lengths is None else int(lengths.sum())
 
