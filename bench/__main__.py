@@ -26,6 +26,7 @@ from bench import (
     native,
     onnx_files,
     pair,
+    recipes,
     report,
     results,
     shapes,
@@ -65,7 +66,7 @@ def _run_parser() -> argparse.ArgumentParser:
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
         "pair BEFORE AFTER, crowded, held, onnx-files, accelerated, keras-epochs, simple-rnn, "
-        "meeting, distributed.",
+        "meeting, distributed, recipes.",
     )
     add = parser.add_argument
     add(
@@ -190,6 +191,7 @@ def main() -> int:
         "accuracy": accuracy.main,
         "demo": demo.main,
         "distributed": distributed.main,
+        "recipes": recipes.main,
         "micro": native.micro,
         "pair": pair.main,
         "held": held.main,

@@ -33,43 +33,57 @@ NETWORKS = {
 }
 """Bytes a second of each machine, and seconds of a message."""
 
-SMALL_EXCHANGES = 1  # of a step, besides the two that carry gradients
-CALLS = 3  # exchanges of a step altogether
+ROWS = (8, 16, 32, 64, 128, 256, 512)
+"""Rows of a shard for which the time of a step is measured."""
+
+BUFFERS = (1_000, 10_000, 100_000, 230_529, 1_000_000, 4_000_000)
+"""Numbers of gradients that are summed over the processes."""
+
+
+def traffic(parameters: int, processes: int) -> tuple[float, int]:
+    """Return how many bytes a process sends in an exchange of gradients, and how many messages.
+
+    Slices of its sum go to all others, and its finished slice, too: ``4 p (P - 1) / P`` bytes and
+    P - 1 messages each time.
+    """
+    others = processes - 1
+    return 2 * 4 * parameters * others / processes, 2 * others
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a step of one process costs, in seconds, and what it sends.
+    """What a step costs, in seconds.
 
     Attributes
     ----------
-    compute : float
-        Forwards and backwards of all shards.
+    rows, seconds : list of float
+        Forward and backward of a shard of so many rows.
     fixed : float
         What every process does in full: the optimizer's step.
     parameters : int
         Of 4 bytes each.
     """
 
-    compute: float
+    rows: list[float]
+    seconds: list[float]
     fixed: float
     parameters: int
 
-    def step(self, processes: int, shards: int, bandwidth: float, latency: float) -> float:
-        """Predict the seconds of a step of `processes`.
+    def shard(self, rows: float) -> float:
+        """Return the seconds of a shard, which are not proportional to its rows."""
+        each = np.array(self.seconds) / np.array(self.rows)
+        return float(rows * np.interp(np.log(rows), np.log(self.rows), each))
 
-        The busiest process computes ``ceil(shards / processes)`` shards. It sends and receives a
-        slice of its sum to and from every other process, and then the finished slices: each time
-        ``4 p (P - 1) / P`` bytes. A small exchange takes ``log2(P)`` messages, as recursive
-        doubling does, and one of slices P - 1.
+    def step(self, processes: int, rows: float, bandwidth: float, latency: float) -> float:
+        """Predict the seconds of a step of `processes` with one shard of `rows` rows each.
+
+        A small exchange before it takes ``log2(P)`` messages, as recursive doubling does.
         """
-        busiest = -(-shards // processes) / shards
-        seconds = self.compute * busiest + self.fixed
+        seconds = self.shard(rows) + self.fixed
         if processes == 1:
             return seconds
-        others = processes - 1
-        sent = 2 * 4 * self.parameters * others / processes
-        messages = SMALL_EXCHANGES * int(np.ceil(np.log2(processes))) + 2 * others
+        sent, messages = traffic(self.parameters, processes)
+        messages += int(np.ceil(np.log2(processes)))
         return seconds + sent / bandwidth + messages * latency
 
 
@@ -161,32 +175,92 @@ def embeddings(rounds: int) -> None:
 # ---- processes ----------------------------------------------------------------------------------
 
 
+class Counting:
+    """A communicator that counts what this process sends to others."""
+
+    def __init__(self, communicator: Any) -> None:
+        self._inner, self.rank, self.size = communicator, communicator.rank, communicator.size
+        self.sent = self.messages = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _count(self, sizes: Sequence[int], itemsize: int) -> None:
+        others = [size for rank, size in enumerate(sizes) if rank != self.rank]
+        self.sent += sum(others) * itemsize
+        self.messages += len(others)
+
+    def alltoallv(self, send: Any, counts: Any, received: Any, coming: Any) -> Any:
+        """Count, and exchange."""
+        self._count(counts, send.itemsize)
+        return self._inner.alltoallv(send, counts, received, coming)
+
+    def allgatherv(self, send: Any, received: Any, counts: Any) -> Any:
+        """Count, and exchange."""
+        self._count([send.size] * self.size, send.itemsize)
+        return self._inner.allgatherv(send, received, counts)
+
+
 def work(units: int, batch: int, shards: int, rounds: int) -> dict[str, Any]:
     """Measure one of several processes; the figures are those of the slowest."""
-    gradients: Any = import_module("lstmcore.distributed.gradients")
     group_of: Any = import_module("lstmcore.distributed.group")
-    options = lc.distributed.MPI(shards, threads=1)
-    x, y = data_of(batch, STEPS)
+    options = lc.distributed.MPI(max(shards, 1), threads=1)
+    found: dict[str, float] = {}
     model = model_of(units)
-    times = []
-    clock = lc.callbacks.LambdaCallback(on_epoch_end=lambda *_: times.append(time.perf_counter()))
-    model.fit(x, y, batch, rounds + 2, 0, clock, shuffle=False, distributed=options)
-    group = group_of.Group(options._open(), 60.0)
+    if rounds:
+        x, y = data_of(batch, STEPS)
+        times: list[float] = []
+        clock = lc.callbacks.LambdaCallback(
+            on_epoch_end=lambda *_: times.append(time.perf_counter())
+        )
+        model.fit(x, y, batch, rounds + 2, 0, clock, shuffle=False, distributed=options)
+        found["step"] = statistics.median(np.diff(times[1:])) if options.rank == 0 else 0.0
+        apply = model.optimizer.apply
+        found["fixed"] = median_of(lambda: apply(model.parameters), rounds)
+    talk = Counting(options._open())
+    group = group_of.Group(talk, 60.0)
     group.meet()
-    small = median_of(lambda: group.share(None, "small"), 5 * rounds)
-    total = gradients.GradientSum(group, options.size, model.parameters)
-    exchange = median_of(lambda: total.run(lambda shard: True, "exchange"), 5 * rounds)
-    before = median_of(lambda: model.optimizer.apply(model.parameters), rounds)
-    found = {
-        "step": statistics.median(np.diff(times[1:])) if options.rank == 0 else 0.0,
-        "small": small,
-        "exchange": exchange,
-        "fixed": before,
-    }
+    found["small"] = median_of(lambda: group.share(None, "small"), 200)
+    for count in BUFFERS if options.size > 1 else ():
+        call = summing(group, count)
+        found[str(count)] = median_of(call, max(9, min(200, 20_000_000 // count)))
+        talk.sent = talk.messages = 0
+        call()
+        found[f"sent {count}"], found[f"messages {count}"] = talk.sent, talk.messages
     every = group.share(found, "figures")
     group.communicator.close()
     worst = {name: max(figures[name] for figures in every) for name in found}
-    return {**worst, "processes": options.size, "parameters": model.count_params()}
+    return {**worst, "processes": options.size, "parameters": model_size(units)}
+
+
+def summing(group: Any, count: int) -> Callable[[], object]:
+    """Return a call that sums `count` gradients of a shard in each process."""
+    gradients: Any = import_module("lstmcore.distributed.gradients")
+    parameters: Any = import_module("lstmcore.layers.parameters")
+    zeros = import_module("lstmcore.layers.initializers").get("zeros", "initializer")
+    specs = {"weight": parameters.WeightSpec("weight", (count,), zeros)}
+    own = parameters.Parameters(specs, np.dtype(np.float32))
+    total = gradients.GradientSum(group, group.size, own)
+    return lambda: total.run(lambda shard: True, "exchange")
+
+
+def shard_times(units: int, rounds: int) -> tuple[list[float], float]:
+    """Return the seconds of a step of one thread for shards of each of `ROWS`, and the rest's."""
+    lc.set_num_threads(1)
+    x, y = data_of(max(ROWS), STEPS)
+    model = model_of(units)
+    model.fit(x[:8], y[:8], 8, verbose=0)
+    fixed = median_of(lambda: model.optimizer.apply(model.parameters), 9)
+    seconds = []
+    for rows in ROWS:
+        batches = max(1, 128 // rows)
+        part = slice(0, rows * batches)
+
+        def call(part: slice = part, rows: int = rows) -> object:
+            return model.fit(x[part], y[part], rows, verbose=0, shuffle=False)
+
+        seconds.append(median_of(call, rounds) / batches - fixed)
+    return seconds, fixed
 
 
 def median_of(call: Callable[[], object], rounds: int) -> float:
@@ -225,41 +299,90 @@ def launch(processes: int, name: str, shards: int, rounds: int) -> dict[str, Any
     return figures
 
 
+def exchanges(processes: Sequence[int]) -> None:
+    """Print times of the exchange alone; fit bandwidth and latency to the first, predict others."""
+    cores = len(os.sched_getaffinity(0))
+    fitted = None
+    for count in processes:
+        figures = launch(count, "thin", 0, 0)
+        sizes = [traffic(size, count) for size in BUFFERS]
+        times = np.array([figures[str(size)] for size in BUFFERS])
+        if fitted is None:
+            # The relative errors are made small, so that small buffers count as much as large ones.
+            terms = np.array([[messages, sent] for sent, messages in sizes])
+            fitted = np.linalg.lstsq(terms / times[:, None], np.ones(len(times)), rcond=None)[0]
+            print(
+                f"\nexchanges, fitted at {count} processes: {fitted[0] * 1e6:.0f} us a message, "
+                f"{1 / fitted[1] / 1e9:.2f} GB/s"
+            )
+        print(
+            f"  {count} processes on {cores} cores: small exchange {figures['small'] * 1e6:.0f} us"
+        )
+        for size, (sent, messages), seconds in zip(BUFFERS, sizes, times, strict=True):
+            predicted = messages * fitted[0] + sent * fitted[1]
+            print(
+                f"  {size:9,} gradients: {figures[f'sent {size}']:,.0f} bytes in "
+                f"{figures[f'messages {size}']:.0f} messages (formula {sent:,.0f}, {messages}); "
+                f"{seconds * 1e3:7.2f} ms, predicted {predicted * 1e3:7.2f} ms "
+                f"({predicted / seconds - 1:+.0%})",
+                flush=True,
+            )
+
+
 def scaling(processes: Sequence[int], name: str, shards: int, rounds: int) -> None:
-    """Print measured and predicted times of processes with one thread each, and predictions."""
+    """Print measured and predicted times of processes with one thread each."""
     cores = len(os.sched_getaffinity(0))
     units, batch = CASES[name]
     print(f"\nprocesses of one thread, 2 x {units} units, batch {batch} x {STEPS}, {shards} shards")
     found = [launch(count, name, shards, rounds) for count in processes]
     first = found[0]
-    costs = Costs(first["step"] - first["fixed"], first["fixed"], first["parameters"])
-    print(f"  {costs.parameters:,} parameters; optimizer {costs.fixed * 1e3:.1f} ms a step")
+    compute = first["step"] - first["fixed"]
     for figures in found:
         count = figures["processes"]
         # Processes that share a core compute one after the other, and the optimizer's steps too.
         turns = -(-count // cores)
-        busiest = -(-shards // count) / shards * turns
-        predicted = costs.compute * busiest + costs.fixed * turns
-        predicted += (figures["exchange"] + figures["small"]) if count > 1 else 0.0
+        predicted = (compute * -(-shards // count) / shards + first["fixed"]) * turns
+        exchange = figures.get(str(figures["parameters"]), 0.0)
+        predicted += (exchange + figures["small"]) if count > 1 else 0.0
         print(
             f"  {count} processes: step {figures['step'] * 1e3:7.1f} ms, predicted "
             f"{predicted * 1e3:7.1f} ms ({predicted / figures['step'] - 1:+.0%}); exchange of "
-            f"gradients {figures['exchange'] * 1e3:6.2f} ms, small {figures['small'] * 1e6:5.0f} us"
+            f"gradients {exchange * 1e3:6.2f} ms, small {figures['small'] * 1e6:5.0f} us"
             + (f"; {count} processes on {cores} cores" if count > cores else ""),
             flush=True,
         )
-    predict(costs)
 
 
-def predict(costs: Costs) -> None:
-    """Print predictions for machines like one process."""
-    print("\npredicted: speed of P such machines over one, with as many shards")
-    for network, (bandwidth, latency) in NETWORKS.items():
-        alone = costs.step(1, 1, bandwidth, latency)
-        speeds = [alone / costs.step(count, count, bandwidth, latency) for count in MACHINES]
-        line = "  ".join(f"{n}: {speed:.1f}" for n, speed in zip(MACHINES, speeds, strict=True))
-        print(f"  {network}: {line}")
+def predictions(rounds: int) -> None:
+    """Print what shards of one thread cost, and predictions for machines like that thread."""
+    seconds, fixed = shard_times(128, rounds)
+    costs = Costs(list(map(float, ROWS)), seconds, fixed, model_size(128))
+    print(f"\nmilliseconds a row of a shard, one thread; optimizer {fixed * 1e3:.1f} ms a step")
+    each = (f"{rows}: {one / rows * 1e3:.2f}" for rows, one in zip(ROWS, seconds, strict=True))
+    print(f"  rows: {', '.join(each)}")
+    for title, rows_of in (
+        ("a batch of 1024 rows", lambda count: 1024 / count),
+        ("128 rows of each machine", lambda count: 128.0),
+    ):
+        print(f"predicted: rows a second of P such machines over one, {title}")
+        for network, (bandwidth, latency) in NETWORKS.items():
+            rates = [
+                count * rows_of(count) / costs.step(count, rows_of(count), bandwidth, latency)
+                for count in MACHINES
+            ]
+            speeds = (
+                f"{n}: {rate / rates[0]:.1f}" for n, rate in zip(MACHINES, rates, strict=True)
+            )
+            print(f"  {network}: {'  '.join(speeds)}")
     print(json.dumps(asdict(costs)))
+
+
+def model_size(units: int) -> int:
+    """Return the number of parameters of the model."""
+    return int(model_of(units).count_params())
+
+
+PARTS = ("overhead", "embeddings", "exchanges", "scaling", "predictions")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -268,7 +391,8 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
     add("--shards", default="8", help="numbers of shards (default: 8)")
-    add("--processes", default="1,2,4", help="numbers of processes; empty: none")
+    add("--processes", default="1,2,4", help="numbers of processes")
+    add("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     add("--rounds", type=int, default=9)
     add("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -279,10 +403,16 @@ def main(arguments: Sequence[str]) -> int:
             print(json.dumps(figures), flush=True)
         return 0
     names = options.cases.split(",")
-    if names != [""]:
+    counts = [int(part) for part in options.processes.split(",")]
+    parts = options.parts.split(",")
+    if "overhead" in parts:
         overheads(shards, options.rounds, names)
+    if "embeddings" in parts:
         embeddings(max(1, options.rounds // 3))
-    if options.processes:
-        counts = [int(part) for part in options.processes.split(",")]
-        scaling(counts, names[-1] or "thick", shards[0], options.rounds)
+    if "exchanges" in parts:
+        exchanges([count for count in counts if count > 1])
+    if "scaling" in parts:
+        scaling(counts, names[-1], shards[0], options.rounds)
+    if "predictions" in parts:
+        predictions(options.rounds)
     return 0

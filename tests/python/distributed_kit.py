@@ -88,10 +88,13 @@ class Threads:
         box = self.hub.boxes[self.rank]
         return box.popleft() if box else None
 
+    def flush(self, seconds):
+        pass
+
     def close(self):
         self.hub.closed.add(self.rank)
 
-    def abandon(self):
+    def abandon(self, seconds):
         self.hub.abandoned.add(self.rank)
 
 

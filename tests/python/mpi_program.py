@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import lstmcore as lc
+from lstmcore.distributed import gradients
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 20.0
@@ -71,10 +73,10 @@ def demo(distributed, folder, number):
 
 
 class Batches:
-    """Batches whose last one in epoch 3 is never made by one process."""
+    """Batches in the last of which, in epoch 3, a process sends a signal to itself."""
 
-    def __init__(self, rank, action):
-        self.rank, self.action, self.epochs = rank, action, 0
+    def __init__(self, action=None):
+        self.action, self.epochs = action, 0
 
     def __len__(self):
         return 5
@@ -82,33 +84,81 @@ class Batches:
     def __getitem__(self, number):
         if number == 0:
             self.epochs += 1
-        if number == 4 and self.epochs == 3 and self.rank == 1 and self.action is not None:
+        if number == 4 and self.epochs == 3 and self.action is not None:
             os.kill(os.getpid(), self.action)
         x, y = data()
         return x[number * 12 : number * 12 + 12], y[number * 12 : number * 12 + 12]
 
 
-def train(distributed, folder, number, action=None):
+class Signalled(lc.callbacks.Callback):
+    """Sends a signal to its own process, rank 0, at the end of epoch 3."""
+
+    def on_epoch_end(self, epoch, logs):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # never, since the signal becomes an error
+
+
+def train(distributed, folder, number, action=None, callbacks=()):
     """Train six epochs with checkpoints, from epoch `number` on."""
     path = folder / "{epoch}.safetensors"
     model = lc.load(str(path).format(epoch=number)) if number else tagger()
     model.fit(
-        Batches(getattr(distributed, "rank", 0), action),
+        Batches(action),
         epochs=6,
         initial_epoch=model.epoch,
         verbose=2,
-        callbacks=lc.callbacks.ModelCheckpoint(path),
+        callbacks=[*callbacks, lc.callbacks.ModelCheckpoint(path)],
         distributed=distributed,
     )
     return {"bits": bits(model)}
 
 
-def killed(distributed, folder, number):
-    return train(distributed, folder, number, signal.SIGKILL)
+def signalled(distributed, folder, rank, action):
+    """Train; `rank` sends `action` to itself."""
+    return train(distributed, folder, 0, action if distributed.rank == rank else None)
 
 
-def stopped(distributed, folder, number):
-    return train(distributed, folder, number, signal.SIGSTOP)
+def killed(distributed, folder, rank):
+    return signalled(distributed, folder, rank, signal.SIGKILL)
+
+
+def terminated(distributed, folder, rank):
+    return signalled(distributed, folder, rank, signal.SIGTERM)
+
+
+def interrupted(distributed, folder, rank):
+    return signalled(distributed, folder, rank, signal.SIGINT)
+
+
+def stopped(distributed, folder, rank):
+    return signalled(distributed, folder, rank, signal.SIGSTOP)
+
+
+def terminated_in_a_callback(distributed, folder, number):
+    return train(distributed, folder, 0, callbacks=[Signalled()])
+
+
+def rows(distributed, folder, number):
+    """Train a large embedding, whose gradients are sent as rows; count the exchanges of rows."""
+    seen = []
+    before = gradients._finish_rows
+
+    def counted(root, every):
+        seen.append(root)
+        return before(root, every)
+
+    gradients._finish_rows = counted
+    random = np.random.default_rng(1)
+    x = [random.integers(1, 5000, random.integers(1, 9)) for _ in range(40)]
+    model = lc.Sequential(
+        [lc.layers.Embedding(5000, 64), lc.layers.LSTM(4), lc.layers.Dense(1, "sigmoid")], seed=2
+    )
+    model.compile(lc.optimizers.Adam(0.01), "binary_crossentropy")
+    model.fit(x, [len(row) % 2 for row in x], 10, 2, 0, distributed=distributed)
+    own = getattr(distributed, "size", 1)
+    assert bool(seen) == (own > 1)
+    return {"bits": bits(model)}
 
 
 def differ(distributed, folder, number):
@@ -144,7 +194,8 @@ def recover(distributed, folder, number):
 
 def main(command, folder, number="0"):
     folder = Path(folder)
-    commands = (demo, train, killed, stopped, differ, recover)
+    ends = (killed, terminated, interrupted, stopped, terminated_in_a_callback)
+    commands = (demo, train, *ends, rows, differ, recover)
     chosen = {function.__name__: function for function in commands}[command]
     rank = 0
     try:

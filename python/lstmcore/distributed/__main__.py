@@ -4,13 +4,13 @@ Rank 0 prints who takes part, whether their versions and processors give the sam
 exchanges take.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from lstmcore import _checks
 from lstmcore.distributed.digests import platform
 from lstmcore.distributed.gradients import GradientSum
 from lstmcore.distributed.group import Group
@@ -31,7 +31,19 @@ def main(arguments: list[str]) -> int:
     arguments : list of str
         Optionally the number of parameters whose gradients are exchanged.
     """
-    count = _checks.integer(int(arguments[0]) if arguments else PARAMETERS, "PARAMETERS", 1)
+    parser = argparse.ArgumentParser(
+        prog="mpirun -n 4 python -m lstmcore.distributed",
+        description="Print who takes part, whether all give the same bits, and how fast exchanges "
+        "are.",
+    )
+    parser.add_argument(
+        "parameters",
+        nargs="?",
+        type=_count,
+        default=PARAMETERS,
+        help=f"how many gradients of 4 bytes are exchanged (default: {PARAMETERS:,})",
+    )
+    count = parser.parse_args(arguments).parameters
     options = MPI()
     group = Group(options._open(), options.timeout)
     try:
@@ -48,6 +60,13 @@ def main(arguments: list[str]) -> int:
         raise
     group.communicator.close()
     return 0 if fits else 1
+
+
+def _count(text: str) -> int:
+    """Read a number of parameters."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)
 
 
 def _show_members(group: Group) -> bool:

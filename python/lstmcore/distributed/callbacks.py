@@ -6,17 +6,23 @@ from typing import Any, NamedTuple
 
 from lstmcore._options import arguments
 from lstmcore._typing import Array
+from lstmcore.distributed.digests import SLOTS, WEIGHTS, digests_of_training
 from lstmcore.distributed.errors import DistributedError
 from lstmcore.distributed.group import Group
 from lstmcore.layers.base import Layer
 from lstmcore.training.callback import Callback, Logs
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.callback_state import CallbackState
+from lstmcore.training.callbacks import LambdaCallback
 from lstmcore.training.history import History
 from lstmcore.training.progress import Reporter, can_move
 from lstmcore.training.trainable import Trainable
 
 __all__ = ["SharedCallbacks"]
+
+
+_PLAIN = (bool, int, float, str)
+"""Attributes of losses that are followed."""
 
 
 class _Raised(NamedTuple):
@@ -38,6 +44,8 @@ class _Steering:
         self._layers: list[Layer] = [
             inner for layer in model.layers for inner in layer._layers_within()
         ]
+        heads = model.compiled.heads
+        self._losses = [loss for head in heads for loss in (head.loss, head.step_loss)]
         self._seen = self._all()
 
     def _all(self) -> dict[tuple[Any, ...], Any]:
@@ -49,7 +57,15 @@ class _Steering:
             found["switch", place] = layer._switch
             for name in layer._live_options:
                 found["layer", place, name] = getattr(layer, name)
+        for place, loss in enumerate(self._losses):
+            for name, value in vars(loss).items():
+                if value is None or isinstance(value, _PLAIN):
+                    found["loss", place, name] = value
         return found
+
+    def look(self) -> None:
+        """Note how everything is; rank 0 does so before its callbacks run."""
+        self._seen = self._all()
 
     def changes(self) -> dict[tuple[Any, ...], Any]:
         """Return what has changed since the last call."""
@@ -57,7 +73,7 @@ class _Steering:
         return {
             key: value
             for key, value in self._seen.items()
-            if value is not before[key] and value != before[key]
+            if key not in before or (value is not before[key] and value != before[key])
         }
 
     def follow(self, changes: dict[tuple[Any, ...], Any]) -> None:
@@ -69,6 +85,8 @@ class _Steering:
                 setattr(self._model.optimizer, place[0], value)
             elif kind == "switch":
                 self._layers[place[0]]._trainable = value
+            elif kind == "loss":
+                vars(self._losses[place[0]])[place[1]] = value
             else:
                 setattr(self._layers[place[0]], place[1], value)
         self._seen = self._all()
@@ -80,6 +98,8 @@ class _News(NamedTuple):
     changes: dict[tuple[Any, ...], Any]
     weights: Array | None
     """All of them, if callbacks have changed any."""
+    memory: tuple[int, dict[str, Array]] | None
+    """Steps and slots of the optimizer, if callbacks have changed any."""
     more: Any
 
 
@@ -113,15 +133,21 @@ class SharedCallbacks(CallbackList):
         where: str,
         action: Callable[[], None],
         more: Callable[[], Any] = lambda: None,
+        event: str = "",
     ) -> Any:
-        """Act on rank 0, and follow everywhere; return what `more` returns on rank 0."""
+        """Act on rank 0, and follow everywhere; return what `more` returns on rank 0.
+
+        If a callback of the user's overrides the method `event`, all weights and slots are compared
+        with those before, so that whatever it does to them is followed.
+        """
         if self._group.size == 1:
             action()
             return more()
         if self._steering is None:
             self._steering = _Steering(self.model)
         if self._leads:
-            return self._lead(where, action, more)
+            closely = any(_is_theirs(one) and _listens(one, event) for one in self.callbacks)
+            return self._lead(where, action, more, closely)
         news = self._group.lead(None, where)
         if isinstance(news, _Raised):
             error = DistributedError(f"fit: a callback of {self._group.name(0)} raised {news.text}")
@@ -130,21 +156,39 @@ class SharedCallbacks(CallbackList):
         if news.weights is not None:
             self.model.parameters.values[...] = news.weights
             self.model.parameters.touch()
+        if news.memory is not None:
+            optimizer = self.model.optimizer
+            optimizer.iterations = news.memory[0]
+            for name, slot in news.memory[1].items():
+                optimizer.slots[name][...] = slot
         return news.more
 
-    def _lead(self, where: str, action: Callable[[], None], more: Callable[[], Any]) -> Any:
+    def _lead(
+        self, where: str, action: Callable[[], None], more: Callable[[], Any], closely: bool
+    ) -> Any:
         assert self._steering is not None
         parameters = self.model.parameters
         version = parameters.version
+        self._steering.look()
+        before = digests_of_training(self.model) if closely else {}
         try:
             action()
             found = more()
         except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, DistributedError):
+                self._group.warn(error)  # an end, which does not wait until the others come here
+                raise
             self._group.lead(_Raised(f"{type(error).__name__}: {error}"), where)
             self._group.agree(error)
             raise
-        weights = None if parameters.version == version else parameters.values
-        self._group.lead(_News(self._steering.changes(), weights, found), where)
+        after = digests_of_training(self.model) if closely else {}
+        changed = [name for name, value in after.items() if before[name] != value]
+        weights = None
+        if parameters.version != version or WEIGHTS in changed:
+            weights = parameters.values
+        optimizer = self.model.optimizer
+        memory = (optimizer.iterations, optimizer.slots) if SLOTS in changed else None
+        self._group.lead(_News(self._steering.changes(), weights, memory, found), where)
         return found
 
     # ---- events ------------------------------------------------------------------------------
@@ -153,10 +197,17 @@ class SharedCallbacks(CallbackList):
         """Notify every callback that the training begins."""
         begin = super().on_train_begin
         self.watched, self._steers_batches = self._follow(
-            "the beginning of the training", begin, self._batch_listeners
+            "the beginning of the training", begin, self._batch_listeners, "on_train_begin"
         )
         if not self._leads:
             begin()
+
+    def set_states(self, states: Sequence[CallbackState]) -> None:
+        """Restore each state in the callback of its class and number, on rank 0."""
+        restore = super().set_states
+        self._follow("the states of callbacks", lambda: restore(states), event="set_state")
+        if not self._leads:
+            restore(states)
 
     def _batch_listeners(self) -> tuple[bool, bool]:
         """Return whether a callback looks at the logs of batches, and whether one may steer."""
@@ -173,7 +224,9 @@ class SharedCallbacks(CallbackList):
     def on_epoch_begin(self, epoch: int) -> None:
         """Notify every callback that an epoch begins."""
         begin = super().on_epoch_begin
-        self._follow(f"the beginning of epoch {epoch + 1}", lambda: begin(epoch))
+        self._follow(
+            f"the beginning of epoch {epoch + 1}", lambda: begin(epoch), event="on_epoch_begin"
+        )
         if not self._leads:
             begin(epoch)
 
@@ -197,9 +250,8 @@ class SharedCallbacks(CallbackList):
         """Notify every callback that an epoch has ended."""
         end = super().on_epoch_end
         try:
-            found = self._follow(
-                f"the end of epoch {epoch + 1}", lambda: end(epoch, logs), lambda: logs
-            )
+            where = f"the end of epoch {epoch + 1}"
+            found = self._follow(where, lambda: end(epoch, logs), lambda: logs, "on_epoch_end")
             logs.update(found)  # to which callbacks may have added
         finally:
             if not self._leads:
@@ -209,11 +261,13 @@ class SharedCallbacks(CallbackList):
         """Notify every callback that the training has ended."""
         end = super().on_train_end
         error = sys.exc_info()[1]
-        if error is not self._outer and not self._group.agreed(error):
-            end(logs)  # the others are told of the error when this process leaves
+        if error is not None and error is not self._outer and not self._group.agreed(error):
+            self._group.warn(error)  # before the callbacks' work, which may take long
+            end(logs)
             return
         if self._leads:
-            self._follow("the end of the training", lambda: end(logs), self._results)
+            where = "the end of the training"
+            self._follow(where, lambda: end(logs), self._results, "on_train_end")
             return
         states, reasons = self._follow("the end of the training", lambda: None)
         self.model._keep_callback_states([CallbackState(*state) for state in states])
@@ -228,7 +282,15 @@ class SharedCallbacks(CallbackList):
         return states, (history.stop_reason, history.restored_epoch)
 
 
+def _is_theirs(callback: Callback) -> bool:
+    """Return whether a callback runs the user's own code."""
+    own = type(callback).__module__.startswith("lstmcore.")
+    return isinstance(callback, LambdaCallback) or not own
+
+
 def _listens(callback: Callback, method: str) -> bool:
     """Return whether a callback, or a function put in its place, overrides a method."""
+    if not method:
+        return False
     own = getattr(getattr(callback, method), "__func__", None)
     return own is not getattr(Callback, method)

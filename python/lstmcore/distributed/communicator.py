@@ -28,8 +28,9 @@ class Communicator(Protocol):
       ``received_counts[q]`` from it.
 
     `post` sends a few bytes to another process without waiting, and `receive` returns who sent the
-    next such bytes, and them, or None. `close` ends the use by all processes together. `abandon`
-    ends the process's part in exchanges that will never be complete.
+    next such bytes, and them, or None; `flush` waits at most `seconds` until what was posted is on
+    its way. `close` ends the use by all processes together. `abandon`
+    ends the process's part after an error; at its end it waits at most `seconds` for the others.
     """
 
     @property
@@ -47,8 +48,9 @@ class Communicator(Protocol):
     ) -> Request: ...
     def post(self, rank: int, data: bytes) -> None: ...
     def receive(self) -> tuple[int, bytes] | None: ...
+    def flush(self, seconds: float) -> None: ...
     def close(self) -> None: ...
-    def abandon(self) -> None: ...
+    def abandon(self, seconds: float) -> None: ...
 
 
 class Alone:
@@ -77,8 +79,11 @@ class Alone:
     def receive(self) -> tuple[int, bytes] | None:
         return None
 
+    def flush(self, seconds: float) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
-    def abandon(self) -> None:
+    def abandon(self, seconds: float) -> None:
         """Do nothing."""

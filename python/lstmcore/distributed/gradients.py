@@ -184,17 +184,14 @@ class GradientSum:
             send = np.concatenate([node[part] for part in slices for node in own])
         known = [node for theirs in self._nodes for node in theirs]
         received = self._array("received", len(known) * mine)
-        exchange = group.communicator.alltoallv(
-            send,
-            [len(own) * size for size in sizes],
-            received,
-            [len(theirs) * mine for theirs in self._nodes],
-        )
-        group.wait(exchange, where)
+        talk = group.communicator
+        sent = [len(own) * size for size in sizes]
+        coming = [len(theirs) * mine for theirs in self._nodes]
+        group.wait(lambda: talk.alltoallv(send, sent, received, coming), where)
         sums = dict(zip(known, received.reshape(len(known), mine), strict=True))
         total = self._array("total", length)
         finished = _finish(self._root, sums)
-        group.wait(group.communicator.allgatherv(finished, total, sizes), where)
+        group.wait(lambda: talk.allgatherv(finished, total, sizes), where)
         return total
 
     def _array(self, name: str, size: int) -> Array:

@@ -4,11 +4,14 @@ import os
 import pickle
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lstmcore._signals import signals_deferred
 from lstmcore.distributed.communicator import Communicator, Request
 from lstmcore.distributed.errors import DistributedError
 
@@ -18,8 +21,14 @@ SLOT = 1024  # bytes of an exchange that one call carries; longer ones take a se
 LENGTH = 8  # bytes of the length in front
 BUSY = 2.0  # seconds for which requests are tested without a pause, so that exchanges flow
 PAUSE = 1e-3  # seconds between two tests afterwards
+LOOK = 0.5  # seconds between two looks at whether the other processes of this machine still run
+FAREWELL = 3.0  # seconds that a process waits at most at its end for others to report their errors
+FLUSH = 1.0  # seconds for which a process that leaves waits until the others are told
 SHARED_PAUSE = 1e-4  # where another process computes on this one's processor meanwhile
 FAILED, ASKED, ALIVE = range(3)  # what a posted message says
+
+UNFINISHED: list[object] = []
+"""Exchanges that will never be complete; MPI may still write to their arrays."""
 
 Member = tuple[str, int, tuple[int, ...]]
 """Host, number of the process, and the processors that it may use."""
@@ -50,6 +59,9 @@ class Group:
         self._pending = False
         self._warned = False  # whether the others know of this process's error
         self._heard: set[int] = set()
+        self._near: dict[int, int] = {}  # processes of the ranks on this machine
+        self._looked = 0.0
+        self._gone: list[int] = []
 
     # ---- exchanges ---------------------------------------------------------------------------
 
@@ -58,6 +70,9 @@ class Group:
         processors = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
         own = (socket.gethostname(), os.getpid(), tuple(sorted(processors)))
         self.members = self.share(own, "the beginning of fit")
+        for rank, (host, process, _) in enumerate(self.members):
+            if rank != self.rank and host == own[0] and _runs(process):
+                self._near[rank] = process  # which a container may hide
         if self.sharing > len(own[2]):
             self._pause = SHARED_PAUSE
 
@@ -92,12 +107,12 @@ class Group:
         own[:LENGTH] = np.array([data.size], "<u8").view(np.uint8)
         first = data[: SLOT - LENGTH]
         own[LENGTH : LENGTH + first.size] = first
-        self.wait(self.communicator.allgather(own, slots), where)
+        self.wait(lambda: self.communicator.allgather(own, slots), where)
         sizes = [int(row[:LENGTH].view("<u8")[0]) for row in slots]
         parts = [row[LENGTH : LENGTH + size] for row, size in zip(slots, sizes, strict=True)]
         if max(sizes) > SLOT - LENGTH:
             whole = np.empty(sum(sizes), np.uint8)
-            self.wait(self.communicator.allgatherv(data, whole, sizes), where)
+            self.wait(lambda: self.communicator.allgatherv(data, whole, sizes), where)
             parts = np.split(whole, np.cumsum(sizes)[:-1])
         found = [pickle.loads(part.tobytes()) for part in parts]
         self._same_point([point for point, _ in found])
@@ -118,23 +133,61 @@ class Group:
                 )
             )
 
-    def wait(self, request: Request, where: str) -> None:
-        """Wait until an exchange is complete.
+    def wait(self, begin: Callable[[], Request], where: str) -> None:
+        """Begin an exchange, and wait until it is complete.
+
+        Parameters
+        ----------
+        begin : callable
+            Returns the request.
+        where : str
+            See `share`.
 
         Raises
         ------
         DistributedError
-            If another process fails or does not answer.
+            If another process fails or does not answer, or MPI reports an error.
         """
-        self._pending = True
-        begin = time.monotonic()
+        self._pending, request = True, None
+        try:
+            with signals_deferred():  # which might lose the request
+                request = begin()
+            self._poll(request, where)
+        except BaseException as error:
+            if request is not None:
+                UNFINISHED.append(request)
+            if isinstance(error, Exception) and not isinstance(error, DistributedError):
+                raise self._broken(error, where) from error
+            raise
+        self._pending = False
+
+    def _poll(self, request: Request, where: str) -> None:
+        begin = self._looked = time.monotonic()
         while not request.Test():
-            self._read_messages()
+            self.look(where)
             waited = time.monotonic() - begin
             if waited > self.timeout:
                 raise self._overdue(where)
             time.sleep(PAUSE if waited > BUSY else self._pause)
-        self._pending = False
+
+    def look(self, where: str) -> None:
+        """Raise DistributedError if another process has failed, or has ended on this machine."""
+        if self.size == 1:
+            return
+        self._read_messages()
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        # At the second look, so that what a process sent last, data or news, has been received.
+        before, self._gone = self._gone, self.ended()
+        if gone := [rank for rank in self._gone if rank in before]:
+            what = f"{', '.join(map(self.name, gone))} ended without a message, before {where}"
+            raise DistributedError(f"fit: {self._told(what)}{RESUME}")
+
+    def ended(self) -> list[int]:
+        """Return the ranks whose processes were on this machine and have ended."""
+        return [rank for rank, process in self._near.items() if not _runs(process)]
 
     # ---- failures ----------------------------------------------------------------------------
 
@@ -159,15 +212,25 @@ class Group:
         if self.agreed(error):
             self.communicator.close()
             return
-        if not self._warned:
-            text = str(error) or "without a message"
-            self._tell(f"{type(error).__name__}: {text}")
-        if self._pending:
-            self.communicator.abandon()
+        try:
+            with signals_deferred():
+                self.warn(error)
+                self.communicator.flush(FLUSH)
+        finally:
+            # One that began no exchange has no reason to hurry: others may still compute.
+            self.communicator.abandon(FAREWELL if self._pending else self.timeout)
 
-    def _tell(self, text: str) -> None:
+    def warn(self, error: BaseException) -> None:
+        """Tell the others of an error that ends this process's part, unless they know."""
+        if not self._warned and not self.agreed(error):
+            text = str(error).replace(RESUME, "") or "without a message"
+            self._told(f"{type(error).__name__}: {text}")
+
+    def _told(self, text: str) -> str:
+        """Tell the others why this process leaves; return it."""
         self._warned = True
         self._post(FAILED, text)
+        return text
 
     def _post(self, kind: int, text: str = "") -> None:
         for rank in range(self.size):
@@ -189,18 +252,9 @@ class Group:
 
     def _overdue(self, where: str) -> DistributedError:
         """Find out who does not answer; return the error that says so, and tell the others."""
-        self._heard.clear()
-        self._post(ASKED)
-        until = time.monotonic() + min(10.0, max(0.5, self.timeout / 4))
-        missing = set(range(self.size)) - {self.rank}
-        while missing - self._heard and time.monotonic() < until:
-            self._read_messages()
-            time.sleep(PAUSE)
-        silent = sorted(missing - self._heard)
-        if silent:
-            names = ", ".join(map(self.name, silent))
+        if silent := self._silent():
             what = (
-                f"no answer from {names} within {self.timeout:g} s at {where}: it has ended, "
+                f"no answer from {silent} within {self.timeout:g} s at {where}: it has ended, "
                 "hangs, or takes longer; timeout is the limit"
             )
         else:
@@ -208,8 +262,44 @@ class Group:
                 f"the processes all answer, but did not meet within {self.timeout:g} s at {where}; "
                 "timeout is the limit"
             )
-        self._tell(what)
-        return DistributedError(f"fit: {what}{RESUME}")
+        return DistributedError(f"fit: {self._told(what)}{RESUME}")
+
+    def _broken(self, error: Exception, where: str) -> DistributedError:
+        """Return the error that says that an exchange has failed, and tell the others."""
+        try:
+            silent = self._silent()
+        except DistributedError as news:  # another process has said what happened
+            return news
+        except Exception:  # MPI carries no messages any more
+            silent = ", ".join(map(self.name, self.ended()))
+        others = silent or ", ".join(self.name(rank) for rank in range(self.size))
+        what = f"an exchange with {others} failed at {where}: {type(error).__name__}: {error}"
+        return DistributedError(f"fit: {self._told(what)}{RESUME}")
+
+    def _silent(self) -> str:
+        """Ask all others; return the names of those that do not answer."""
+        self._heard.clear()
+        self._post(ASKED)
+        until = time.monotonic() + min(10.0, max(0.5, self.timeout / 4))
+        missing = set(range(self.size)) - {self.rank}
+        while missing - self._heard and time.monotonic() < until:
+            self._read_messages()
+            time.sleep(PAUSE)
+        return ", ".join(map(self.name, sorted(missing - self._heard)))
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine has not ended; True where that is not known."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user, or a system without /proc
+        return True
+    return state.rpartition(")")[2].split()[0] not in "ZX"
 
 
 RESUME = (

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -19,13 +19,14 @@ from lstmcore.cpu import get_num_threads, set_num_threads
 from lstmcore.distributed import launch
 from lstmcore.distributed.communicator import Communicator, Request
 from lstmcore.distributed.errors import DistributedError
-from lstmcore.distributed.group import RESUME, Group
+from lstmcore.distributed.group import FAREWELL, RESUME, UNFINISHED, Group
 from lstmcore.distributed.session import SHARDS, Sharded
 
 __all__ = ["MPI"]
 
 TAG = 20  # of the few bytes that processes post to each other
-FAREWELL = 3.0  # seconds that a process waits at its end for others to report their errors
+LEFT = 21  # of a message without bytes: the sender has reported its error, and ends
+LINGER = 0.1  # seconds in which the others' last lines reach the launcher
 
 
 class MPI(Sharded):
@@ -89,14 +90,16 @@ class MPI(Sharded):
     def _open(self) -> Communicator:
         return Connection(self._comm, self.timeout)
 
+    def _ended_orderly(self, groups: list[Group]) -> AbstractContextManager[None]:
+        return ended_by_signal(groups)
+
     @contextmanager
     def _running(self, group: Group) -> Iterator[None]:
-        """Give the processes of a machine their threads, and let a signal to end be an error."""
+        """Give the processes of a machine their threads."""
         before = get_num_threads()
         set_num_threads(self.threads or min(before, share_of_threads(group)))
         try:
-            with ended_by_signal():
-                yield
+            yield
         finally:
             set_num_threads(before)
 
@@ -107,13 +110,21 @@ def share_of_threads(group: Group) -> int:
 
 
 @contextmanager
-def ended_by_signal() -> Iterator[None]:
-    """Turn SIGTERM into an error: launchers send it to all processes when one of them dies."""
+def ended_by_signal(groups: list[Group]) -> Iterator[None]:
+    """Turn SIGTERM into an error: launchers send it to all processes when one of them dies.
+
+    Parameters
+    ----------
+    groups : list of Group
+        The processes, once they have met.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
+        dead = [group.name(rank) for group in groups for rank in group.ended()]
+        which = f"here {' and '.join(dead)}" if dead else "which their own message names"
         raise DistributedError(
             f"fit: this process was told to end (SIGTERM); launchers do so when another process "
-            f"has died, which their own message names{RESUME}"
+            f"has died, {which}{RESUME}"
         )
 
     main = threading.current_thread() is threading.main_thread()
@@ -163,17 +174,20 @@ class Connection:
     def __init__(self, comm: Any, timeout: float) -> None:
         self._whole = comm
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self._posted: list[tuple[Any, bytearray]] = []  # what may still be on its way
+        self._together = False
         self._comm, request = comm.Idup()
         until = time.monotonic() + timeout
         while not request.Test():
             if time.monotonic() > until:
-                self.abandon()
+                UNFINISHED.append(request)
+                self.abandon(FAREWELL)
                 raise DistributedError(
                     f"fit: not all of the {self.size} processes called fit within {timeout:g} s; "
                     "all must make the same calls; timeout is the limit"
                 )
             time.sleep(1e-4)
-        self._posted: list[tuple[Any, bytearray]] = []  # what may still be on its way
+        self._together = True
 
     def allgather(self, send: Array, received: Array) -> Request:
         """See `Communicator`."""
@@ -207,25 +221,45 @@ class Connection:
 
     def receive(self) -> tuple[int, bytes] | None:
         """See `Communicator`."""
+        return self._received(TAG)
+
+    def _received(self, tag: int) -> tuple[int, bytes] | None:
         library = _library()
         status = library.Status()
-        if not self._comm.Iprobe(source=library.ANY_SOURCE, tag=TAG, status=status):
+        if not self._comm.Iprobe(source=library.ANY_SOURCE, tag=tag, status=status):
             return None
         data = bytearray(status.Get_count(library.BYTE))
-        self._comm.Recv(data, source=status.Get_source(), tag=TAG)
+        self._comm.Recv(data, source=status.Get_source(), tag=tag)
         return status.Get_source(), bytes(data)
+
+    def flush(self, seconds: float) -> None:
+        """See `Communicator`."""
+        until = time.monotonic() + seconds
+        while not all(request.Test() for request, _ in self._posted):
+            if time.monotonic() > until:
+                UNFINISHED.append(self._posted)
+                return
+            time.sleep(1e-4)
 
     def close(self) -> None:
         """See `Communicator`."""
         self._comm.Free()
 
-    def abandon(self) -> None:
+    def abandon(self, seconds: float) -> None:
         """See `Communicator`: MPI's end would wait for ever, so the process ends without it."""
-        atexit.register(self._abort)
+        atexit.register(self._abort, seconds)
 
-    def _abort(self) -> None:
-        """End all processes, once the others have had time to report their errors."""
-        time.sleep(FAREWELL)
+    def _abort(self, seconds: float) -> None:
+        """End all processes, once the others have reported their errors, or had time to."""
+        until = time.monotonic() + seconds
+        others = set(range(self.size)) - {self.rank} if self._together else set()
+        with suppress(Exception):  # of MPI, about processes that have ended
+            said = [self._comm.Isend(bytearray(), dest=rank, tag=LEFT) for rank in others]
+            while time.monotonic() < until and (others or not all(one.Test() for one in said)):
+                if (left := self._received(LEFT)) is not None:
+                    others.discard(left[0])
+                time.sleep(1e-3)
+        time.sleep(LINGER)
         self._whole.Abort(1)
 
 

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
-from lstmcore.distributed.digests import digest
+from lstmcore.distributed.comparison import check_alike, check_batches
+from lstmcore.distributed.digests import digest, digests_of_training
 from lstmcore.distributed.errors import DistributedError
 from lstmcore.distributed.gradients import GradientSum
 from lstmcore.distributed.group import Group
@@ -27,6 +29,19 @@ __all__ = ["EvaluationPass", "TrainingPass"]
 
 BATCH_BYTES = 2**16
 """Of each array of a batch that comes from an iterable, the bytes that processes compare."""
+
+
+class _Checks:
+    """Digests of batches that an iterable makes, which processes compare."""
+
+    def __init__(self, group: Group) -> None:
+        self._active = group.size > 1
+        self._examples: Examples | None = None  # of the batch before
+
+    def of(self, examples: Examples) -> str | None:
+        """Return the digest of the batch's arrays; None if they are those of the batch before."""
+        before, self._examples = self._examples, examples
+        return digest(examples, BATCH_BYTES) if self._active and examples is not before else None
 
 
 class _Figures:
@@ -110,8 +125,17 @@ class TrainingPass:
         self._sum = total
         self._states: dict[int, ModelState] = {}
         self._rows: int | None = None  # of every batch, if each continues the one before it
-        self._examples: Examples | None = None  # of the batch before
-        self._check: str | None = None  # digest of those of this batch, if they are others
+        self._checks = _Checks(group)
+        self._check: str | None = None  # of this batch
+        self._samples = 0  # of this batch
+        shapes = zip(model.compiled.heads, loop.listed(model.output_shape), strict=True)
+        # Whether the counts of a step are known before its forwards, and nothing of these is summed
+        # before the backwards: then each shard's tape is freed before the next forward.
+        self._counted = (
+            carry.tbptt is None
+            and all(spec.trainable for spec in model.parameters.specs.values())
+            and all(loop.counts_samples(head, len(shape)) for head, shape in shapes)
+        )
 
     # ---- batches -----------------------------------------------------------------------------
 
@@ -119,11 +143,9 @@ class TrainingPass:
         """Make the steps of a batch; see `Pass`."""
         count = len(examples)
         chosen = divide(rows, count, self._shards)
+        self._samples = sum(map(_count, chosen))
         self._begin_states(rows, count, chosen)
-        self._check = None
-        if self._group.size > 1 and examples is not self._examples:
-            self._check = digest(examples, BATCH_BYTES)  # a batch that an iterable has just made
-        self._examples = examples
+        self._check = self._checks.of(examples)
         windows = {shard: self._windows(examples, chosen[shard]) for shard in self._own}
         while True:
             batches = {shard: next(own, None) for shard, own in windows.items()}
@@ -171,20 +193,28 @@ class TrainingPass:
         """Make one step on windows of all shards; return False if no process has any left."""
         model, optimizer = self._model, self._model.compiled.optimizer
         model._follow_trainable()  # which a process without rows would not notice
+        model.parameters.forget_averages()  # of a step that was refused
         where = f"step {optimizer.iterations + 1} of the optimizer"
-        forwards, reports = self._forward(batches)
+        # Forwards that must come before all backwards, since these need to know the counts.
+        ahead = {} if self._counted else self._forwards(batches)
+        reports = [report for _, report in ahead.values()]
         found = self._group.share((reports, self._check, self._sum.touched), where)
-        self._same_batch([check for _, check, _ in found], where)
+        check_batches(self._group, [check for _, check, _ in found], where)
         every = [report for own, _, _ in found for report in own]
-        if not every:
+        counts = [self._samples] * len(model.compiled.heads)
+        if not self._counted:
+            counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
+        if not self._counted and not every:
             return False
-        counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
         judged: dict[int, Any] = {}
 
         def leaf(shard: int) -> bool:
-            forward = forwards.pop(shard, None)
-            if forward is None:
+            batch = batches[shard]
+            if batch is None:
                 return False
+            if shard not in ahead:
+                ahead[shard] = self._forward(shard, batch)
+            forward, _ = ahead.pop(shard)
             judged[shard] = self._backward(forward, counts)
             return True
 
@@ -199,32 +229,28 @@ class TrainingPass:
             self._figures.of_shard[shard].take_metrics(one)
         return True
 
-    def _forward(
-        self, batches: dict[int, Batch | None]
-    ) -> tuple[dict[int, _Forward], list[_Report]]:
+    def _forwards(self, batches: dict[int, Batch | None]) -> dict[int, tuple[_Forward, _Report]]:
         """Compute the outputs of the shards that have rows."""
+        rows = {shard: batch for shard, batch in batches.items() if batch is not None}
+        return {shard: self._forward(shard, batch) for shard, batch in rows.items()}
+
+    def _forward(self, shard: int, batch: Batch) -> tuple[_Forward, _Report]:
+        """Compute the outputs of a shard."""
         model, compiled = self._model, self._model.compiled
-        model.parameters.forget_averages()  # of a step that was refused
-        forwards: dict[int, _Forward] = {}
-        reports: list[_Report] = []
-        for shard, batch in batches.items():
-            if batch is None:
-                continue
-            seed = derive(model.seed, loop.DROPOUT, compiled.optimizer.iterations, shard)
-            outputs, lengths, contexts, self._states[shard] = model._forward_from(
-                batch.inputs,
-                batch.lengths,
-                True,
-                seed,
-                compiled.takes_logits,
-                self._states[shard],
-                batch.reset,
-            )
-            forwards[shard] = _Forward(batch, outputs, lengths, contexts)
-            counts = loop.count_rows(compiled, outputs, lengths)
-            samples = len(loop.listed(outputs)[0])
-            reports.append(_Report(counts, samples, model.parameters.take_averages()))
-        return forwards, reports
+        seed = derive(model.seed, loop.DROPOUT, compiled.optimizer.iterations, shard)
+        outputs, lengths, contexts, self._states[shard] = model._forward_from(
+            batch.inputs,
+            batch.lengths,
+            True,
+            seed,
+            compiled.takes_logits,
+            self._states[shard],
+            batch.reset,
+        )
+        counts = loop.count_rows(compiled, outputs, lengths)
+        samples = len(loop.listed(outputs)[0])
+        report = _Report(counts, samples, model.parameters.take_averages())
+        return _Forward(batch, outputs, lengths, contexts), report
 
     def _backward(self, forward: _Forward, counts: list[int]) -> Any:
         """Write the gradients of a shard; return its loss."""
@@ -253,17 +279,6 @@ class TrainingPass:
                 refused = loop.refusal(model, f"the loss is {sum(means)}")
             raise self._group.agree(refused) from None
 
-    def _same_batch(self, checks: list[str | None], where: str) -> None:
-        other = next((rank for rank, one in enumerate(checks) if one != checks[0]), None)
-        if other is not None:
-            raise self._group.agree(
-                DistributedError(
-                    f"x: expected the same batches in all processes, but those at {where} "
-                    f"differ between {self._group.name(0)} and {self._group.name(other)}; seed "
-                    "what draws or shuffles them alike; every process takes its shards of each"
-                )
-            )
-
     # ---- figures -----------------------------------------------------------------------------
 
     def batch_logs(self) -> Logs:
@@ -274,8 +289,18 @@ class TrainingPass:
         return logs
 
     def logs(self) -> Logs:
-        """Return loss and metrics of the epoch."""
-        logs: Logs = self._figures.joined(False, "the end of an epoch").logs()
+        """Return loss and metrics of the epoch, after all processes have compared their weights."""
+        if self._group.size > 1:
+            where = "the end of an epoch"
+            check_alike(
+                self._group,
+                digests_of_training(self._model),
+                where,
+                DistributedError,
+                "; something changed them in one process alone: a callback at a batch, a layer or "
+                "loss of your own that does not compute the same everywhere, or a faulty machine",
+            )
+        logs: Logs = self._figures.joined(False, "the figures of an epoch").logs()
         return logs
 
 
@@ -294,9 +319,16 @@ class EvaluationPass:
         self._model, self._shards, self._own, self._group = model, shards, own, group
         self._figures = _Figures(model, group, own)
         self._walks = {shard: Walk(carry) for shard in own}
+        self._checks, self._found = _Checks(group), list[str | None]()
+        self._penalty: float | None = None
 
     def go(self, examples: Examples, rows: Array | slice) -> None:
         """Compute this process's shards of a batch; see `Pass`."""
+        self._group.look("the end of a validation")
+        self._found.append(self._checks.of(examples))
+        if self._penalty is None:  # the same for all shards and batches
+            self._model._follow_trainable()
+            self._penalty = loop.penalty_of(self._model.parameters)
         chosen = divide(rows, len(examples), self._shards)
         for shard in self._own:
             if _count(chosen[shard]):
@@ -304,7 +336,7 @@ class EvaluationPass:
 
     def _step_of(self, shard: int) -> Callable[[Batch, ModelState], ModelState]:
         totals = self._figures.of_shard[shard]
-        return lambda batch, state: loop.test_step(self._model, batch, totals, state)
+        return lambda batch, state: loop.test_step(self._model, batch, totals, state, self._penalty)
 
     @property
     def state(self) -> ModelState:
@@ -316,7 +348,10 @@ class EvaluationPass:
         return {}
 
     def logs(self) -> Logs:
-        """Return loss and metrics of all batches."""
+        """Return loss and metrics of all batches, which must be the same in all processes."""
+        found = self._group.share(self._found, "the batches of a validation")
+        for number, checks in enumerate(zip_longest(*found), 1):
+            check_batches(self._group, checks, f"batch {number} of the validation")
         logs: Logs = self._figures.joined(False, "the end of a validation").logs()
         return logs
 

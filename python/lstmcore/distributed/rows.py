@@ -57,7 +57,8 @@ def tables_that_pay(parameters: Parameters, touched: Sequence[Touched]) -> tuple
         The choice does not depend on the number of processes.
     """
     chosen = []
-    for name in sorted({name for own in touched for name in own}):
+    # One that has just been frozen has no gradient to send.
+    for name in sorted({name for own in touched for name in own} - parameters.frozen):
         counts = [own[name] for own in touched if name in own]
         if min(counts) >= 0 and 2 * sum(counts) < len(parameters.gradient(name)):
             chosen.append(name)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from lstmcore import _checks
 from lstmcore.distributed.callbacks import SharedCallbacks
 from lstmcore.distributed.communicator import Alone, Communicator
+from lstmcore.distributed.comparison import check_alike
 from lstmcore.distributed.digests import digests_of
 from lstmcore.distributed.gradients import GradientSum
 from lstmcore.distributed.group import Group
@@ -40,16 +41,19 @@ class Sharded(Distribution):
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Begin one call of `fit`; see `Distribution.session`."""
-        group = Group(self._open(), self.timeout)
-        try:
-            group.meet()
-            self._check_shards(group)
-            with self._running(group):
-                yield ShardedSession(group, self.shards)
-        except BaseException as error:
-            group.leave(error)
-            raise
-        group.communicator.close()
+        groups: list[Group] = []
+        with self._ended_orderly(groups):
+            group = Group(self._open(), self.timeout)
+            groups.append(group)
+            try:
+                group.meet()
+                self._check_shards(group)
+                with self._running(group):
+                    yield ShardedSession(group, self.shards)
+            except BaseException as error:
+                group.leave(error)
+                raise
+            group.communicator.close()
 
     def _check_shards(self, group: Group) -> None:
         """Raise ValueError, in all processes, unless every one has a shard."""
@@ -68,6 +72,10 @@ class Sharded(Distribution):
     def _open(self) -> Communicator:
         """Connect to the other processes."""
         raise NotImplementedError
+
+    def _ended_orderly(self, groups: list[Group]) -> AbstractContextManager[None]:
+        """Return a context in which a signal to end is an error; `groups` has the group, if met."""
+        return nullcontext()
 
     def _running(self, group: Group) -> AbstractContextManager[None]:
         """Return what is set up while `fit` runs."""
@@ -117,20 +125,8 @@ class ShardedSession:
         self._check_metrics(model)
         if self._group.size == 1:
             return
-        found = self._group.share(digests_of(model, what), "the comparison of models and data")
-        differences = []
-        for rank, theirs in enumerate(found):
-            names = [name for name, value in theirs.items() if found[0].get(name) != value]
-            if names:
-                listed = ", ".join(name.replace("_", " ") for name in names)
-                differences.append(f"{self._group.name(rank)} has other {listed}")
-        if differences:
-            raise self._group.agree(
-                ValueError(
-                    f"fit: expected the same model, data and arguments in all processes, but "
-                    f"{'; '.join(differences)}, compared with {self._group.name(0)}"
-                )
-            )
+        where = "the comparison of models and data"
+        check_alike(self._group, digests_of(model, what), where, ValueError)
 
     def _check_metrics(self, model: Trainable) -> None:
         for name, metric in model.compiled.logged_metrics.items():

@@ -109,15 +109,24 @@ def refusal(model: Trainable, what: str) -> FloatingPointError:
     )
 
 
-def test_step(model: Trainable, batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
-    """Compute loss and metrics on `batch`, from `state`; return the state after it."""
+def test_step(
+    model: Trainable,
+    batch: Batch,
+    totals: AnyTotals,
+    state: ModelState,
+    penalty: float | None = None,  # noqa: PT028 - not a test of pytest
+) -> ModelState:
+    """Compute loss and metrics on `batch`, from `state`; return the state after it.
+
+    `penalty` is what `penalty_of` returns; None: it is computed.
+    """
     compiled = model.compiled
     model._follow_trainable()
     outputs, lengths, _, after = model._forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
     judged = judge(compiled, outputs, lengths, batch, False)
-    totals.take(judged, _penalty(model.parameters))
+    totals.take(judged, penalty_of(model.parameters) if penalty is None else penalty)
     totals.take_metrics(judged)
     return after
 
@@ -354,8 +363,13 @@ def count_rows(compiled: Compiled | Joint, outputs: Any, lengths: Any) -> list[i
     return [_count_rows(head, values, valid) for head, values, valid in heads]
 
 
+def counts_samples(compiled: Compiled, axes: int) -> bool:
+    """Return whether the mean loss of an output with so many axes is taken over samples."""
+    return axes == 2 or isinstance(compiled.step_loss, (SequenceLoss, CRF))
+
+
 def _count_rows(compiled: Compiled, outputs: Array, lengths: Array | None) -> int:
-    if outputs.ndim == 2 or isinstance(compiled.step_loss, (SequenceLoss, CRF)):
+    if counts_samples(compiled, outputs.ndim):
         return len(outputs)
     return math.prod(outputs.shape[:2]) if lengths is None else int(lengths.sum())
 
@@ -490,7 +504,8 @@ def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
     ]
 
 
-def _penalty(parameters: Parameters) -> float:
+def penalty_of(parameters: Parameters) -> float:
+    """Return the sum of the penalties on all weights."""
     total = 0.0
     for name, spec in _penalized(parameters):
         values = parameters.value(name).reshape(-1)
@@ -509,4 +524,4 @@ def _add_penalties(parameters: Parameters) -> float:
             gradient += spec.l1 * np.sign(values)
         if spec.l2:
             gradient += 2.0 * spec.l2 * values
-    return _penalty(parameters)
+    return penalty_of(parameters)

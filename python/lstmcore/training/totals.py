@@ -154,9 +154,10 @@ class Totals:
 
     def merge(self, gathered: Any, running: bool) -> None:
         """Add what other totals have gathered, as if their batches followed; see `gathered`."""
+        before = self.penalty
         (loss, count, penalty), parts = gathered
         self.add(loss, 0.0, count)
-        self.penalty = penalty
+        self.penalty = penalty or before  # of others that had no batch it is 0
         chosen = (metric for metric in self.metrics if metric.running or not running)
         for metric, part in zip(chosen, parts, strict=True):
             metric.merge(part)
@@ -190,7 +191,8 @@ class JointTotals:
 
     def merge(self, gathered: Any, running: bool) -> None:
         """Add what other totals have gathered; see `Totals`."""
-        (penalties, count, self.penalty), parts = gathered
+        (penalties, count, penalty), parts = gathered
+        self.penalty = penalty or self.penalty
         self.penalties, self.count = self.penalties + penalties, self.count + count
         for own, part in zip(self.parts.values(), parts, strict=True):
             own.merge(part, running)

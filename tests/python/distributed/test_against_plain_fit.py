@@ -197,3 +197,27 @@ def test_metrics_that_cannot_merge_are_named(rng):
     with pytest.raises(ValueError, match="metrics: 'rows' cannot be gathered .* and merge"):
         model.fit(x, y, verbose=0, distributed=lc.distributed.OneProcess())
     assert not model.built
+
+
+@pytest.mark.parametrize(
+    ("sequences", "normalized", "expected"),
+    [
+        (False, False, "forward backward " * 4),
+        (True, False, "forward " * 4 + "backward " * 4),  # the mean counts steps of all shards
+        (False, True, "forward " * 4 + "backward " * 4),  # moving averages are those of all
+    ],
+)
+def test_the_tape_of_a_shard_is_freed_before_the_next(sequences, normalized, expected, rng):
+    layers = [lc.layers.LSTM(3, return_sequences=sequences), lc.layers.Dense(1)]
+    if normalized:
+        layers.insert(1, lc.layers.BatchNormalization())
+    model = lc.Sequential(layers)
+    model.compile("adam", "mse")
+    model.build((None, 5, 2))
+    seen, forward, backward = [], model._forward_from, model.backward
+    model._forward_from = lambda *given: seen.append("forward") or forward(*given)
+    model.backward = lambda *given: seen.append("backward") or backward(*given)
+    x = rng.standard_normal((8, 5, 2)).astype(np.float32)
+    y = x[:, :, :1] if sequences else x[:, 0, :1]
+    model.fit(x, y, verbose=0, distributed=lc.distributed.OneProcess(4))
+    assert seen == expected.split()

@@ -8,6 +8,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore.distributed import launch
+from lstmcore.distributed.__main__ import main as check
 from lstmcore.distributed.group import Group
 from lstmcore.distributed.mpi import share_of_threads
 
@@ -117,3 +118,13 @@ def test_processes_of_a_machine_share_its_processors():
     assert share_of_threads(Members(1, ("a", 1, four), ("a", 2, four), ("b", 3, four))) == 2
     assert share_of_threads(Members(0, ("a", 1, half), ("a", 2, (2, 3)))) == 2  # bound apart
     assert share_of_threads(Members(0, *[("a", n, half) for n in range(5)])) == 1
+
+
+@pytest.mark.parametrize("argument", ["abc", "0", "-3", "1.5"])
+def test_the_check_of_an_installation_refuses_what_is_no_number(argument, capsys):
+    with pytest.raises(SystemExit) as caught:
+        check([argument])
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("usage: mpirun -n 4 python -m lstmcore.distributed")
+    assert argument in printed

@@ -30,6 +30,8 @@ def test_joined_rows_are_sums_of_tables(rng):
 
 
 class Table:
+    frozen = frozenset(["c"])
+
     def gradient(self, name):
         return np.zeros((100, 2))
 
@@ -43,6 +45,7 @@ def test_rows_are_sent_where_they_are_fewer():
     assert chosen({"a": 20}, {}) == ("a",)  # a process without a row in this batch
     assert chosen({"a": 20}, {"a": 30}) == ()
     assert chosen({"a": 20}, {"a": -1}) == ()
+    assert chosen({"c": 1}, {"c": 1}) == ()  # just frozen
     assert chosen({"b": 1, "a": 1}, {"b": 1, "a": 99}) == ("b",)
 
 
