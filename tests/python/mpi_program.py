@@ -161,6 +161,13 @@ def rows(distributed, folder, number):
     return {"bits": bits(model)}
 
 
+def early(distributed, folder, number):
+    """Fail in one process before `fit`."""
+    if distributed.rank == 1:
+        raise OSError("no such file on this machine")
+    return train(distributed, folder, 0)
+
+
 def differ(distributed, folder, number):
     """Train models whose weights differ."""
     model = tagger(seed=distributed.rank)
@@ -195,7 +202,7 @@ def recover(distributed, folder, number):
 def main(command, folder, number="0"):
     folder = Path(folder)
     ends = (killed, terminated, interrupted, stopped, terminated_in_a_callback)
-    commands = (demo, train, *ends, rows, differ, recover)
+    commands = (demo, train, *ends, rows, early, differ, recover)
     chosen = {function.__name__: function for function in commands}[command]
     rank = 0
     try:

@@ -9,15 +9,16 @@ Every process makes the same call, with all of the data::
     model.compile("adam", "mse")
     model.fit(x, y, batch_size=256, epochs=10, distributed=lc.distributed.MPI())
 
-    $ mpirun -n 4 python train.py
+    $ mpirun -n 4 python -m mpi4py train.py
 
 Each batch is divided into shards. A process computes the gradients of its shards, and all of them
 are summed in one fixed order, so the weights have the same bits after each step whether there are
 1, 2 or 100 processes, as long as the number of shards stays the same. `OneProcess` computes the
 same without MPI.
 
-Callbacks, lines and bars run on rank 0 alone; what they change (weights, options of the optimizer,
-`trainable`, rates of dropout, `stop_training`) is passed on to the others. ``python -m
+Callbacks, lines and bars run on rank 0 alone; what they change (weights, options and slots of the
+optimizer, `trainable`, rates of dropout, numbers that are attributes of a loss, `stop_training`) is
+passed on to the others, and weights and slots are compared after each epoch. ``python -m
 lstmcore.distributed``, started by ``mpirun``, checks an installation.
 """
 

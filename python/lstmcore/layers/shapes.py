@@ -5,7 +5,15 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 
-__all__ = ["ANY_AXES", "WrongRank", "check_shape", "missing_axes", "row_ends", "shape_to_build"]
+__all__ = [
+    "ANY_AXES",
+    "A_SINGLE_SAMPLE",
+    "WrongRank",
+    "check_shape",
+    "missing_axes",
+    "row_ends",
+    "shape_to_build",
+]
 
 ANY_AXES = 64
 """An axis beyond all that arrays have: see `Layer._known_from`."""

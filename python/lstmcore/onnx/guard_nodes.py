@@ -6,7 +6,7 @@ They consist of operators of version 6 of the standard, in the form that each la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def first_output(proto: Any) -> str:
 class Term:
     """The name of a value that nodes compute, with the operators of Python."""
 
-    maker: Maker
+    maker: Maker = field(compare=False, repr=False)
     name: str
 
     def __add__(self, other: Term) -> Term:
@@ -123,6 +123,8 @@ class Computed(Maker):
     def __init__(self, proto: Any, opset: int, scalar: bool) -> None:
         super().__init__(f"{first_output(proto)}/limit", opset)
         self._proto, self._scalar = proto, scalar
+        self._products: dict[Term, Term] = {}
+        self._whole_sizes: dict[int, Term] = {}
         self._attributes = {
             entry.name: onnx.helper.get_attribute_value(entry) for entry in proto.attribute
         }
@@ -159,13 +161,18 @@ class Computed(Maker):
 
     def sizes(self, position: int, axes: Any = None) -> Term:
         """Return the sizes of an input along axes, at least 1."""
+        if axes is None and position in self._whole_sizes:
+            return self._whole_sizes[position]
         shape = self.node("Shape", self._proto.input[position])
         if axes is not None:
             places = axes if isinstance(axes, str) else self.constant(np.array(axes, np.int64))
             if self._scalar and isinstance(axes, str):
                 places = self.node("Reshape", axes, self.constant(np.array([-1], np.int64)))
             shape = self.node("Gather", shape, places, axis=0)
-        return self._at_least_one(self.cast(shape, TensorProto.FLOAT))
+        found = self._at_least_one(self.cast(shape, TensorProto.FLOAT))
+        if axes is None:
+            self._whole_sizes[position] = found
+        return found
 
     def both_ends(self, pads: Term) -> Term:
         """Return the sums of the magnitudes in the first half and in the second half."""
@@ -185,8 +192,10 @@ class Computed(Maker):
 
     def product(self, vector: Term) -> Term:
         """Return the product of all elements; 1 for none."""
-        whole = self.node("Concat", self.constant(np.ones(1, np.float32)), vector, axis=0)
-        return self.node("ReduceProd", whole, keepdims=0)
+        if vector not in self._products:
+            whole = self.node("Concat", self.constant(np.ones(1, np.float32)), vector, axis=0)
+            self._products[vector] = self.node("ReduceProd", whole, keepdims=0)
+        return self._products[vector]
 
     def power(self, vector: Term) -> Term:
         """Return what `product` returns if all elements were as large as the largest."""

@@ -68,16 +68,18 @@ def check_start(
         raise ValueError(
             f"season: expected fewer than the {first} rows before the first forecast, got {season}"
         )
-    if model.difference != "auto":
-        lag = int(model.difference)
-    else:
-        lag = 0
-        if first >= _least(model, lag, season, coverage):
-            longest = max(1, season or 0)
-            if first < _least(model, longest, season, coverage):
-                lag = _chosen_lag(model, known)
-    least = _least(model, lag, season, coverage)
-    if first < least:
+    lag = 0 if model.difference == "auto" else int(model.difference)
+    longest = max(1, season or 0)
+    if (
+        model.difference == "auto"
+        and _suffice(model, first, lag, season, coverage)
+        and not _suffice(model, first, longest, season, coverage)
+    ):
+        lag = _chosen_lag(model, known)
+    if not _suffice(model, first, lag, season, coverage):
+        least = first + 1
+        while not _suffice(model, least, lag, season, coverage):
+            least += 1
         names = [targets] if isinstance(targets, str) else list(targets or [])
         whose = f"y (target {', '.join(map(str, names))})" if names else "y"
         more = _needs(model, lag, season, coverage)
@@ -100,19 +102,9 @@ def _chosen_lag(model: Any, known: Series) -> int:
     return int(probe.difference_)
 
 
-def _least(model: Any, lag: int, season: int | None, coverage: float | None) -> int:
-    """Return how many steps must be known for training and, with a coverage, for bounds."""
-    window, horizon = int(model.window), int(model.horizon)
-    needed = window + lag + horizon + 1  # ridge is fitted on two windows
-    least = needed
-    while not _suffice(model, least, needed, season, coverage):
-        least += 1
-    return least
-
-
-def _suffice(
-    model: Any, first: int, needed: int, season: int | None, coverage: float | None
-) -> bool:
+def _suffice(model: Any, first: int, lag: int, season: int | None, coverage: float | None) -> bool:
+    """Return whether `first` steps suffice for training and, with a coverage, for bounds."""
+    needed = int(model.window) + lag + int(model.horizon) + 1  # ridge is fitted on two windows
     measured = first if coverage is None else measured_from(first, int(model.horizon))
     if measured < max(needed, season or 0):
         return False

@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
     const std::size_t size = input.size();
     if (size > most) continue;
     input.resize(most);
-    input.resize(LLVMFuzzerCustomMutator(input.data(), size, most, random()));
+    input.resize(LLVMFuzzerCustomMutator(input.data(), size, most, static_cast<unsigned>(random())));
     run_one(input, timeout);
     if (runs <= 0 && seconds <= 0) break;
   }

@@ -55,6 +55,12 @@ def translator():
     return model
 
 
+def captioner():
+    model = lc.EncoderDecoder(source_features=2, target=words(), units=4, embedding_size=3)
+    model.compile("adam")
+    return model
+
+
 def writer():
     body = [layers.LSTM(4, return_sequences=True)]
     return lc.LanguageModel(words(), body, embedding=4)
@@ -84,6 +90,9 @@ REFUSED = {
         lambda: compiled(layers.Dense(2), "mse").fit(X[0], np.zeros((1, 2))),
         lambda: lc.explain.attribute(reader_of_numbers(), X[0]),
         lambda: lc.explain.trace(reader_of_numbers(), X[0]),
+        lambda: captioner().predict(X[0]),
+        lambda: captioner().fit(X[0], ["a film"]),
+        lambda: lc.explain.attribute(captioner(), X[0]),
     ],
     "a single string": [lambda: reader().predict("a film"), lambda: translator().decode("a film")],
     "labels that do not": [lambda: classifier().fit(X, [5, 9, 6, 7], verbose=0)],

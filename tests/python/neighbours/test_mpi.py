@@ -49,8 +49,8 @@ def start(arguments, **more):
     )
 
 
-def launch(size, *arguments):
-    return start([LAUNCHER, "-n", size, sys.executable, PROGRAM, *arguments])
+def launch(size, *arguments, module=()):
+    return start([LAUNCHER, "-n", size, sys.executable, *module, PROGRAM, *arguments])
 
 
 def found(folder):
@@ -79,10 +79,10 @@ def trained(size, folder, *arguments):
 def test_an_epoch_of_the_demo(tmp_path):
     figures = [
         trained(size, folder, "demo", folder, 1)
-        for size in (0, 1, 2, 4)
+        for size in (1, 2, 4)
         for folder in [tmp_path / str(size)]
     ]
-    assert figures == figures[:1] * 4
+    assert figures == figures[:1] * 3
     assert figures[0]["history"]["val_accuracy"][0] > 0.6
 
 
@@ -145,14 +145,14 @@ def test_a_process_is_told_to_end(command, rank, own, tmp_path):
     assert lc.load(tmp_path / "2.safetensors").epoch == 2
 
 
-def test_rank_0_is_told_to_end_in_a_callback(tmp_path, whole):
+def test_rank_0_is_told_to_end_in_a_callback(tmp_path):
     ended = launch(2, "terminated_in_a_callback", tmp_path)
     assert ended.returncode != 0
     first, second = (error["error"] for error in found(tmp_path))
     assert "this process was told to end (SIGTERM)" in first
     assert "fit: rank 0 (process" in second
     assert "told to end (SIGTERM)" in second
-    check_resumed(4, tmp_path, whole)
+    assert lc.load(tmp_path / "2.safetensors").epoch == 2
 
 
 def test_a_process_hangs(tmp_path):
@@ -163,6 +163,14 @@ def test_a_process_hangs(tmp_path):
         assert "no answer from rank 1 (process" in error
         assert "within 3 s at step 15 of the optimizer" in error
     assert lc.load(tmp_path / "2.safetensors").epoch == 2
+
+
+def test_an_error_before_fit_ends_all(tmp_path):
+    """By mpi4py's own way to run a program; else the others wait in `fit` for their limit."""
+    ended = launch(2, "early", tmp_path, module=["-m", "mpi4py"])
+    assert ended.returncode != 0
+    (error,) = found(tmp_path)
+    assert "OSError: no such file on this machine" in error["error"]
 
 
 def test_models_that_differ(tmp_path):

@@ -383,3 +383,19 @@ def test_errors_name_columns():
     numbered = pandas.DataFrame(frame.to_numpy())  # with default column names
     with pytest.raises(ValueError, match=r"^x\[1, 1\] is nan"):
         model.predict(numbered)
+
+
+def test_a_single_source_of_an_encoder_decoder():
+    single = r"got \(5, 3\); for a single sample pass x\[None\]$"
+    steps = lc.EncoderDecoder(target_vocabulary=6, source_features=3, units=2)
+    for call in (steps.predict, steps.decode, lambda x: lc.explain.trace(steps, x)):
+        with pytest.raises(ValueError, match=single):
+            call(np.zeros((5, 3)))
+    with pytest.raises(ValueError, match=r"got \(5, 2\)$"):  # neither
+        steps.predict(np.zeros((5, 2)))
+    vector = lc.EncoderDecoder(target_vocabulary=6, source_vector=3, units=2)
+    with pytest.raises(ValueError, match=r"got \(3,\); for a single sample pass x\[None\]$"):
+        vector.predict(np.zeros(3))
+    ids = lc.EncoderDecoder(5, 6, units=2)
+    with pytest.raises(ValueError, match=r"got shape \(3,\); for a single row pass \[x\]$"):
+        ids.predict([3, 4, 3])

@@ -106,6 +106,7 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
             raise ValueError(
                 f"{name}: expected rows of token ids, or an array (N, T) padded with 0, "
                 f"got shape {tokens.shape}"
+                f"{f'; for a single row pass [{name}]' if tokens.ndim == 1 else ''}"
             )
         rows = tokens
     elif tokens.values.all():

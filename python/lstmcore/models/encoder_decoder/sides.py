@@ -11,6 +11,7 @@ from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import Array, AttentionKind, choices
 from lstmcore.layers import TextVectorization
+from lstmcore.layers.shapes import A_SINGLE_SAMPLE
 from lstmcore.layers.texts import PLAIN_SPLITS
 from lstmcore.models.encoder_decoder.pairs import target_rows, token_rows
 from lstmcore.training.data import Ragged, prepare_inputs
@@ -76,7 +77,11 @@ class Source:
         if not isinstance(rows, Ragged) and rows.shape == (0,):
             return Ragged(rows.reshape(0, self.width), np.zeros(0, np.int64))
         if len(rows.shape) != rank or rows.shape[-1] != self.width:
-            raise ValueError(f"x: expected shape {shape} with C = {self.width}, got {rows.shape}")
+            single = len(rows.shape) == rank - 1 and rows.shape[-1] == self.width
+            raise ValueError(
+                f"x: expected shape {shape} with C = {self.width}, got {rows.shape}"
+                f"{f'; {A_SINGLE_SAMPLE}' if single else ''}"
+            )
         if isinstance(rows, Ragged):
             return rows
         steps = rows.shape[1] if self.kind == "steps" else 1
