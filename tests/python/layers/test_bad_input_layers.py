@@ -285,33 +285,7 @@ CALLS = {
         ValueError,
         "at least one token",
     ),
-    "no weights": (
-        lambda: layers.Dense(2, name="head").set_weights([]),
-        ValueError,
-        "layer 'head' has no weights yet, .*; call it on an array, or build its model",
-    ),
-    "a layer's weights": (
-        lambda: built_dense().set_weights(layers.Dense(2)),
-        TypeError,
-        r"weights: expected a sequence of arrays, .*got Dense.*; pass its get_weights\(\)",
-    ),
-    "weights of an unbuilt layer": (
-        lambda: built_dense().set_weights(layers.Dense(2).get_weights()),
-        ValueError,
-        r"expected 2 arrays \(kernel, bias\), got 0, as of a layer that is not built yet",
-    ),
-    "weights by name": (
-        lambda: built_dense().set_weights({"kernel": 0, "bias": 0}),
-        TypeError,
-        r"got .*pass list\(weights.values\(\)\)",
-    ),
 }
-
-
-def built_dense():
-    layer = layers.Dense(2)
-    layer(X)
-    return layer
 
 
 @pytest.mark.parametrize("name", CALLS)
