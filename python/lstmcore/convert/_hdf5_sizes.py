@@ -77,12 +77,17 @@ def check_attribute(h5py: Any, content: Any, holder: Any, name: str) -> None:
     found = False
     for data in _data_of(source, address, name.encode(), width * count):
         found = True
+        heaps = set[int]()
         for place in range(0, len(data), width):
             if (size := _number(data, place, 4)) > source.size:
                 raise ValueError(
                     f"its attribute {name!r} would have {size} bytes, in a file of {source.size} "
                     "bytes"
                 )
+            if size > 0:
+                heaps.add(_number(data, place + 4, source.offset))
+        if not all(_is_whole(source, heap) for heap in heaps):
+            raise ValueError(f"its attribute {name!r} lies in a damaged heap")
     if not found:
         raise ValueError(f"its attribute {name!r} is stored in a way that is not read")
 
@@ -102,6 +107,28 @@ def _data_of(source: _Source, address: int, name: bytes, size: int) -> Iterator[
         data = message[begin + sum(lengths) :][:size]
         if len(data) == size:
             yield data
+
+
+def _is_whole(source: _Source, address: int) -> bool:
+    """Return whether the objects of a heap follow each other to its end.
+
+    The library would otherwise walk over them for ever.
+    """
+    first = 8 + source.length
+    begin = source.bytes(address, first)
+    if len(begin) < first or begin[:4] != b"GCOL":
+        return False
+    size = _number(begin, 8, source.length)
+    heap = source.bytes(address, size)
+    place, head = first, 8 + source.length
+    while len(heap) == size and place + head <= size:
+        free = _number(heap, place, 2) == 0  # what is left over counts its own head
+        length = _number(heap, place + 8, source.length)
+        step = length if free else head + -(-length // 8) * 8
+        if step < head:
+            return False
+        place += step
+    return len(heap) == size and place <= size
 
 
 def _attributes(source: _Source, address: int) -> Iterator[tuple[int, bytes]]:

@@ -103,6 +103,27 @@ def test_the_find_is_refused():
         from_keras(CORPUS / "keras_files" / "find_text_of_4_gib.h5")
 
 
+def test_heaps_over_which_the_library_would_walk_for_ever(tmp_path):
+    """A free part that ends before the heap does, and zeros behind it."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["text"] = b"0123456789"
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")
+    free = heap + 16 + 16 + 16  # behind the head and the text
+    (size,) = struct.unpack_from("<Q", data, free + 8)
+    assert size == 4096 - 48
+    struct.pack_into("<Q", data, free + 8, size - 200)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="its attribute 'text' lies in a damaged heap"):
+        attribute_checked(path, "text")
+
+
+def test_the_find_that_hung_is_refused():
+    with pytest.raises(ValueError, match=r"its attribute '\w+' lies in a damaged heap"):
+        from_keras(CORPUS / "keras_files" / "find_heap_without_end.h5")
+
+
 # ---- chunks --------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,7 @@ def test_a_backend_that_is_called_with_other_things():
 FILES = {
     "model_files/find_shape_of_many_axes.safetensors": r"got \(N, T, C, D, E, F, G, \?, ",
     "model_files/find_option_beyond_float32.safetensors": "output_clip: expected a finite number",
+    "keras_files/find_heap_without_end.h5": "lies in a damaged heap",
     "keras_files/find_text_of_4_gib.h5": "'model_config' would have 4294967295 bytes",
     "onnx_files/find_if_without_a_branch.onnx": "branch: expected this graph, got None",
 }
