@@ -107,6 +107,14 @@ def test_files(name):
 
 
 NATIVE = {
+    "captures/find_gain_beyond_float.json": (
+        "captures/test_captures.cpp",
+        "what a stream could not play is refused when it is read",
+    ),
+    "captures/find_layers_that_do_not_fit.json": (
+        "captures/test_captures.cpp",
+        "what a stream could not play is refused when it is read",
+    ),
     "c_interface/find_sequences_without_steps": (
         "sequence/test_row_map.cpp",
         "rows that are absent stay absent",
