@@ -16,7 +16,7 @@ namespace {
 std::string members_of(const json::Value& document) {
   std::string text;
   std::size_t count = 0;
-  for (const json::Member& member : document.object) {
+  for (const json::Member& member : document.object()) {
     if (++count > 8) return text + ", ...";
     text += (text.empty() ? "" : ", ") + member.name;
   }

@@ -19,7 +19,7 @@ class Numbers {
 
   float next() {
     const std::size_t at = at_++;
-    return number("weights: number " + std::to_string(at), list_.array[at]);
+    return number("weights: number " + std::to_string(at), list_.array()[at]);
   }
   std::vector<float> next(std::int64_t size) {
     std::vector<float> values(static_cast<std::size_t>(size));
@@ -60,7 +60,7 @@ NamSizes read_sizes(const Value& document) {
   for (const char* const channels : {"in_channels", "out_channels"}) {
     if (config.find(channels) != nullptr && count("config", config, channels) != 1) {
       fail_reading(std::string("config: expected 1 as ") + channels + ", since captures here have one channel, got " +
-                   std::to_string(config.find(channels)->integer));
+                   std::to_string(config.find(channels)->integer()));
     }
   }
   const NamSizes sizes{count("config", config, "input_size"), count("config", config, "hidden_size"),
@@ -100,16 +100,17 @@ CaptureLayer read_head(const NamSizes& sizes, Numbers& numbers) {
 }  // namespace
 
 Capture read_nam(const Value& document) {
-  check_version(require_member("the capture", document, "version", Kind::string).string);
-  const std::string& architecture = require_member("the capture", document, "architecture", Kind::string).string;
+  check_version(require_member("the capture", document, "version", Kind::string).string());
+  const std::string& architecture = require_member("the capture", document, "architecture", Kind::string).string();
   if (architecture != "LSTM") {
     fail_reading("architecture: expected LSTM, the only one that is read, got \"" + architecture + "\"");
   }
   const NamSizes sizes = read_sizes(document);
   const Value& weights = require_member("the capture", document, "weights", Kind::array);
-  if (static_cast<std::int64_t>(weights.array.size()) != sizes.all()) {
+  if (static_cast<std::int64_t>(weights.array().size()) != sizes.all()) {
     fail_reading("weights: expected " + std::to_string(sizes.all()) + " numbers for " + std::to_string(sizes.layers) +
-                 " layers of " + std::to_string(sizes.hidden) + " units, got " + std::to_string(weights.array.size()));
+                 " layers of " + std::to_string(sizes.hidden) + " units, got " +
+                 std::to_string(weights.array().size()));
   }
   Capture capture;
   capture.format = CaptureFormat::nam;

@@ -13,23 +13,23 @@ namespace {
 bool is_number(const Value& value) { return value.is(Kind::integer) || value.is(Kind::real); }
 
 double as_double(const Value& value) {
-  return value.is(Kind::integer) ? static_cast<double>(value.integer) : value.real;
+  return value.is(Kind::integer) ? static_cast<double>(value.integer()) : value.real();
 }
 
 std::int64_t checked_count(const std::string& where, const Value& value) {
-  if (!value.is(Kind::integer) || value.integer < 1 || value.integer > most_units) {
+  if (!value.is(Kind::integer) || value.integer() < 1 || value.integer() > most_units) {
     fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) + ", got " +
-                 (value.is(Kind::integer) ? std::to_string(value.integer) : kind_name(value.kind)));
+                 (value.is(Kind::integer) ? std::to_string(value.integer()) : kind_name(value.kind())));
   }
-  return value.integer;
+  return value.integer();
 }
 
 void check_list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
   if (!value.is(Kind::array)) {
     fail_reading(where + ": expected a list of " + std::to_string(size) + " " + what + ", got " +
-                 kind_name(value.kind));
+                 kind_name(value.kind()));
   }
-  const auto found = static_cast<std::int64_t>(value.array.size());
+  const auto found = static_cast<std::int64_t>(value.array().size());
   if (found != size) {
     fail_reading(where + ": expected " + std::to_string(size) + " " + what + ", got " + std::to_string(found));
   }
@@ -38,7 +38,7 @@ void check_list(const std::string& where, const Value& value, std::int64_t size,
 }  // namespace
 
 float number(const std::string& where, const Value& value) {
-  if (!is_number(value)) fail_reading(where + ": expected a number, got " + kind_name(value.kind));
+  if (!is_number(value)) fail_reading(where + ": expected a number, got " + kind_name(value.kind()));
   const double wide = as_double(value);
   if (std::fabs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
     fail_reading(where + ": expected a number that a float can hold, got one above 3.4e38");
@@ -49,7 +49,7 @@ float number(const std::string& where, const Value& value) {
 std::optional<double> optional_number(const Value& object, const char* name) {
   const Value* const value = object.find(name);
   if (value == nullptr || value->is(Kind::null)) return std::nullopt;
-  if (!is_number(*value)) fail_reading(std::string(name) + ": expected a number, got " + kind_name(value->kind));
+  if (!is_number(*value)) fail_reading(std::string(name) + ": expected a number, got " + kind_name(value->kind()));
   return as_double(*value);
 }
 
@@ -69,15 +69,15 @@ std::int64_t count(const std::string& where, const Value& object, const char* na
 
 std::int64_t last_extent(const std::string& where, const Value& object, const char* name) {
   const Value& shape = require_member(where, object, name, Kind::array);
-  if (shape.array.empty()) fail_reading(where + ": expected a size at the end of " + name);
-  return checked_count(where + ": last entry of " + name, shape.array.back());
+  if (shape.array().empty()) fail_reading(where + ": expected a size at the end of " + name);
+  return checked_count(where + ": last entry of " + name, shape.array().back());
 }
 
 std::vector<float> vector(const std::string& where, const Value& value, std::int64_t size) {
   check_list(where, value, size, "numbers");
   std::vector<float> values;
-  values.reserve(value.array.size());
-  for (const Value& entry : value.array) {
+  values.reserve(value.array().size());
+  for (const Value& entry : value.array()) {
     values.push_back(number(where + ": number " + std::to_string(values.size()), entry));
   }
   return values;
@@ -87,7 +87,7 @@ std::vector<float> matrix(const std::string& where, const Value& value, std::int
   check_list(where, value, rows, "rows");
   std::vector<float> values;
   std::int64_t row = 0;
-  for (const Value& entry : value.array) {
+  for (const Value& entry : value.array()) {
     const std::vector<float> found = vector(where + ": row " + std::to_string(row++), entry, columns);
     values.insert(values.end(), found.begin(), found.end());
   }
@@ -108,13 +108,13 @@ std::vector<float> transposed(const std::vector<float>& values, std::int64_t row
 std::string optional_text(const std::string& where, const Value& object, const char* name) {
   const Value* const value = object.find(name);
   if (value == nullptr || value->is(Kind::null)) return {};
-  return require_member(where, object, name, Kind::string).string;
+  return require_member(where, object, name, Kind::string).string();
 }
 
 std::string name_of(const Value& document) {
   const Value* const metadata = document.find("metadata");
   const Value* const name = metadata == nullptr ? nullptr : metadata->find("name");
-  return name != nullptr && name->is(Kind::string) ? name->string : std::string();
+  return name != nullptr && name->is(Kind::string) ? name->string() : std::string();
 }
 
 }  // namespace lstmcore::captures

@@ -37,9 +37,9 @@ void check_cell(const std::string& where, const Value& layer) {
 
 const Value& weights_of(const std::string& where, const Value& layer, std::size_t arrays) {
   const Value& weights = require_member(where, layer, "weights", Kind::array);
-  if (weights.array.size() != arrays) {
+  if (weights.array().size() != arrays) {
     fail_reading(where + ": expected " + std::to_string(arrays) + " arrays as weights, got " +
-                 std::to_string(weights.array.size()));
+                 std::to_string(weights.array().size()));
   }
   return weights;
 }
@@ -52,9 +52,9 @@ CaptureLayer read_lstm(const std::string& where, const Value& description, std::
   layer.input_size = input;
   layer.output_size = last_extent(where, description, "shape");
   const std::int64_t hidden = layer.output_size, gates = 4 * hidden;
-  layer.weight_ih = transposed(matrix(where + ": kernel", weights.array[0], input, gates), input, gates);
-  layer.weight_hh = transposed(matrix(where + ": recurrent kernel", weights.array[1], hidden, gates), hidden, gates);
-  layer.bias = vector(where + ": bias", weights.array[2], gates);
+  layer.weight_ih = transposed(matrix(where + ": kernel", weights.array()[0], input, gates), input, gates);
+  layer.weight_hh = transposed(matrix(where + ": recurrent kernel", weights.array()[1], hidden, gates), hidden, gates);
+  layer.bias = vector(where + ": bias", weights.array()[2], gates);
   layer.h = layer.c = std::vector<float>(static_cast<std::size_t>(hidden));
   return layer;
 }
@@ -64,15 +64,15 @@ CaptureLayer read_dense(const std::string& where, const Value& description, std:
   CaptureLayer layer;
   layer.input_size = input;
   layer.output_size = last_extent(where, description, "shape");
-  layer.kernel = matrix(where + ": kernel", weights.array[0], input, layer.output_size);
-  layer.bias = vector(where + ": bias", weights.array[1], layer.output_size);
+  layer.kernel = matrix(where + ": kernel", weights.array()[0], input, layer.output_size);
+  layer.bias = vector(where + ": bias", weights.array()[1], layer.output_size);
   layer.activation = read_activation(where, description);
   return layer;
 }
 
 /// Adds what one entry of "layers" describes. An activation on its own becomes that of the dense layer before it.
 void add_layer(const std::string& place, const Value& description, Capture& capture) {
-  const std::string& type = require_member(place, description, "type", Kind::string).string;
+  const std::string& type = require_member(place, description, "type", Kind::string).string();
   const std::string where = place + " (" + type + ")";
   const std::int64_t input = capture.layers.empty() ? capture.input_size : capture.layers.back().output_size;
   if (type == "lstm") {
@@ -120,7 +120,7 @@ Capture read_rtneural(const Value& document) {
   capture.input_size = last_extent("the capture", document, "in_shape");
   const Value& layers = require_member("the capture", document, "layers", Kind::array);
   std::size_t index = 0;
-  for (const Value& layer : layers.array) add_layer("layer " + std::to_string(index++), layer, capture);
+  for (const Value& layer : layers.array()) add_layer("layer " + std::to_string(index++), layer, capture);
   const double skip = optional_number(document, "in_skip").value_or(0);
   if (skip != 0 && skip != 1) fail_reading("in_skip: expected 0 or 1, got " + std::to_string(skip));
   capture.skip = skip == 1;

@@ -27,7 +27,7 @@ class Tensors {
   std::string prefix(const std::string& end) const {
     std::string found;
     int names = 0;
-    for (const json::Member& member : dict_.object) {
+    for (const json::Member& member : dict_.object()) {
       if (!ends_with(member.name, end)) continue;
       found = member.name.substr(0, member.name.size() - end.size());
       ++names;
@@ -46,7 +46,7 @@ class Tensors {
   }
 
   void require_all_taken() const {
-    for (const json::Member& member : dict_.object) {
+    for (const json::Member& member : dict_.object()) {
       if (std::find(taken_.begin(), taken_.end(), member.name) == taken_.end()) {
         fail_reading("state_dict: expected one LSTM and one Linear, got also " + member.name);
       }
@@ -60,9 +60,9 @@ class Tensors {
 
 /// Extent of the first axis, or of the second; 0 if there is none.
 std::int64_t rows_of(const Value& value) {
-  return value.is(Kind::array) ? static_cast<std::int64_t>(value.array.size()) : 0;
+  return value.is(Kind::array) ? static_cast<std::int64_t>(value.array().size()) : 0;
 }
-std::int64_t columns_of(const Value& value) { return rows_of(value) == 0 ? 0 : rows_of(value.array.front()); }
+std::int64_t columns_of(const Value& value) { return rows_of(value) == 0 ? 0 : rows_of(value.array().front()); }
 
 std::string shape_text(const Value& value) {
   return "(" + std::to_string(rows_of(value)) + ", " + std::to_string(columns_of(value)) + ")";
@@ -126,7 +126,7 @@ CaptureLayer read_torch_linear(const std::string& prefix, std::int64_t input, Te
 }
 
 void require_text(const Value& description, const char* name, const char* expected) {
-  const std::string& found = require_member("model_data", description, name, Kind::string).string;
+  const std::string& found = require_member("model_data", description, name, Kind::string).string();
   if (found != expected) {
     fail_reading(std::string("model_data: expected ") + expected + " as " + name +
                  ", the only one that is read, got \"" + found + "\"");
@@ -148,7 +148,7 @@ void read_model_data(const Value& description, Capture& capture) {
                    std::to_string(size));
     }
   }
-  const std::int64_t skip = require_member("model_data", description, "skip", Kind::integer).integer;
+  const std::int64_t skip = require_member("model_data", description, "skip", Kind::integer).integer();
   if (skip != 0 && skip != 1) fail_reading("model_data: expected 0 or 1 as skip, got " + std::to_string(skip));
   capture.skip = skip == 1;
 }
@@ -158,7 +158,7 @@ void read_model_data(const Value& description, Capture& capture) {
 bool holds_state_dict(const Value& document) {
   const auto is_first = [](const json::Member& member) { return ends_with(member.name, first_tensor); };
   return document.find("state_dict") != nullptr ||
-         std::any_of(document.object.begin(), document.object.end(), is_first);
+         std::any_of(document.object().begin(), document.object().end(), is_first);
 }
 
 Capture read_state_dict(const Value& document) {

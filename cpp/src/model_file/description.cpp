@@ -24,7 +24,7 @@ Names joined_names(Names names, const Names& more) {
 
 Description::Description(std::string place, const Value& value, bool nested) : where_(std::move(place)) {
   require_exactly(where_, value, nested ? Names{"class", "config"} : Names{"class", "name", "config"});
-  const std::string& class_name = require_member(where_, value, "class", Kind::string).string;
+  const std::string& class_name = require_member(where_, value, "class", Kind::string).string();
   kind_ = &layer_kind(class_name, where_);
   where_ += " (" + class_name + ")";
   config_ = &require_member(where_, value, "config", Kind::object);
@@ -47,9 +47,9 @@ const Value& Description::at(const char* option, Kind kind) const {
   return require_member(where_, *config_, option, kind);
 }
 
-bool Description::flag(const char* option) const { return at(option, Kind::boolean).boolean; }
+bool Description::flag(const char* option) const { return at(option, Kind::boolean).boolean(); }
 
-std::int64_t Description::integer(const char* option) const { return at(option, Kind::integer).integer; }
+std::int64_t Description::integer(const char* option) const { return at(option, Kind::integer).integer(); }
 
 std::int64_t Description::count(const char* option) const {
   const std::int64_t value = integer(option);
@@ -59,11 +59,11 @@ std::int64_t Description::count(const char* option) const {
 
 double Description::number(const char* option) const {
   const Value& found = value(option);
-  return found.is(Kind::integer) ? static_cast<double>(found.integer) : at(option, Kind::real).real;
+  return found.is(Kind::integer) ? static_cast<double>(found.integer()) : at(option, Kind::real).real();
 }
 
 std::string Description::choice(const char* option, const Names& choices) const {
-  const std::string& value = at(option, Kind::string).string;
+  const std::string& value = at(option, Kind::string).string();
   if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
     fail(std::string("unknown ") + option + " \"" + value + "\"");
   }
@@ -76,20 +76,20 @@ LstmActivation Description::activation(const char* option) const {
     return rephrased<std::invalid_argument>([&] { return lstm_activation(name, option); },
                                             [this](const std::string& text) { fail(text); });
   };
-  if (found.is(Kind::string)) return named(found.string);
-  if (found.is(Kind::array) && found.array.size() == 3 && found.array[0].is(Kind::string)) {
-    LstmActivation activation = named(found.array[0].string);
-    activation.alpha = parameter(option, found.array[1]);
-    activation.beta = parameter(option, found.array[2]);
+  if (found.is(Kind::string)) return named(found.string());
+  if (found.is(Kind::array) && found.array().size() == 3 && found.array()[0].is(Kind::string)) {
+    LstmActivation activation = named(found.array()[0].string());
+    activation.alpha = parameter(option, found.array()[1]);
+    activation.beta = parameter(option, found.array()[2]);
     return activation;
   }
   fail(std::string("expected ") + option + " to be a name or [name, alpha, beta]");
 }
 
 double Description::parameter(const char* option, const Value& value) const {
-  if (value.is(Kind::integer)) return static_cast<double>(value.integer);
+  if (value.is(Kind::integer)) return static_cast<double>(value.integer());
   if (!value.is(Kind::real)) fail(std::string("expected ") + option + " to be a name or [name, alpha, beta]");
-  return value.real;
+  return value.real();
 }
 
 }  // namespace lstmcore

@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t plain_format = 1, quantized_format = 2;
 
 std::int64_t read_format(const Value& document) {
-  const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer;
+  const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer();
   if (format != plain_format && format != quantized_format) {
     fail_reading(std::string("written") + (format > quantized_format ? " by a newer lstmcore" : "") + " in format " +
                  std::to_string(format) + ", expected format " + std::to_string(plain_format) + " or " +
@@ -28,7 +28,7 @@ std::int64_t read_format(const Value& document) {
 
 void check_class_names(const Value& document) {
   if (document.find("class_names") == nullptr) return;
-  for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array) {
+  for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array()) {
     if (!name.is(Kind::string)) fail_reading("class_names: expected a list of strings");
   }
 }
@@ -38,7 +38,7 @@ void check_class_names(const Value& document) {
 Value read_document(const safetensors::File& content) {
   const auto text = content.metadata.find("lstmcore");
   if (text == content.metadata.end()) fail_reading("not an lstmcore model: its metadata has no \"lstmcore\"");
-  const Value document = rephrased<std::invalid_argument>(
+  Value document = rephrased<std::invalid_argument>(
       [&] { return json::parse(text->second); },
       [](const std::string& error) { fail_reading("its metadata is not valid " + error); });
   const std::int64_t format = read_format(document);
@@ -53,18 +53,18 @@ Value read_document(const safetensors::File& content) {
 
 std::int64_t input_width(const Value& document) {
   const Value& shape = require_member("metadata", document, "input_shape", Kind::array);
-  for (const Value& extent : shape.array) {
-    if (!extent.is(Kind::null) && !(extent.is(Kind::integer) && extent.integer >= 1)) {
+  for (const Value& extent : shape.array()) {
+    if (!extent.is(Kind::null) && !(extent.is(Kind::integer) && extent.integer() >= 1)) {
       fail_reading("input_shape: expected numbers of at least 1 and null");
     }
   }
   const Value& layers = require_member("metadata", document, "layers", Kind::array);
-  const Value* const first = layers.array.empty() ? nullptr : layers.array.front().find("class");
-  if (first != nullptr && takes_token_ids(first->string)) return 0;
-  if (shape.array.empty() || !shape.array.back().is(Kind::integer)) {
+  const Value* const first = layers.array().empty() ? nullptr : layers.array().front().find("class");
+  if (first != nullptr && takes_token_ids(first->string())) return 0;
+  if (shape.array().empty() || !shape.array().back().is(Kind::integer)) {
     fail_reading("input_shape: expected the number of features at the end");
   }
-  return shape.array.back().integer;
+  return shape.array().back().integer();
 }
 
 }  // namespace lstmcore

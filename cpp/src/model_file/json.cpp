@@ -1,7 +1,9 @@
 #include "json.hpp"
 
+#include <algorithm>
 #include <locale>
 #include <sstream>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
@@ -36,7 +38,7 @@ class Parser {
   explicit Parser(const std::string& text) : text_(text) {}
 
   Value whole() {
-    const Value result = value(0);
+    Value result = value(0);
     skip_space();
     if (at_ != text_.size()) fail("expected the end");
     return result;
@@ -69,56 +71,86 @@ class Parser {
 
   Value value(int depth) {
     if (depth > deepest) fail("nested too deeply");
+    count();
     skip_space();
-    Value result;
     const char first = peek();
-    if (first == '{') {
-      object(depth, result);
-    } else if (first == '[') {
-      array(depth, result);
-    } else if (first == '"') {
-      result.kind = Value::Kind::string;
-      result.string = string();
-    } else if (first == '-' || (first >= '0' && first <= '9')) {
-      number(result);
-    } else if (take_word("true") || take_word("false")) {
-      result.kind = Value::Kind::boolean;
-      result.boolean = first == 't';
-    } else if (!take_word("null")) {
-      fail("expected a value");
+    if (first == '{') return Value(object(depth));
+    if (first == '[') return Value(array(depth));
+    if (first == '"') return Value(string());
+    if (first == '-' || (first >= '0' && first <= '9')) return number();
+    if (take_word("true") || take_word("false")) return Value(first == 't');
+    if (!take_word("null")) fail("expected a value");
+    return {};
+  }
+
+  /// Counts a value or a name.
+  void count() {
+    if (++values_ > most_values(text_.size())) {
+      fail("expected at most " + std::to_string(most_values(text_.size())) +
+           " values in a text of this length, got more");
+    }
+  }
+
+  /// The number of commas up to the end of the list that begins here, so that its memory is allocated once.
+  std::size_t commas() const {
+    std::size_t result = 0;
+    int depth = 0;
+    bool quoted = false;
+    for (std::size_t at = at_; at < text_.size() && depth >= 0; ++at) {
+      const char byte = text_[at];
+      if (quoted) {
+        if (byte == '\\') ++at;
+        quoted = byte != '"';
+        continue;
+      }
+      quoted = byte == '"';
+      if (byte == '[' || byte == '{') ++depth;
+      if (byte == ']' || byte == '}') --depth;
+      if (byte == ',' && depth == 0) ++result;
     }
     return result;
   }
 
-  void object(int depth, Value& result) {
-    result.kind = Value::Kind::object;
+  template <class List>
+  List reserved() const {
+    List result;
+    result.reserve(std::min(commas() + 1, most_values(text_.size())));
+    return result;
+  }
+
+  Value::Object object(int depth) {
     expect('{');
     skip_space();
-    if (take('}')) return;
-    std::unordered_set<std::string> names;
+    if (take('}')) return {};
+    auto result = reserved<Value::Object>();
+    std::unordered_set<std::string_view> names;  // of `result`, which does not grow beyond what it reserved
     do {
       skip_space();
       if (peek() != '"') fail("expected a name in quotes");
-      std::string name = string();
-      if (!names.insert(name).second) fail("the name \"" + name + "\" appears twice");
+      count();
+      result.push_back({string(), {}});
+      Member& member = result.back();
+      if (!names.insert(member.name).second) fail("the name \"" + member.name + "\" appears twice");
       skip_space();
       expect(':');
-      result.object.push_back({std::move(name), value(depth + 1)});
+      member.value = value(depth + 1);
       skip_space();
     } while (take(','));
     expect('}');
+    return result;
   }
 
-  void array(int depth, Value& result) {
-    result.kind = Value::Kind::array;
+  Value::Array array(int depth) {
     expect('[');
     skip_space();
-    if (take(']')) return;
+    if (take(']')) return {};
+    auto result = reserved<Value::Array>();
     do {
-      result.array.push_back(value(depth + 1));
+      result.push_back(value(depth + 1));
       skip_space();
     } while (take(','));
     expect(']');
+    return result;
   }
 
   // ---- strings ----
@@ -203,7 +235,7 @@ class Parser {
     return at_ - start;
   }
 
-  void number(Value& result) {
+  Value number() {
     const std::size_t start = at_;
     take('-');
     const bool zero = peek() == '0';
@@ -220,24 +252,23 @@ class Parser {
     }
     std::istringstream stream(text_.substr(start, at_ - start));
     stream.imbue(std::locale::classic());
-    if (integral && stream >> result.integer) {
-      result.kind = Value::Kind::integer;
-      return;
-    }
+    if (std::int64_t whole = 0; integral && stream >> whole) return Value(whole);
     stream.clear();
     stream.seekg(0);
-    result.kind = Value::Kind::real;
-    stream >> result.real;  // a number out of range becomes the nearest double, as in most readers
+    double nearest = 0;
+    stream >> nearest;  // a number out of range becomes the nearest double, as in most readers
+    return Value(nearest);
   }
 
   const std::string& text_;
   std::size_t at_ = 0;
+  std::size_t values_ = 0;
 };
 
 }  // namespace
 
 const Value* Value::find(const std::string& name) const {
-  for (const Member& member : object) {
+  for (const Member& member : object()) {
     if (member.name == name) return &member.value;
   }
   return nullptr;

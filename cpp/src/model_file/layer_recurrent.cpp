@@ -70,8 +70,8 @@ void read_walk(const Description& from, ModelLayer& layer) {
   layer.lstm.go_backwards = from.flag("go_backwards");
   layer.share_recurrent = from.flag("share_recurrent");
   const Value& recompute = from.value("recompute");  // of training only
-  const bool every = recompute.is(Kind::integer) && recompute.integer >= 1;
-  const bool root = recompute.is(Kind::string) && recompute.string == "sqrt";
+  const bool every = recompute.is(Kind::integer) && recompute.integer() >= 1;
+  const bool root = recompute.is(Kind::string) && recompute.string() == "sqrt";
   if (!every && !root && !recompute.is(Kind::null)) {
     from.fail("expected recompute to be null, \"sqrt\" or an integer of at least 1");
   }
@@ -103,19 +103,22 @@ void require_same_cell(const Description& cell, const ModelLayer& layer) {
 void read_rnn_options(const Description& from, ModelLayer& layer) {
   read_walk(from, layer);
   const Value& cell = from.value("cell");
-  const std::vector<Value> cells = cell.is(Kind::array) ? cell.array : std::vector<Value>{cell};
-  if (cells.empty()) from.fail("expected at least one cell");
-  for (const Value& entry : cells) {
+  const bool several = cell.is(Kind::array);
+  const Value* const cells = several ? cell.array().data() : &cell;
+  const std::size_t count = several ? cell.array().size() : 1;
+  if (count == 0) from.fail("expected at least one cell");
+  for (std::size_t k = 0; k < count; ++k) {
+    const Value& entry = cells[k];
     const Description description(from.where() + " cell", entry, true);
     if (!description.is("LSTMCell")) description.fail("expected an LSTMCell");
-    if (&entry == &cells.front()) {
+    if (k == 0) {
       layer.lstm.hidden_size = description.count("units");
       read_cell(description, layer.lstm);
       layer.precision = read_precision(description);
     }
     require_same_cell(description, layer);
   }
-  layer.lstm.num_layers = static_cast<std::int64_t>(cells.size());
+  layer.lstm.num_layers = static_cast<std::int64_t>(count);
 }
 
 /// Checks what the options of all recurrent layers have to fulfil together.

@@ -23,8 +23,8 @@ ModelLayer read_inner(const std::string& where, const Value& entry, const std::s
 void read_residual(const Description& from, ModelLayer& layer) {
   const bool may_project = from.flag("projection");
   const Value& list = from.at("layers", Kind::array);
-  if (list.array.empty()) from.fail("expected at least one layer");
-  for (const Value& entry : list.array) {
+  if (list.array().empty()) from.fail("expected at least one layer");
+  for (const Value& entry : list.array()) {
     const std::string place = std::to_string(layer.layers.size());
     ModelLayer inner = read_inner(from.where() + " layer " + place, entry, layer.name + "." + place, layer.output_size);
     layer.output_size = inner.output_size;

@@ -23,7 +23,7 @@ std::string joined(const std::set<std::string>& names) {
 void require_exactly(const std::string& what, const Value& value, const Names& names, const Names& optional) {
   if (!value.is(Kind::object)) fail_reading(what + ": expected an object");
   std::set<std::string> missing(names.begin(), names.end()), unknown;
-  for (const json::Member& member : value.object) {
+  for (const json::Member& member : value.object()) {
     const bool may_be = std::find(optional.begin(), optional.end(), member.name) != optional.end();
     if (missing.erase(member.name) == 0 && !may_be) unknown.insert(member.name);
   }
@@ -41,7 +41,7 @@ const Value& require_member(const std::string& what, const Value& value, const c
   const Value* const member = value.find(name);
   if (member == nullptr) fail_reading(what + ": missing " + name);
   if (!member->is(kind)) {
-    fail_reading(what + ": expected " + kind_name(kind) + " as " + name + ", got " + kind_name(member->kind));
+    fail_reading(what + ": expected " + kind_name(kind) + " as " + name + ", got " + kind_name(member->kind()));
   }
   return *member;
 }

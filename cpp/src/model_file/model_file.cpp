@@ -67,7 +67,7 @@ void check_int8(const std::vector<ModelLayer>& layers) {
 
 /// What the metadata of a quantized model says beyond that of another.
 void check_quantization(const Value& document, const std::string& dtype, const std::vector<ModelLayer>& layers) {
-  const std::string& kind = require_member("metadata", document, "quantization", Kind::string).string;
+  const std::string& kind = require_member("metadata", document, "quantization", Kind::string).string();
   if (kind != "int8") fail_reading("quantization: expected int8, got \"" + kind + "\"");
   if (dtype != "float32") fail_reading("dtype: expected float32 in a quantized model, got \"" + dtype + "\"");
   if (!document.find("training")->is(Kind::null)) fail_reading("training: expected null in a quantized model");
@@ -79,10 +79,10 @@ std::shared_ptr<const ModelFile::Impl> checked_model(const std::string& path, sa
   impl->path = path;
   impl->content = std::move(content);
   const Value document = read_document(impl->content);
-  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
+  if (require_member("metadata", document, "checksum", Kind::integer).integer() != checksum(impl->content)) {
     fail_reading("the tensors are not those that were saved (wrong checksum)");
   }
-  impl->dtype = require_member("metadata", document, "dtype", Kind::string).string;
+  impl->dtype = require_member("metadata", document, "dtype", Kind::string).string();
   if (impl->dtype != "float32" && impl->dtype != "float64") {
     fail_reading("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
   }

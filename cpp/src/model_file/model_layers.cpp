@@ -73,11 +73,11 @@ bool outputs_first(const std::string& name) {
 ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t most_tensors) {
   ModelLayers result;
   std::set<std::string> names;
-  for (const Value& entry : list.array) {
+  for (const Value& entry : list.array()) {
     const std::string place = "layer " + std::to_string(result.layers.size());
     const Description description(place, entry, false);
     ModelLayer layer;
-    layer.name = require_member(place, entry, "name", Kind::string).string;
+    layer.name = require_member(place, entry, "name", Kind::string).string();
     if (layer.name.empty() || layer.name.find('.') != std::string::npos) {
       fail_reading(place + ": expected a name without dots, got \"" + layer.name + "\"");
     }

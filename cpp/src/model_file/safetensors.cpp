@@ -35,10 +35,10 @@ const json::Value& member(const std::string& name, const json::Value& tensor, co
 // A list of integers of at least 0.
 std::vector<std::int64_t> counts(const std::string& name, const json::Value& tensor, const char* key) {
   std::vector<std::int64_t> result;
-  for (const json::Value& entry : member(name, tensor, key, Kind::array).array) {
-    if (!entry.is(Kind::integer) || entry.integer < 0)
+  for (const json::Value& entry : member(name, tensor, key, Kind::array).array()) {
+    if (!entry.is(Kind::integer) || entry.integer() < 0)
       fail_reading(quoted(name) + "its \"" + key + "\" holds an invalid number");
-    result.push_back(entry.integer);
+    result.push_back(entry.integer());
   }
   return result;
 }
@@ -55,11 +55,11 @@ std::uint64_t bytes_of(const std::string& name, const Tensor& tensor) {
 }
 
 Tensor read_tensor(const std::string& name, const json::Value& header, std::uint64_t data_size) {
-  if (!header.is(Kind::object) || header.object.size() != 3) {
+  if (!header.is(Kind::object) || header.object().size() != 3) {
     fail_reading(quoted(name) + "expected dtype, shape and data_offsets in its header");
   }
   Tensor tensor;
-  tensor.dtype = member(name, header, "dtype", Kind::string).string;
+  tensor.dtype = member(name, header, "dtype", Kind::string).string();
   tensor.shape = counts(name, header, "shape");
   const std::vector<std::int64_t> offsets = counts(name, header, "data_offsets");
   if (offsets.size() != 2 || offsets[0] > offsets[1])
@@ -93,15 +93,15 @@ void check_layout(const File& file, std::uint64_t data_size) {
 void read_header(const std::string& text, std::uint64_t data_size, File& file) {
   const json::Value header = json::parse(text);
   if (text.empty() || text.front() != '{') fail_reading("expected a header that begins with '{'");
-  for (const json::Member& entry : header.object) {
+  for (const json::Member& entry : header.object()) {
     if (entry.name != "__metadata__") {
       file.tensors.emplace(entry.name, read_tensor(entry.name, entry.value, data_size));
       continue;
     }
     if (!entry.value.is(Kind::object)) fail_reading("expected an object as __metadata__");
-    for (const json::Member& pair : entry.value.object) {
+    for (const json::Member& pair : entry.value.object()) {
       if (!pair.value.is(Kind::string)) fail_reading("expected a string as \"" + pair.name + "\" in __metadata__");
-      file.metadata.emplace(pair.name, pair.value.string);
+      file.metadata.emplace(pair.name, pair.value.string());
     }
   }
   check_layout(file, data_size);
