@@ -147,11 +147,25 @@ def _replace(path: Path, content: bytes) -> None:
             file.close()  # Windows cannot rename an open file
         os.replace(beside, path)
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Ask the disk to store the names in `folder`, where that is possible: files are in place.
+
+    A folder that may be written to need not be readable, and not every file system syncs folders.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:  # the disk failed, and the file may be lost
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:

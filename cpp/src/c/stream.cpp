@@ -79,12 +79,11 @@ lstmcore_status lstmcore_stream_step_tokens(lstmcore_stream* stream, const int64
   return guarded([&] {
     Stream& steps = check_step(stream, true, y, y_size);
     require_array("tokens", tokens, tokens_size, steps.rows(), "one a row");
-    for (std::int64_t row = 0; row < steps.rows(); ++row) {
-      if (steps.network().knows(tokens[row])) continue;
+    if (const std::int64_t row = steps.read(tokens); row < steps.rows()) {
       lstmcore::c::refuse("tokens: expected 0 to " + std::to_string(steps.network().vocabulary_size() - 1) + ", got " +
-                          std::to_string(tokens[row]) + " at row " + std::to_string(row));
+                          std::to_string(steps.token(row)) + " at row " + std::to_string(row));
     }
-    steps.step(tokens, y);
+    steps.step_tokens(y);
   });
 }
 

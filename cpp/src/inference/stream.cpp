@@ -13,7 +13,8 @@ Stream::Stream(std::shared_ptr<const Network> network, Index rows, Threads threa
     : network_(std::move(network)),
       rows_(rows),
       threads_(threads),
-      flops_(network_->flops() * static_cast<double>(rows)) {
+      flops_(network_->flops() * static_cast<double>(rows)),
+      tokens_(static_cast<std::size_t>(network_->takes_tokens() ? rows : 0)) {
   const EngineFloats floats;
   check_memory();
   for (Index begin = 0; begin < rows; begin += policy::stream_block_rows) {
@@ -30,35 +31,39 @@ void Stream::check_memory() const {
   const Buffer<float> untouched(static_cast<std::size_t>(numbers));
 }
 
-void Stream::step_block(Block& block, const float* x, float* y) noexcept {
-  block.stepper->step(x + block.begin * network_->input_size(), y + block.begin * network_->output_size());
-}
-
-void Stream::step_block(Block& block, const std::int64_t* tokens, float* y) noexcept {
-  float* x = block.vectors.data();
-  for (Index row = 0; row < block.rows; ++row) {
-    x = std::copy_n(network_->embed(tokens[block.begin + row]), network_->embedding_size(), x);
-  }
-  block.stepper->step(block.vectors.data(), y + block.begin * network_->output_size());
-}
-
-template <class Input>
-void Stream::step_blocks(const Input* inputs, float* y) {
+template <class StepBlock>
+void Stream::step_blocks(StepBlock&& step_block) {
   const auto count = static_cast<Index>(blocks_.size());
   if (threads_ == Threads::one || count == 1) {
     const EngineMode mode;
-    for (Block& block : blocks_) step_block(block, inputs, y);
+    for (Block& block : blocks_) step_block(block);
     return;
   }
   const EngineFloats floats;
   const auto threads = static_cast<int>(std::min<Index>(threads_for(flops_), count));
-  parallel_tasks(threads, count,
-                 [&](Index block, int) { step_block(blocks_[static_cast<std::size_t>(block)], inputs, y); });
+  parallel_tasks(threads, count, [&](Index block, int) { step_block(blocks_[static_cast<std::size_t>(block)]); });
 }
 
-void Stream::step(const float* x, float* y) { step_blocks(x, y); }
+void Stream::step(const float* x, float* y) {
+  step_blocks([&](Block& block) {
+    block.stepper->step(x + block.begin * network_->input_size(), y + block.begin * network_->output_size());
+  });
+}
 
-void Stream::step(const std::int64_t* tokens, float* y) { step_blocks(tokens, y); }
+Index Stream::read(const std::int64_t* tokens) noexcept {
+  std::int64_t* const copy = std::copy_n(tokens, rows_, tokens_.data()) - rows_;
+  return std::find_if(copy, copy + rows_, [&](std::int64_t token) { return !network_->knows(token); }) - copy;
+}
+
+void Stream::step_tokens(float* y) {
+  step_blocks([&](Block& block) {
+    float* x = block.vectors.data();
+    for (Index row = 0; row < block.rows; ++row) {
+      x = std::copy_n(network_->embed(token(block.begin + row)), network_->embedding_size(), x);
+    }
+    block.stepper->step(block.vectors.data(), y + block.begin * network_->output_size());
+  });
+}
 
 void Stream::reset(Index row) noexcept {
   Block& block = blocks_[static_cast<std::size_t>(row / policy::stream_block_rows)];

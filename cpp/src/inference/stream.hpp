@@ -22,8 +22,11 @@ class Stream {
 
   /// x (rows, C) to y (rows, U). With one thread, it does not allocate, lock or throw.
   void step(const float* x, float* y);
-  /// tokens (rows), all in the vocabulary.
-  void step(const std::int64_t* tokens, float* y);
+  /// Copies tokens (rows), and returns the first row whose token is not in the vocabulary, or rows(): then
+  /// `step_tokens` can be called. What is checked is the copy, in case another thread writes to the tokens.
+  Index read(const std::int64_t* tokens) noexcept;
+  std::int64_t token(Index row) const { return tokens_[static_cast<std::size_t>(row)]; }
+  void step_tokens(float* y);
   /// Zeroes the state of a row.
   void reset(Index row) noexcept;
   /// The state of `count` rows from `first` on: state (count, state_size).
@@ -38,10 +41,8 @@ class Stream {
   };
 
   void check_memory() const;
-  template <class Input>
-  void step_blocks(const Input* inputs, float* y);
-  void step_block(Block& block, const float* x, float* y) noexcept;
-  void step_block(Block& block, const std::int64_t* tokens, float* y) noexcept;
+  template <class StepBlock>
+  void step_blocks(StepBlock&& step_block);
   /// Calls visit(block, first, count) for the rows of each block among `count` rows from `first` on, first counted from
   /// the block's first row.
   template <class Blocks, class Visit>
@@ -50,7 +51,8 @@ class Stream {
   std::shared_ptr<const Network> network_;
   Index rows_;
   Threads threads_;
-  double flops_;  ///< of a step of all rows
+  double flops_;                 ///< of a step of all rows
+  Buffer<std::int64_t> tokens_;  ///< of the step, or empty
   std::vector<Block> blocks_;
 };
 

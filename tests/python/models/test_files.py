@@ -215,6 +215,33 @@ def test_a_missing_folder_is_named(tmp_path):
         small_model().save(path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only there folders are synced")
+@pytest.mark.parametrize(
+    ("call", "code", "raises"),
+    [("open", errno.EACCES, False), ("fsync", errno.EINVAL, False), ("fsync", errno.EIO, True)],
+)
+def test_folders_that_cannot_be_synced(tmp_path, monkeypatch, call, code, raises):
+    # A folder may be writable and not readable, and some file systems sync files alone.
+    real = getattr(os, call)
+
+    def fails(target, *rest):
+        number = isinstance(target, int)
+        folder = os.path.isdir(f"/proc/self/fd/{target}") if number else os.path.isdir(target)
+        if folder:
+            raise OSError(code, os.strerror(code))
+        return real(target, *rest)
+
+    if call == "fsync" and not os.path.isdir("/proc/self/fd"):
+        pytest.skip("finds out from Linux which file is a folder")
+    monkeypatch.setattr(os, call, fails)
+    if raises:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            _files.replace(tmp_path / "a", b"new")
+    else:
+        _files.replace(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
 def test_a_file_that_another_process_removed_is_made_again(tmp_path, monkeypatch):
     # Another process takes the first file for a leftover, since it is not locked yet.
     opened = _files._open_beside
