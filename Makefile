@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-short sanitize-address sanitize-thread wheel wheel-check clean
 
 help::
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -45,7 +45,7 @@ help::
 	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
-	@echo "make sanitize     C++ tests with the address, undefined-behaviour and thread sanitizers"
+	@echo "make sanitize     C++ tests with the address, undefined-behaviour and thread sanitizers (sanitize-short: some of them)"
 	@echo "make wheel        build a wheel in dist/ that installs without a compiler"
 	@echo "make wheel-check  build a wheel, test it in an empty environment outside the source tree"
 	@echo "make clean        remove everything that was built"
@@ -199,12 +199,23 @@ lint: $(STAMPS)/dev $(STAMPS)/test
 # With assertions, and with little optimization, which would take long with sanitizers.
 LIGHT := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 
+SANITIZED := ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
 sanitize: sanitize-address sanitize-thread
 
 sanitize-address: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/asan -DLSTMCORE_SANITIZE=address,undefined $(LIGHT)
 	cmake --build build/asan
-	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(CTEST) build/asan
+	$(SANITIZED) $(CTEST) build/asan
+
+# What reads files and others' memory, and a backward, with the kernels of the baseline alone, whose checked code takes a
+# minute to compile instead of many.
+SHORT := test_(json|model_file(_[a-z]+)?|network|captures|c_status|row_map|partition|lstm_backward|interrupt)
+sanitize-short: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/asan-short -DLSTMCORE_SANITIZE=address,undefined $(LIGHT) -DLSTMCORE_KERNELS=baseline \
+	  -DLSTMCORE_TEST_FILES="$(SHORT)"
+	cmake --build build/asan-short --target lstmcore_tests
+	$(SANITIZED) $(CTEST) build/asan-short --label-regex cpp --label-exclude consumer
 
 # On the engine's own pool: GCC's OpenMP runtime is not built for the thread sanitizer, which would report false races.
 sanitize-thread: $(STAMPS)/build-tools

@@ -8,7 +8,7 @@ help::
 
 SECONDS ?= 60
 FUZZ_SEED ?= 0
-FUZZ_CXX ?= $(firstword $(foreach name,clang++ clang++-21 clang++-20 clang++-19 clang++-18,$(shell command -v $(name))))
+FUZZ_CXX ?= $(firstword $(foreach name,clang++ clang++-22 clang++-21 clang++-20 clang++-19 clang++-18,$(shell command -v $(name))))
 FUZZ_PYTHON = $(firstword $(wildcard build/neighbours/bin/python) python)
 FUZZ_FINDS := build/fuzz/finds
 

@@ -3,9 +3,9 @@
 
 help::
 	@echo "make sanitize-realtime"
-	@echo "                  tests of streams with clang's realtime sanitizer; CLANG=clang-22, or any from version 20 on"
+	@echo "                  tests of streams with clang's realtime sanitizer, CLANG=clang-22 or another from version 20 on"
 
-CLANG ?= clang-22
+CLANG ?= $(firstword $(foreach name,clang-22 clang-21 clang-20,$(shell command -v $(name))) clang-22)
 
 # Part of what changes of the engine run.
 sanitize: sanitize-realtime
