@@ -1,4 +1,4 @@
-# Other systems: the library, two programs and a shared library are compiled and linked for them by Zig's C++ compiler,
+# Other systems: the library, three programs and a shared library are compiled and linked for them by Zig's C++ compiler,
 # which has their headers and libraries. Nothing is run, so nothing is optimized.
 .PHONY: test-zig test-zig-quick
 ZIG_VERSION := 0.17.0
