@@ -14,7 +14,9 @@ from lstmcore._suggest import suggests
 from lstmcore._typing import Array, DType, OnNan, OptimizerName, Verbose
 from lstmcore.layers import LSTM, Dense, Embedding, Layer, TextVectorization, TiedDense
 from lstmcore.layers.states import ModelState
+from lstmcore.layers.texts import as_texts
 from lstmcore.models.sequential import Sequential
+from lstmcore.models.text_costs import SPELLING_BITS, spelling
 from lstmcore.models.text_windows import TextWindows
 from lstmcore.sampling import check_options, sample
 from lstmcore.training.callbacks import Callback, History
@@ -42,7 +44,6 @@ class _Score(NamedTuple):
     """How many these are."""
     first: int
     """How many tokens none precedes: one for each text that does not begin with a marker."""
-    characters: int
 
 
 class LanguageModel(Sequential):
@@ -277,12 +278,9 @@ class LanguageModel(Sequential):
         self._state = None  # every epoch begins anew, so nobody needs it
         return history
 
-    def _ids(self, text: Text, name: str) -> list[Array]:
+    def _ids(self, text: Text | Sequence[str | list[str]], name: str) -> list[Array]:
         """Return the token ids of each text."""
-        if isinstance(text, os.PathLike):
-            text = Path(text).read_text(encoding="utf-8")
-        texts = [text] if isinstance(text, str) else text
-        ids, lengths = self.vectorization.encode(texts)
+        ids, lengths = self.vectorization.encode(_as_list(text))
         if len(lengths) == 0:
             raise ValueError(f"{name}: expected at least one text, got none")
         return np.split(ids, np.cumsum(lengths)[:-1])
@@ -327,7 +325,9 @@ class LanguageModel(Sequential):
 
         That is the sum of -log2 p of all tokens, as in `perplexity`, divided by the number of
         characters; comparable between models with different tokens, and with compressors. A first
-        token that follows no marker costs log2 of the size of the vocabulary.
+        token that follows no marker costs log2 of the size of the vocabulary. A token that is not
+        in the vocabulary costs 21.1 bits more for each of its characters: the code point, and
+        whether it is the last, as if all were equally likely.
 
         Parameters
         ----------
@@ -343,17 +343,22 @@ class LanguageModel(Sequential):
         OSError, UnicodeDecodeError
             If a file cannot be read, or is not UTF-8.
         ValueError
-            If there is no character.
+            If there is no character, or a text does not follow from its tokens, because
+            `vectorization` changes letters, removes punctuation or merges white space; or because
+            one of the tokens is like a marker.
         """
-        score = self._score(text)
-        if not score.characters:
+        self._check_chain()
+        single = isinstance(text, (str, os.PathLike))
+        texts = _as_list(text)
+        names = ["text"] if single else [f"text[{place}]" for place in range(len(texts))]
+        characters, unknown = spelling(self.vectorization, texts, names)
+        if not characters:
             raise ValueError("text: expected at least one character, got none")
+        score = self._score(texts)
         nats = score.surprise + score.first * math.log(self.vectorization.vocabulary_size())
-        return nats / math.log(2) / score.characters
+        return (nats / math.log(2) + unknown * SPELLING_BITS) / characters
 
-    def _score(self, text: Text) -> _Score:
-        if isinstance(text, os.PathLike):
-            text = Path(text).read_text(encoding="utf-8")
+    def _score(self, text: Text | Sequence[str | list[str]]) -> _Score:
         self._check_chain()
         rows = sorted(self._ids(text, "text"), key=len)
         surprise, predicted = 0.0, 0
@@ -372,7 +377,6 @@ class LanguageModel(Sequential):
             surprise,
             predicted,
             0 if self.vectorization.start is not None else sum(len(row) > 0 for row in rows),
-            sum(len(part) for one in text for part in one),  # of a list of tokens, too
         )
 
     def _read(
@@ -502,6 +506,13 @@ class LanguageModel(Sequential):
                     "prompt, a text begins only in a model whose vectorization has start= or end="
                 )
         return [row if len(row) else np.array([words.end_id]) for row in rows]
+
+
+def _as_list(text: Any) -> list[str | list[str]]:
+    """Return texts; those of a file, or one text, are one."""
+    if isinstance(text, os.PathLike):
+        text = Path(text).read_text(encoding="utf-8")
+    return as_texts([text] if isinstance(text, str) else text)
 
 
 def _width(layers: Sequence[Layer]) -> int:
