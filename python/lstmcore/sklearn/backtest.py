@@ -41,6 +41,8 @@ class Backtest:
 
     Attributes
     ----------
+    origins : ndarray of int64, shape (O,)
+        How many steps are known at each forecast, whose first step is at this position of `y`.
     dates : ndarray, shape (O, h)
         Labels of the steps that were forecast: the index of `y`, or positions in it.
     true : ndarray of float64, shape (O, h, K)
@@ -59,6 +61,7 @@ class Backtest:
         MASE counts in it (Hyndman & Koehler 2006).
     """
 
+    origins: Array
     dates: Array
     true: Array
     forecasts: Mapping[str, Array]
@@ -166,9 +169,8 @@ def run_backtest(
     unit = np.abs(early[lag:] - early[:-lag]).mean(axis=0)
     dates = np.asarray(index)[origins[:, None] + np.arange(horizon)]
     seasons = tuple(one.season for one in found)
-    return Backtest(
-        dates, true, forecasts, bounds, coverage, seasons, np.where(unit > 0, unit, 1.0)
-    )
+    unit = np.where(unit > 0, unit, 1.0)
+    return Backtest(origins, dates, true, forecasts, bounds, coverage, seasons, unit)
 
 
 def _origins(index: Any, horizon: int, start: Any, step: int | None) -> Array:

@@ -26,6 +26,7 @@ def test_forecasts_are_those_of_a_model_that_was_trained_on_the_past():
     result = model.backtest(SEASONAL, start=200, step=20)
     assert not hasattr(model, "model_")  # the forecaster itself is not trained
     origins = range(200, 295, 20)
+    np.testing.assert_array_equal(result.origins, origins)
     np.testing.assert_array_equal(result.dates, [np.arange(at, at + 6) for at in origins])
     np.testing.assert_array_equal(result.true[..., 0], SEASONAL[result.dates])
     trained = forecaster().fit(SEASONAL[:200])
