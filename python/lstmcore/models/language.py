@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array
+from lstmcore._seeds import derive
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array, DType, OnNan, OptimizerName, Verbose
 from lstmcore.layers import LSTM, Dense, Embedding, Layer, TextVectorization, TiedDense
@@ -18,7 +19,7 @@ from lstmcore.layers.texts import as_texts
 from lstmcore.models.sequential import Sequential
 from lstmcore.models.text_costs import SPELLING_BITS, spelling
 from lstmcore.models.text_windows import TextWindows
-from lstmcore.sampling import check_options, sample
+from lstmcore.sampling import check_options, sample_each
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Metrics
 from lstmcore.training.division import Distribution
@@ -454,7 +455,8 @@ class LanguageModel(Sequential):
         temperature, top_k, top_p
             See `lstmcore.sampling.sample`; ``top_k=1`` always takes the likeliest token.
         seed : int, default 0
-            The same seed draws the same texts.
+            The same seed draws the same texts. A continuation depends on it, on its prompt and on
+            the prompt's place among them, not on other prompts.
 
         Returns
         -------
@@ -469,7 +471,7 @@ class LanguageModel(Sequential):
         self._check_chain()
         length = _checks.integer(length, "length", 1)
         check_options(temperature, top_k, top_p)
-        rng = np.random.default_rng(_checks.integer(seed, "seed", 0))
+        seed = _checks.integer(seed, "seed", 0)
         rows = self._prompts([prompt] if isinstance(prompt, str) else prompt)
         lengths = np.array([len(row) for row in rows], np.int64)
         words = self.vectorization
@@ -480,9 +482,10 @@ class LanguageModel(Sequential):
             last[ending] = logits[ending, valid.sum(axis=1)[ending] - 1]
         never = [0, 1] if words.start_id is None else [0, 1, words.start_id]
         found, going = np.zeros((len(rows), length), np.int64), np.ones(len(rows), bool)
+        rngs = [np.random.default_rng(derive(seed, place)) for place in range(len(rows))]
         for step in range(length if rows else 0):
             last[:, never] = -np.inf
-            tokens = sample(last, rng, temperature=temperature, top_k=top_k, top_p=top_p)
+            tokens = sample_each(last, rngs, temperature=temperature, top_k=top_k, top_p=top_p)
             found[:, step] = np.where(going, tokens, 0)
             going &= tokens != (-1 if words.end_id is None else words.end_id)
             if not going.any() or step == length - 1:

@@ -255,6 +255,20 @@ def test_each_token_is_one_step_however_long_the_prompt(monkeypatch):
     assert steps == [160] + 9 * [1]
 
 
+def test_a_text_does_not_depend_on_other_prompts():
+    model = small()
+    prompts = ["the ", "ca", "the ", "on the mat"]
+    texts = model.generate(prompts, 30, seed=3)
+    assert texts[0] == model.generate("the ", 30, seed=3)
+    assert texts[:2] == model.generate(prompts[:2], 30, seed=3)
+    assert texts[2] != texts[0]  # another place has other random numbers
+    assert texts[3] == model.generate(["a", "b", "c", "on the mat"], 30, seed=3)[3]
+    ending = small(characters([TEXT], end=">"))
+    texts = ending.generate(["the ", "", "ca"], 30, seed=5)
+    assert len({len(text) for text in texts}) > 1  # some end early, which changes no other
+    assert texts[2] == ending.generate(["a", "b", "ca"], 30, seed=5)[2]
+
+
 def test_seeds_and_options_of_sampling():
     model = small()
     texts = [model.generate("the ", 30, seed=seed) for seed in (0, 0, 1)]
