@@ -18,6 +18,7 @@ from lstmcore import _checks
 from lstmcore._extras import how_to_install
 from lstmcore._notebook import in_notebook, show_after_cell
 from lstmcore._suggest import public
+from lstmcore._time_axis import places_on_axis, shorten_dates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -231,7 +232,7 @@ def forecast_fan(
     path : path-like, optional
         As in `learning_curve`.
     dates : array_like, shape (T + h,), optional
-        Labels of all steps: numbers or dates. None: 0 is the last step of the history.
+        Labels of all steps: numbers, dates or texts. None: 0 is the last step of the history.
     truth : array_like, shape (h,), optional
         The values that came true.
     title : str, default "Forecast"
@@ -255,7 +256,8 @@ def forecast_fan(
     fan = {share: _array(pair, "intervals", (size, 2)) for share, pair in (intervals or {}).items()}
     after = None if truth is None else _array(truth, "truth", (size,))
     total = len(known) + len(ahead)
-    times = np.arange(total) - len(known) + 1 if dates is None else np.asarray(dates)
+    steps = np.arange(total) - len(known) + 1
+    times = steps if dates is None else np.asarray(dates)
     if times.shape != (total,):
         raise ValueError(
             f"dates: expected shape ({total},), for {len(known)} steps of history and {len(ahead)} "
@@ -266,6 +268,7 @@ def forecast_fan(
     if ax is None:
         (ax,) = new_axes(new_figure(*WIDE))
     text, _ = inks(ax)
+    times = places_on_axis(ax, times, steps)
     later = times[len(known) :]
     for place, share in enumerate(sorted(fan, reverse=True)):
         shade = 0.35 * (place + 1) / len(fan)
@@ -296,7 +299,8 @@ def backtest(
     Parameters
     ----------
     result : Backtest
-        The result of `LSTMForecaster.backtest`. The intervals of the first name are shaded.
+        The result of `LSTMForecaster.backtest`. The intervals of the first name are shaded. Steps
+        lie at their dates or numbers; with other labels, such as texts, one after the other.
     path : path-like, optional
         As in `learning_curve`.
     names : sequence of str, default ("LSTM",)
@@ -334,9 +338,11 @@ def backtest(
     if ax is None:
         (ax,) = new_axes(new_figure(*WIDE))
     text, _ = inks(ax)
-    times = np.asarray(result.dates)
-    steps, first = np.unique(times, return_index=True)
-    ax.plot(steps, result.true[..., target].ravel()[first], color=text, linewidth=1, label="true")
+    steps = np.asarray(result.origins)[:, None] + np.arange(result.true.shape[1])
+    drawn, first = np.unique(steps, return_index=True)
+    times = places_on_axis(ax, np.asarray(result.dates).ravel()[first], drawn)
+    ax.plot(times, result.true[..., target].ravel()[first], color=text, linewidth=1, label="true")
+    times = times[np.searchsorted(drawn, steps)]
     for place, name in enumerate(names):
         colour = f"C{place}" if place > 1 else COLOURS[place]
         label: str | None = name
@@ -367,13 +373,8 @@ def _array(values: npt.ArrayLike, name: str, shape: tuple[int | None, ...]) -> A
 
 def _explain_lines(ax: "Axes", title: str) -> None:
     """Add title, legend and a grid to lines over time."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
     tidy(ax)
-    locator = ax.xaxis.get_major_locator()
-    if isinstance(locator, AutoDateLocator):
-        concise: Any = ConciseDateFormatter
-        ax.xaxis.set_major_formatter(concise(locator))
+    shorten_dates(ax)
     text, _ = inks(ax)
     ax.set_title(title, loc="left", color=text, fontsize=11, fontweight="bold", parse_math=False)
     ax.legend(frameon=False, fontsize=8, labelcolor=text, loc="best")

@@ -1,6 +1,7 @@
 """Draw tokens from a model's outputs: temperature, top-k and top-p."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,6 +79,28 @@ def sample(
     drawn = rng.random((len(values), 1)) * totals[:, -1:]
     chosen = np.count_nonzero(totals <= drawn, axis=1)[:, None]
     return (chosen if order is None else np.take_along_axis(order, chosen, 1))[:, 0]
+
+
+def sample_each(logits: Array, generators: Sequence[np.random.Generator], **options: Any) -> Array:
+    """Draw one token for each row of logits, from random numbers of its own.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (N, V)
+    generators : sequence of numpy.random.Generator
+        N of them. A row's tokens do not depend on other rows.
+    **options
+        As in `sample`.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+    """
+    drawn = [
+        sample(logits[row : row + 1], generator, **options)
+        for row, generator in enumerate(generators)
+    ]
+    return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
 
 
 def check_options(temperature: float, top_k: int | None, top_p: float | None) -> None:

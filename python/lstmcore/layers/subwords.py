@@ -92,10 +92,26 @@ class Subwords(Configurable):
         return [token for token in sorted(numbers, key=numbers.get) if token not in left_out]
 
     def split(self, text: str) -> list[str]:
-        """Divide a text into tokens; what the tokenizer does not know stays as it is."""
+        """Divide a text into tokens; what the tokenizer does not know stays as it is.
+
+        Or it becomes the unknown token of the tokenizer's model, where that has one.
+        """
+        return list(self._encoding(text).tokens)
+
+    def spelled(self, text: str) -> list[str]:
+        """Return the tokens of `split`, unknown ones as they are in the text."""
+        assert self._contents is not None
+        unknown = _reserved(json.loads(self._contents))
+        found = self._encoding(text)
+        return [
+            text[begin:end] if token in unknown else token
+            for token, (begin, end) in zip(found.tokens, found.offsets, strict=True)
+        ]
+
+    def _encoding(self, text: str) -> Any:
         if not text.isascii():  # half of a surrogate pair becomes a character that UTF-8 can hold
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return list(self.tokenizer.encode(text, add_special_tokens=False).tokens)
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def join(self, tokens: list[str]) -> str:
         """Join tokens to a text, as the tokenizer's decoder does."""

@@ -10,13 +10,16 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array
+from lstmcore._seeds import derive
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array, DType, OnNan, OptimizerName, Verbose
 from lstmcore.layers import LSTM, Dense, Embedding, Layer, TextVectorization, TiedDense
 from lstmcore.layers.states import ModelState
+from lstmcore.layers.texts import as_texts
 from lstmcore.models.sequential import Sequential
+from lstmcore.models.text_costs import SPELLING_BITS, spelling
 from lstmcore.models.text_windows import TextWindows
-from lstmcore.sampling import check_options, sample
+from lstmcore.sampling import check_options, sample_each
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Metrics
 from lstmcore.training.division import Distribution
@@ -42,7 +45,6 @@ class _Score(NamedTuple):
     """How many these are."""
     first: int
     """How many tokens none precedes: one for each text that does not begin with a marker."""
-    characters: int
 
 
 class LanguageModel(Sequential):
@@ -277,12 +279,9 @@ class LanguageModel(Sequential):
         self._state = None  # every epoch begins anew, so nobody needs it
         return history
 
-    def _ids(self, text: Text, name: str) -> list[Array]:
+    def _ids(self, text: Text | Sequence[str | list[str]], name: str) -> list[Array]:
         """Return the token ids of each text."""
-        if isinstance(text, os.PathLike):
-            text = Path(text).read_text(encoding="utf-8")
-        texts = [text] if isinstance(text, str) else text
-        ids, lengths = self.vectorization.encode(texts)
+        ids, lengths = self.vectorization.encode(_as_list(text))
         if len(lengths) == 0:
             raise ValueError(f"{name}: expected at least one text, got none")
         return np.split(ids, np.cumsum(lengths)[:-1])
@@ -327,7 +326,9 @@ class LanguageModel(Sequential):
 
         That is the sum of -log2 p of all tokens, as in `perplexity`, divided by the number of
         characters; comparable between models with different tokens, and with compressors. A first
-        token that follows no marker costs log2 of the size of the vocabulary.
+        token that follows no marker costs log2 of the size of the vocabulary. A token that is not
+        in the vocabulary costs 21.1 bits more for each of its characters: the code point, and
+        whether it is the last, as if all were equally likely.
 
         Parameters
         ----------
@@ -343,17 +344,22 @@ class LanguageModel(Sequential):
         OSError, UnicodeDecodeError
             If a file cannot be read, or is not UTF-8.
         ValueError
-            If there is no character.
+            If there is no character, or a text does not follow from its tokens, because
+            `vectorization` changes letters, removes punctuation or merges white space; or because
+            one of the tokens is like a marker.
         """
-        score = self._score(text)
-        if not score.characters:
+        self._check_chain()
+        single = isinstance(text, (str, os.PathLike))
+        texts = _as_list(text)
+        names = ["text"] if single else [f"text[{place}]" for place in range(len(texts))]
+        characters, unknown = spelling(self.vectorization, texts, names)
+        if not characters:
             raise ValueError("text: expected at least one character, got none")
+        score = self._score(texts)
         nats = score.surprise + score.first * math.log(self.vectorization.vocabulary_size())
-        return nats / math.log(2) / score.characters
+        return (nats / math.log(2) + unknown * SPELLING_BITS) / characters
 
-    def _score(self, text: Text) -> _Score:
-        if isinstance(text, os.PathLike):
-            text = Path(text).read_text(encoding="utf-8")
+    def _score(self, text: Text | Sequence[str | list[str]]) -> _Score:
         self._check_chain()
         rows = sorted(self._ids(text, "text"), key=len)
         surprise, predicted = 0.0, 0
@@ -372,7 +378,6 @@ class LanguageModel(Sequential):
             surprise,
             predicted,
             0 if self.vectorization.start is not None else sum(len(row) > 0 for row in rows),
-            sum(len(part) for one in text for part in one),  # of a list of tokens, too
         )
 
     def _read(
@@ -450,7 +455,8 @@ class LanguageModel(Sequential):
         temperature, top_k, top_p
             See `lstmcore.sampling.sample`; ``top_k=1`` always takes the likeliest token.
         seed : int, default 0
-            The same seed draws the same texts.
+            The same seed draws the same texts. A continuation depends on it, on its prompt and on
+            the prompt's place among them, not on other prompts.
 
         Returns
         -------
@@ -465,7 +471,7 @@ class LanguageModel(Sequential):
         self._check_chain()
         length = _checks.integer(length, "length", 1)
         check_options(temperature, top_k, top_p)
-        rng = np.random.default_rng(_checks.integer(seed, "seed", 0))
+        seed = _checks.integer(seed, "seed", 0)
         rows = self._prompts([prompt] if isinstance(prompt, str) else prompt)
         lengths = np.array([len(row) for row in rows], np.int64)
         words = self.vectorization
@@ -476,9 +482,10 @@ class LanguageModel(Sequential):
             last[ending] = logits[ending, valid.sum(axis=1)[ending] - 1]
         never = [0, 1] if words.start_id is None else [0, 1, words.start_id]
         found, going = np.zeros((len(rows), length), np.int64), np.ones(len(rows), bool)
+        rngs = [np.random.default_rng(derive(seed, place)) for place in range(len(rows))]
         for step in range(length if rows else 0):
             last[:, never] = -np.inf
-            tokens = sample(last, rng, temperature=temperature, top_k=top_k, top_p=top_p)
+            tokens = sample_each(last, rngs, temperature=temperature, top_k=top_k, top_p=top_p)
             found[:, step] = np.where(going, tokens, 0)
             going &= tokens != (-1 if words.end_id is None else words.end_id)
             if not going.any() or step == length - 1:
@@ -502,6 +509,13 @@ class LanguageModel(Sequential):
                     "prompt, a text begins only in a model whose vectorization has start= or end="
                 )
         return [row if len(row) else np.array([words.end_id]) for row in rows]
+
+
+def _as_list(text: Any) -> list[str | list[str]]:
+    """Return texts; those of a file, or one text, are one."""
+    if isinstance(text, os.PathLike):
+        text = Path(text).read_text(encoding="utf-8")
+    return as_texts([text] if isinstance(text, str) else text)
 
 
 def _width(layers: Sequence[Layer]) -> int:

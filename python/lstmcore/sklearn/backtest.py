@@ -1,7 +1,9 @@
 """Forecast the past of a series as if it were the future, beside simple forecasts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,8 @@ class Backtest:
 
     Attributes
     ----------
+    origins : ndarray of int64, shape (O,)
+        How many steps are known at each forecast, whose first step is at this position of `y`.
     dates : ndarray, shape (O, h)
         Labels of the steps that were forecast: the index of `y`, or positions in it.
     true : ndarray of float64, shape (O, h, K)
@@ -48,20 +52,28 @@ class Backtest:
         Lower and upper bounds of intervals; empty without `coverage`.
     coverage : float or None
         Share of the values that intervals should contain.
-    season : int or None
-        Season that "seasonal naive" repeats; None if there is none, nor such a forecast.
+    seasons : tuple of int or None, length O
+        Season that "seasonal naive" repeats at each origin, found in the steps before it; all the
+        same without `refit`. Where it is None, the last value is repeated instead; where all are
+        None, there is no "seasonal naive".
     unit : ndarray of float64, shape (K,)
         Mean absolute error of repeating the last season (or value) within the first training part;
         MASE counts in it (Hyndman & Koehler 2006).
     """
 
+    origins: Array
     dates: Array
     true: Array
     forecasts: Mapping[str, Array]
     bounds: Mapping[str, Array]
     coverage: float | None
-    season: int | None
+    seasons: tuple[int | None, ...]
     unit: Array
+
+    @property
+    def season(self) -> int | None:
+        """Season of the first origin, by which MASE counts."""
+        return self.seasons[0]
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -116,7 +128,7 @@ def run_backtest(
     y: Any,
     X: Any,
     *,
-    start: float | int,
+    start: Any,
     step: int | None,
     refit: bool,
     coverage: float | None,
@@ -136,38 +148,36 @@ def run_backtest(
         model.set_params(calibration=CALIBRATION)
     if coverage is not None:
         check_bounds(model, coverage)
-    origins = _origins(len(series.y), horizon, start, step)
+    index = _index(y)
+    origins = _origins(index, horizon, start, step)
     names = forecaster.target or model._names[0]
     check_start(model, series.first(int(origins[0])), coverage, len(series.y), names)
-    labels = _labels(y)[origins[:, None] + np.arange(horizon)]
     true = np.stack([series.y[at : at + horizon] for at in origins])
 
     forecasts: dict[str, Array] = {}
     bounds: dict[str, Array] = {}
-    points, ranges = _forecasts(model, series, origins, refit, coverage)
+    points, ranges, found = _forecasts(model, forecaster, series, origins, refit, coverage)
     forecasts[OWN] = points
     if ranges is not None:
         bounds[OWN] = ranges
-    season = _season(forecaster, model, series.first(int(origins[0])))
-    for name, ahead in _others(model, season, horizon).items():
-        forecasts[name], widths = _simple(ahead, series, origins, refit, horizon, coverage)
+    for name, learn in _others(model, found).items():
+        forecasts[name], widths = _simple(learn, series, origins, found, refit, horizon, coverage)
         if widths is not None:
             bounds[name] = np.stack([forecasts[name] - widths, forecasts[name] + widths], axis=-1)
-    lag = season or 1
+    lag = found[0].season or 1
     early = series.y[: origins[0]]
     unit = np.abs(early[lag:] - early[:-lag]).mean(axis=0)
-    return Backtest(
-        labels, true, forecasts, bounds, coverage, season, np.where(unit > 0, unit, 1.0)
-    )
+    dates = np.asarray(index)[origins[:, None] + np.arange(horizon)]
+    seasons = tuple(one.season for one in found)
+    unit = np.where(unit > 0, unit, 1.0)
+    return Backtest(origins, dates, true, forecasts, bounds, coverage, seasons, unit)
 
 
-def _origins(steps: int, horizon: int, start: float | int, step: int | None) -> Array:
+def _origins(index: Any, horizon: int, start: Any, step: int | None) -> Array:
     """Return the numbers of steps that are known at each forecast."""
+    steps = len(index)
     step = horizon if step is None else _checks.integer(step, "step", 1)
-    if isinstance(start, float):
-        first = int(_checks.real(start, "start", 0.0, 1.0, low_open=True, high_open=True) * steps)
-    else:
-        first = _checks.integer(start, "start", 1)
+    first = _first_origin(index, start)
     if first + horizon > steps:
         raise ValueError(
             f"start: expected at most {steps - horizon} of {steps} steps, so that the horizon of "
@@ -176,36 +186,81 @@ def _origins(steps: int, horizon: int, start: float | int, step: int | None) -> 
     return np.arange(first, steps - horizon + 1, step)
 
 
-def _labels(y: Any) -> Array:
+def _first_origin(index: Any, start: Any) -> int:
+    """Return how many steps precede the first forecast."""
+    if isinstance(start, np.ndarray) and start.ndim == 0:
+        start = start[()]
+    if isinstance(start, Real) and not isinstance(start, (Integral, np.bool_, bool)):
+        share = _checks.real(start, "start", 0.0, 1.0, low_open=True, high_open=True)
+        return int(share * len(index))
+    if isinstance(start, Integral) and not isinstance(start, bool):
+        return _checks.integer(int(start), "start", 1)
+    if isinstance(index, np.ndarray) or isinstance(start, (bool, np.bool_)):
+        raise TypeError(
+            "start: expected a share of the steps, their number or, if y is a pandas object, a "
+            f"label of its index, got {_checks.describe(start)}"
+        )
+    if type(start) is date:
+        start = start.isoformat()  # as pandas reads a date in an index of times: the whole day
+    try:
+        place = index.get_loc(start)
+    except Exception:  # of many types, by the type of the index and of the label
+        raise ValueError(
+            f"start: expected a label of the index of y, such as {index[len(index) // 2]}, got "
+            f"{start!r}"
+        ) from None
+    first = int(np.arange(len(index))[place].min())
+    if first == 0:
+        raise ValueError(
+            f"start: expected steps of y before the first forecast, got {start!r}, the "
+            "label of the first step"
+        )
+    return first
+
+
+def _index(y: Any) -> Any:
     """Return the index of a pandas object, else positions."""
     index = getattr(y, "index", None)
-    if index is None or callable(index):
-        return np.arange(len(y))
-    return np.asarray(index)
-
-
-def _season(forecaster: Any, model: Any, early: Series) -> int | None:
-    """Return the season that was given, found by the forecaster, or found here."""
-    if forecaster.season != "auto":
-        return None if forecaster.season is None else int(forecaster.season)
-    if forecaster.difference == "auto" and model.season_ is not None:
-        return int(model.season_)
-    return find_season([early.y], int(forecaster.horizon))
+    return np.arange(len(y)) if index is None or callable(index) else index
 
 
 # ---- the LSTM ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a series at an origin, from the steps before it alone."""
+
+    season: int | None
+    lag: int  # of the differences that the LSTM learns
+
+
+def _found(forecaster: Any, model: Any, known: Series) -> _Found:
+    """Return the season that was given, found by the fitted model, or found here, and the lag."""
+    season = forecaster.season
+    if season == "auto":
+        season = model.season_ if forecaster.difference == "auto" else None
+        season = season or find_season([known.y], int(forecaster.horizon))
+    return _Found(None if season is None else int(season), int(model.difference_))
+
+
 def _forecasts(
-    model: Any, series: Series, origins: Array, refit: bool, coverage: float | None
-) -> tuple[Array, Array | None]:
-    """Return forecasts (O, h, K) and bounds (O, h, K, 2) of the LSTM."""
+    model: Any,
+    forecaster: Any,
+    series: Series,
+    origins: Array,
+    refit: bool,
+    coverage: float | None,
+) -> tuple[Array, Array | None, list[_Found]]:
+    """Return forecasts (O, h, K) and bounds (O, h, K, 2) of the LSTM, and what O origins know."""
     groups = [[at] for at in origins] if refit else [list(origins)]
     points: list[Array] = []
     ranges: list[Array] = []
+    found: list[_Found] = []
     for group in groups:
         known = series.first(int(group[0]))
         model.fit(_like(model, known.y), _beside(known.x))
+        found += [_found(forecaster, model, known)] * len(group)
         for at in group:
             past, ahead = series.first(int(at)), series.x[at : at + model.horizon]
             given = {
@@ -218,7 +273,7 @@ def _forecasts(
             if coverage is not None:
                 bound = model.predict_interval(**given, coverage=coverage, extrapolate=True)
                 ranges.append(bound.reshape(*shape, 2))
-    return np.stack(points), np.stack(ranges) if ranges else None
+    return np.stack(points), np.stack(ranges) if ranges else None, found
 
 
 def _like(model: Any, values: Array) -> Array:
@@ -231,24 +286,25 @@ def _beside(values: Array) -> Array | None:
 
 # ---- forecasts beside it -------------------------------------------------------------------------
 
-# (series known, first origin) -> a function of origins, which returns forecasts (O, h, K)
-Simple = Callable[[Series], Callable[[Series, Array], Array]]
+# A function that learns from known steps, and returns one of origins, for forecasts (O, h, K).
+Learn = Callable[[Series, _Found], Callable[[Series, Array], Array]]
 
 
-def _others(model: Any, season: int | None, horizon: int) -> dict[str, Simple]:
-    """Return the simple forecasts: functions that learn from a part, and then forecast."""
-    found: dict[str, Simple] = {"naive": lambda known: _repeating(1, horizon)}
-    if season is not None:
-        found["seasonal naive"] = lambda known: _repeating(season, horizon)
-    size = int(model.window + model.difference_)
-    found["ridge"] = lambda known: _ridge(known, size, horizon, model._known)
-    return found
+def _others(model: Any, found: Sequence[_Found]) -> dict[str, Learn]:
+    """Return the simple forecasts by their names."""
+    window, horizon = int(model.window), int(model.horizon)
+    others: dict[str, Learn] = {"naive": lambda known, one: _repeating(1, horizon)}
+    if any(one.season is not None for one in found):
+        others["seasonal naive"] = lambda known, one: _repeating(one.season or 1, horizon)
+    others["ridge"] = lambda known, one: _ridge(known, window + one.lag, horizon, model._known)
+    return others
 
 
 def _simple(
-    ahead: Simple,
+    learn: Learn,
     series: Series,
     origins: Array,
+    found: Sequence[_Found],
     refit: bool,
     horizon: int,
     coverage: float | None,
@@ -260,15 +316,20 @@ def _simple(
     """
     first = int(origins[0])
     if refit:
-        points = np.concatenate([ahead(series.first(int(at)))(series, at[None]) for at in origins])
+        points = np.concatenate(
+            [
+                learn(series.first(int(at)), one)(series, at[None])
+                for at, one in zip(origins, found, strict=True)
+            ]
+        )
     else:
-        points = ahead(series.first(first))(series, origins)
+        points = learn(series.first(first), found[0])(series, origins)
     if coverage is None:
         return points, None
     begin = measured_from(first, horizon)
     held = np.arange(begin, first - horizon + 1)
     true = np.stack([series.y[at : at + horizon] for at in held])
-    errors = np.abs(ahead(series.first(begin))(series, held) - true)
+    errors = np.abs(learn(series.first(begin), found[0])(series, held) - true)
     return points, half_widths(np.sort(errors, axis=0), coverage, extrapolate=True)
 
 

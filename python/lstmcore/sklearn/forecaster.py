@@ -529,7 +529,7 @@ class LSTMForecaster(WindowEstimator):
         y: Inputs,
         X: Inputs | None = None,
         *,
-        start: float | int = 0.7,
+        start: Any = 0.7,
         step: int | None = None,
         refit: bool = False,
         coverage: float | None = None,
@@ -545,12 +545,16 @@ class LSTMForecaster(WindowEstimator):
         ----------
         y, X
             One series, as in `fit`; dates are the index of a pandas object.
-        start : float or int, default 0.7
-            Steps before the first forecast: a share of them, or their number.
+        start : float, int or label, default 0.7
+            Steps before the first forecast: a share of them, any real number in (0, 1), or their
+            number. Or the first step that is forecast, by its label in the index of a pandas
+            object: a date, a time or a text, such as ``"2024-03-01"``; of several steps with this
+            label, the first. Integers are numbers of steps in every index.
         step : int, optional
             Steps from one origin to the next; None: `horizon`.
         refit : bool, default False
-            Whether to train again on all steps before each origin, rather than once.
+            Whether to train again on all steps before each origin, rather than once. The season
+            and the difference are then found again, too, for all forecasts; see `Backtest.seasons`.
         coverage : float, optional
             Coverage of intervals, in (0, 1). If `calibration` is None and `loss` describes no
             distribution, the copies are trained with ``calibration=0.2``. None: no intervals.
@@ -563,8 +567,8 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         ValueError
-            If `y` is a list, or too short before or after `start`, or there can be no intervals of
-            this coverage; nothing is trained then, but the trials of ``difference="auto"``. See
-            also `fit`.
+            If `y` is a list, or too short before or after `start`, or its index has no such label,
+            or there can be no intervals of this coverage; nothing is trained then, but the trials
+            of ``difference="auto"``. See also `fit`.
         """
         return run_backtest(self, y, X, start=start, step=step, refit=refit, coverage=coverage)

@@ -202,6 +202,30 @@ def test_draws_depend_on_seed_and_place_but_not_on_batches(rng):
     assert len({tuple(row) for row in same}) > 5
 
 
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_draws_of_batches_are_those_of_all_sources_together(rng, size):
+    """The place of a source counts on from batch to batch."""
+    model = spread(small_model("multiplicative"), rng, 1.0)
+    x = np.tile([[3, 4]], (20, 1))
+    how = {"temperature": 1.5, "max_length": 6, "verbose": 0}
+    batches = [x[at : at + size] for at in range(0, 20, size)]
+    found = model.predict(iter(batches), **how)
+    assert [row.tolist() for row in found] == [row.tolist() for row in model.predict(x, **how)]
+    assert len({tuple(row) for row in found}) > 5
+    one = model.predict(iter(batches), steps=1, **how)
+    assert [row.tolist() for row in one] == [row.tolist() for row in found[:size]]
+
+
+@pytest.mark.parametrize("how", [{}, {"beam_width": 3}, {"temperature": 1.0}])
+def test_a_min_length_above_the_limit_is_the_length(rng, how):
+    """Without `max_length`, a source of two steps has at most 14 tokens."""
+    model = spread(small_model(None), rng, 1.0)
+    (row,) = model.decode([[3, 4]], min_length=30, **how)
+    assert [len(one.tokens) for one in row] == [30] * len(row)
+    (row,) = model.decode([[3, 4]], min_length=14, **how)
+    assert all(len(one.tokens) == 14 for one in row)
+
+
 def test_the_likeliest_token_alone_is_greedy(rng):
     model = spread(small_model("multiplicative", num_layers=2), rng, 1.0)
     x = some_rows(rng, [3, 0, 5, 1, 4, 2], 1, 7)
@@ -237,6 +261,7 @@ def test_forbidden_tokens_are_not_drawn(rng):
         ({"min_length": -1}, "min_length: expected an integer of at least 0, got -1"),
         ({"min_length": 4, "max_length": 3}, "min_length: expected at most max_length, 3, got 4"),
         ({"beam_width": 0}, "beam_width: expected an integer of at least 1, got 0"),
+        ({"beam_width": 10**6}, "beam_width: expected at most 1000, .* got 1000000"),
     ],
 )
 def test_ways_of_decoding_that_do_not_exist(how, message):

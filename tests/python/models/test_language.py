@@ -199,6 +199,7 @@ def test_perplexity_is_the_exponential_of_the_mean_surprise(options, monkeypatch
     characters_there = sum(map(len, texts))
     free = 0 if options else sum(len(row) > 0 for row in rows)
     bits = (surprise + free * math.log(model.vectorization.vocabulary_size())) / math.log(2)
+    bits += 2 * math.log2(2 * 0x110000)  # the spelling of the snowman and the comma
     assert model.bits_per_character(texts) == pytest.approx(bits / characters_there, rel=1e-12)
 
 
@@ -252,6 +253,20 @@ def test_each_token_is_one_step_however_long_the_prompt(monkeypatch):
     monkeypatch.setattr(lc.LanguageModel, "_forward_from", counted)
     model.generate("the cat " * 20, 10)
     assert steps == [160] + 9 * [1]
+
+
+def test_a_text_does_not_depend_on_other_prompts():
+    model = small()
+    prompts = ["the ", "ca", "the ", "on the mat"]
+    texts = model.generate(prompts, 30, seed=3)
+    assert texts[0] == model.generate("the ", 30, seed=3)
+    assert texts[:2] == model.generate(prompts[:2], 30, seed=3)
+    assert texts[2] != texts[0]  # another place has other random numbers
+    assert texts[3] == model.generate(["a", "b", "c", "on the mat"], 30, seed=3)[3]
+    ending = small(characters([TEXT], end=">"))
+    texts = ending.generate(["the ", "", "ca"], 30, seed=5)
+    assert len({len(text) for text in texts}) > 1  # some end early, which changes no other
+    assert texts[2] == ending.generate(["a", "b", "ca"], 30, seed=5)[2]
 
 
 def test_seeds_and_options_of_sampling():

@@ -1,5 +1,7 @@
 """Backtests: each origin sees only its past, and the simple forecasts are what they say."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ def test_forecasts_are_those_of_a_model_that_was_trained_on_the_past():
     result = model.backtest(SEASONAL, start=200, step=20)
     assert not hasattr(model, "model_")  # the forecaster itself is not trained
     origins = range(200, 295, 20)
+    np.testing.assert_array_equal(result.origins, origins)
     np.testing.assert_array_equal(result.dates, [np.arange(at, at + 6) for at in origins])
     np.testing.assert_array_equal(result.true[..., 0], SEASONAL[result.dates])
     trained = forecaster().fit(SEASONAL[:200])
@@ -189,3 +192,88 @@ def test_errors_name_the_target():
     message = r"rows of y \(target load\) .* got 17 of 25; y has too few rows, 31 are needed"
     with pytest.raises(ValueError, match=message):
         forecaster(target="load", difference="auto").backtest(frame, coverage=0.9)
+
+
+def emerging(future=None):
+    """Return a wave of 50 steps, of which the first 65 steps show too little to detect it."""
+    y = 3 * np.sin(TIME * 2 * np.pi / 50) + 0.3 * np.random.default_rng(1).standard_normal(300)
+    if future is not None:
+        walk = np.random.default_rng(2).standard_normal(300 - future)
+        y[future:] = y[future - 1] + np.cumsum(walk)
+    return y
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("difference", ["auto", 0])
+def test_what_is_found_at_an_origin_is_found_in_its_past(refit, difference):
+    """The season and the lag, which the later steps change, are those of each origin."""
+    model = LSTMForecaster(3, 2, max_updates=2, random_state=0, difference=difference)
+    options = {"start": 65, "step": 150, "refit": refit, "coverage": 0.8}
+    result = model.backtest(emerging(), **options)
+    assert result.season is result.seasons[0] is None
+    assert set(result.seasons) == ({None, 50} if refit else {None})
+    assert ("seasonal naive" in result.forecasts) == refit
+    for number, origin in enumerate([65, 215]):
+        other = model.backtest(emerging(origin + 2), **options)
+        np.testing.assert_array_equal(other.unit, result.unit)
+        assert other.seasons[: number + 1] == result.seasons[: number + 1]
+        for name in {*result.forecasts} & {*other.forecasts}:
+            known = slice(number + 1)
+            np.testing.assert_array_equal(
+                other.forecasts[name][known], result.forecasts[name][known]
+            )
+            np.testing.assert_array_equal(other.bounds[name][known], result.bounds[name][known])
+
+
+def test_a_season_that_is_found_later_is_repeated_from_then_on():
+    result = LSTMForecaster(3, 2, max_updates=2, random_state=0).backtest(
+        emerging(), start=40, step=60, refit=True
+    )
+    seasons = result.seasons
+    assert seasons[0] is None
+    assert seasons[-1] == 50
+    back = [1 if season is None else season for season in seasons]
+    np.testing.assert_array_equal(
+        result.forecasts["seasonal naive"][:, 0, 0], emerging()[result.dates[:, 0] - back]
+    )
+
+
+def test_start_is_any_share_or_number_or_a_label():
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2021-01-01", periods=300, freq="D")
+    model = forecaster(max_updates=1)
+
+    def first(start, index=days):
+        return model.backtest(pd.Series(SEASONAL, index), start=start, step=100).dates[0, 0]
+
+    for share in (0.8, np.float32(0.8), np.float64(0.8), np.array(0.8), Fraction(4, 5)):
+        assert first(share) == days[240]
+    for number in (240, np.int16(240), np.array(240)):
+        assert first(number) == days[240]
+    when = days[240]
+    for label in (when, str(when.date()), when.date(), when.to_pydatetime(), when.to_datetime64()):
+        assert first(label) == when
+    assert first("2021-09") == pd.Timestamp("2021-09-01")
+    months = days.to_period("D")
+    assert first(months[240], months) == months[240]
+    texts = pd.Index([f"day {number // 2}" for number in range(300)])  # each twice
+    assert first("day 120", texts) == "day 120"
+    assert model.backtest(pd.Series(SEASONAL, texts), start="day 120").true.shape[0] == 10
+
+
+def test_starts_that_are_none_are_refused(untrained):
+    pd = pytest.importorskip("pandas")
+    model = forecaster()
+    dated = pd.Series(SEASONAL, pd.date_range("2021-01-01", periods=300, freq="D"))
+    with pytest.raises(TypeError, match="start: expected a share .* got '2021-01-05'"):
+        model.backtest(SEASONAL, start="2021-01-05")
+    for wrong in (True, np.True_):
+        with pytest.raises(TypeError, match="start: expected a share of the steps, their number"):
+            model.backtest(dated, start=wrong)
+    for wrong in ("2031-01-05", "soon", [1], None):
+        with pytest.raises(ValueError, match="label of the index of y, such as 2021-05-31"):
+            model.backtest(dated, start=wrong)
+    with pytest.raises(ValueError, match="start: expected steps of y before the first forecast"):
+        model.backtest(dated, start="2021-01-01")
+    with pytest.raises(ValueError, match=r"start: expected a number in \(0, 1\), got 1.5"):
+        model.backtest(SEASONAL, start=np.float32(1.5))

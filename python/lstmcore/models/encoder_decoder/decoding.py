@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from lstmcore._seeds import derive
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array, Inputs, Verbose
 from lstmcore.models.encoder_decoder.network import Beams
-from lstmcore.models.encoder_decoder.pairs import source_chunks
+from lstmcore.models.encoder_decoder.pairs import Chunk, source_chunks
 from lstmcore.models.encoder_decoder.search import Hypothesis, Limits, beam_search, draw
 from lstmcore.models.encoder_decoder.tokens import forbidden_ids
 from lstmcore.models.encoder_decoder.two_sided import TwoSided
@@ -23,6 +23,9 @@ __all__ = ["Decoding"]
 
 MOST_OF_A_VECTOR = 50
 """The most tokens for a source without steps, unless the caller says how many."""
+
+MOST_BEAMS = 1000
+"""The widest beam: beyond a hundred, results hardly change, or become worse."""
 
 
 class Decoding(TwoSided):
@@ -59,12 +62,15 @@ class Decoding(TwoSided):
         x : array_like, or list of array_like or of str
             Sources; see `EncoderDecoder`.
         beam_width : int, default 1
-            How many hypotheses are followed at once; 1 is greedy decoding.
+            How many hypotheses are followed at once, 1000 at most; 1 is greedy decoding. Time and
+            memory grow with it.
         max_length : int, optional
             The most tokens of a target, not counting the end token. None: twice the length of its
-            source plus ten; 50 for a source that is one vector.
+            source plus ten; 50 for a source that is one vector; but at least `min_length`.
         min_length : int, default 0
-            The fewest tokens of a target, not counting the end token.
+            The fewest tokens of a target, not counting the end token, which cannot come earlier.
+            If it is above the limit that follows from ``max_length=None``, targets have exactly
+            this many tokens.
         length_penalty : float, default 0.6
             Hypotheses are ranked by their log-probability divided by ``((6 + S) / 6)`` to this
             power, for S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
@@ -98,7 +104,43 @@ class Decoding(TwoSided):
         TypeError, ValueError
             If an argument does not fit, or `return_attention` is True without attention.
         """
+        wanted = self._wanted(
+            beam_width=beam_width,
+            max_length=max_length,
+            min_length=min_length,
+            length_penalty=length_penalty,
+            forbidden=forbidden,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            return_attention=return_attention,
+        )
+        rows = _checks.integer(batch_size, "batch_size", 1)
+        sources = x if isinstance(x, Ragged) else self._source_rows(x)
+        return self._find(Chunk(sources, rows, verbose), wanted, 0)
+
+    def _wanted(
+        self,
+        *,
+        beam_width: int,
+        max_length: int | None,
+        min_length: int,
+        length_penalty: float,
+        forbidden: int | str | Sequence[int | str] | None,
+        temperature: float | None,
+        top_k: int | None,
+        top_p: float | None,
+        seed: int,
+        return_attention: bool,
+    ) -> "_Wanted":
+        """Check the options of `decode`."""
         width = _checks.integer(beam_width, "beam_width", 1)
+        if width > MOST_BEAMS:
+            raise ValueError(
+                f"beam_width: expected at most {MOST_BEAMS}, since every hypothesis takes the time "
+                f"and memory of a source of its own, got {width}"
+            )
         vocabulary, start, end = self._target.known
         least = _checks.integer(min_length, "min_length", 0)
         if max_length is not None:
@@ -110,34 +152,37 @@ class Decoding(TwoSided):
         penalty = _checks.real(length_penalty, "length_penalty", 0.0)
         barred = forbidden_ids(forbidden, self.target_tokens, vocabulary, start, end)
         choice = _Choice.of(temperature, top_k, top_p, seed, width)
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
         if _checks.flag(return_attention, "return_attention") and self.attention is None:
             raise ValueError("return_attention: expected False, since the model has no attention")
+        return _Wanted(width, max_length, least, penalty, barred, choice, return_attention)
+
+    def _find(self, chunk: Chunk, wanted: "_Wanted", first: int) -> list[list[Hypothesis]]:
+        """Find the targets of sources, of which `first` others come before."""
         assert self.parameters is not None
-        sources = x if isinstance(x, Ragged) else self._source_rows(x)
+        sources, (_, start, end) = chunk.sources, self._target.known
         results: list[list[Hypothesis]] = [[]] * len(sources)
-        numbers = np.arange(len(sources))
-        batches = batch_rows(len(sources), batch_size, sources.lengths, None, bucket=True)
-        total = -(-len(sources) // batch_size)
-        for rows in with_bar(batches, total, "Decode", verbose):
+        places = np.arange(len(sources))
+        batches = batch_rows(len(sources), chunk.batch_size, sources.lengths, None, bucket=True)
+        total = -(-len(sources) // chunk.batch_size)
+        for rows in with_bar(batches, total, "Decode", chunk.verbose):
             chosen = sources.take(rows)
-            most = self._most(chosen.lengths, max_length, least)
+            most = self._most(chosen.lengths, wanted.most, wanted.least)
             encoded, _ = self._coder.encode(chosen.padded(), chosen.lengths, False, 0)
             if isinstance(chosen, CopiedSources):
                 encoded = encoded._replace(copies=chosen.copies())
-            search: Any = partial(beam_search, beam_width=width)
-            if choice is not None:
-                search = partial(draw, choose=choice.for_sources(numbers[rows]))
+            search: Any = partial(beam_search, beam_width=wanted.width)
+            if wanted.choice is not None:
+                search = partial(draw, choose=wanted.choice.for_sources(first + places[rows]))
             found = search(
                 self._coder.step,
-                Beams.begin(encoded, width),
-                Limits(most, least, start, end, barred),
+                Beams.begin(encoded, wanted.width),
+                Limits(most, wanted.least, start, end, wanted.barred),
                 chosen.lengths,
-                length_penalty=penalty,
-                keep_attention=return_attention,
+                length_penalty=wanted.penalty,
+                keep_attention=wanted.attention,
             )
-            for number, hypotheses in zip(numbers[rows], found, strict=True):
-                results[number] = hypotheses
+            for place, hypotheses in zip(places[rows], found, strict=True):
+                results[place] = hypotheses
         return self._spelled(results, sources) if self._target.vectorizer is not None else results
 
     def _most(self, lengths: Array, max_length: int | None, least: int) -> Array:
@@ -182,7 +227,7 @@ class Decoding(TwoSided):
         x, beam_width, max_length, min_length, length_penalty, forbidden
             As in `decode`; `x` may also yield batches, as in `Model.fit` or of sources alone.
         temperature, top_k, top_p, seed
-            As in `decode`.
+            As in `decode`; the places of sources count on from batch to batch.
         batch_size : int, optional
             As in `decode`; None: 32. It cannot be combined with batches.
         verbose : {0, 1, 2, "auto"} or bool
@@ -195,29 +240,39 @@ class Decoding(TwoSided):
         list of ndarray of int64, each of shape (S_i,), or list of str
             Without start and end token; texts, if the model writes texts.
         """
-        chunks = source_chunks(x, self._source_rows, self._source.rank, batch_size, steps, verbose)
-        found = [
-            hypotheses
-            for chunk in chunks
-            for hypotheses in self.decode(
-                chunk.sources,
-                beam_width,
-                max_length=max_length,
-                min_length=min_length,
-                length_penalty=length_penalty,
-                forbidden=forbidden,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                seed=seed,
-                batch_size=chunk.batch_size,
-                verbose=chunk.verbose,
-            )
-        ]
+        wanted = self._wanted(
+            beam_width=beam_width,
+            max_length=max_length,
+            min_length=min_length,
+            length_penalty=length_penalty,
+            forbidden=forbidden,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            return_attention=False,
+        )
+        found: list[list[Hypothesis]] = []
+        for chunk in source_chunks(
+            x, self._source_rows, self._source.rank, batch_size, steps, verbose
+        ):
+            found += self._find(chunk, wanted, len(found))
         if self._target.vectorizer is not None:
             return [hypotheses[0].text if hypotheses else "" for hypotheses in found]
         nothing = np.zeros(0, np.int64)
         return [hypotheses[0].tokens if hypotheses else nothing for hypotheses in found]
+
+
+class _Wanted(NamedTuple):
+    """The options of `decode`, checked."""
+
+    width: int
+    most: int | None
+    least: int
+    penalty: float
+    barred: tuple[int, ...]
+    choice: "_Choice | None"
+    attention: bool
 
 
 class _Choice:
@@ -253,10 +308,6 @@ class _Choice:
         random = [np.random.default_rng(derive(self.seed, int(number))) for number in numbers]
 
         def choose(logs: Array, rows: Array) -> Array:
-            drawn = [
-                sampling.sample(logs[place : place + 1], random[row], **self.options)
-                for place, row in enumerate(rows)
-            ]
-            return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
+            return sampling.sample_each(logs, [random[row] for row in rows], **self.options)
 
         return choose
