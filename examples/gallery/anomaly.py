@@ -20,6 +20,7 @@ MEASURES = {
     "*overlap*": ("share of the worst steps that are marked", "higher"),
     "*error*": ("quotient of two errors", "higher"),
 }
+WISHED = {"LSTM: overlap with the marked steps": "> 0"}
 
 
 def rolling_errors(forecaster: LSTMForecaster, signal: np.ndarray) -> np.ndarray:
