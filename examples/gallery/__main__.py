@@ -40,6 +40,7 @@ run by default, "full" with `--full`, each with the seeds 0, 1, ... from left to
 `python examples/gallery --write` runs them and writes this page. Figures have three digits; where a
 number is best, so is the figure that is nearest to it. "Wished" was written down before the
 programs were; "reached" compares the figures with it. A dash stands for a figure that a run lacks.
+A program without a row "full" has no committed run with `--full`.
 """
 
 RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

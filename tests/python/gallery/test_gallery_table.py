@@ -59,6 +59,47 @@ def test_a_page_shows_the_program_to_readers_of_the_source_tree(gallery, name):
     assert re.search(rf"^    python examples/gallery/{name}\.py --full +# \S", text, re.MULTILINE)
 
 
+def pages_and_programs(gallery):
+    """Yield the text of each page of the gallery, and the stored runs of its programs, by mode."""
+    results = json.loads(gallery["RESULTS"].read_text(encoding="utf-8"))
+    by_page = {}
+    for name in PROGRAMS:
+        by_page.setdefault(gallery["page"](name), []).append(results[name])
+    for page, programs in sorted(by_page.items()):
+        yield page.name, page.read_text(encoding="utf-8"), programs
+
+
+def test_pages_quote_seeds_that_are_stored(gallery):
+    quoted = 0
+    for page, text, programs in pages_and_programs(gallery):
+        stored = {seed for modes in programs for runs in modes.values() for seed in runs}
+        for phrase in re.findall(r"[Ss]eeds? ((?:\d+(?:, | and | to )?)+)", text):
+            seeds = set(re.findall(r"\d+", phrase))
+            assert seeds <= stored, f"{page} quotes seeds {phrase}"
+            quoted += len(seeds)
+    assert quoted > 20  # they are found
+
+
+def test_pages_quote_figures_of_full_runs_that_are_stored(gallery):
+    """What a paragraph about `--full`, or the table that it introduces, says with three digits."""
+    quoted = 0
+    for page, text, programs in pages_and_programs(gallery):
+        runs = [run for modes in programs for mode in modes.values() for run in mode.values()]
+        stored = [value for run in runs for value in run.values()]
+        paragraphs = text.split("\n\n")
+        for place, paragraph in enumerate(paragraphs):
+            if "--full`" not in paragraph:
+                continue
+            if paragraph.endswith(":"):
+                paragraph += paragraphs[place + 1]
+            for number in re.findall(r"(?<![\d.])\d\.\d{3,4}(?!\d)", paragraph):
+                last = 10.0 ** -len(number.partition(".")[2])
+                near = [value for value in stored if abs(value - float(number)) < 0.51 * last]
+                assert near, f"{page} quotes {number}, which no stored run has"
+                quoted += 1
+    assert quoted > 50
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_is_short(name):
     program = (ROOT / "examples" / "gallery" / f"{name}.py").read_text(encoding="utf-8")
