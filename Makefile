@@ -28,7 +28,7 @@ help::
 	@echo "                  train and test on the adding problem and on the copying task"
 	@echo "make example-dates"
 	@echo "                  train a model with attention to normalize dates"
-	@echo "make gallery      run the programs of examples/gallery, and build the documentation that shows them"
+	@echo "make gallery      run the programs of examples/gallery (pictures: build/gallery), and build their pages"
 	@echo "make test         C++ and Python tests"
 	@echo "make test-gallery tests of the gallery, which train its programs"
 	@echo "make test-neighbours"
@@ -168,9 +168,11 @@ test-models-of-others:
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install
 
-# All programs of the gallery in their quick mode, and the documentation that shows them.
-gallery: $(STAMPS)/gallery docs
+# All programs of the gallery in their quick mode, with pictures in build/gallery; then the documentation, whose pages show
+# the committed figures and pictures. A program that needs what pip does not install is skipped: espeak-ng, silero-vad.
+gallery: $(STAMPS)/gallery $(STAMPS)/docs
 	python examples/gallery --seeds 0
+	@$(MAKE) --no-print-directory docs
 
 # The same programs, with their figures asserted. Speech needs the program espeak-ng.
 test-gallery: $(STAMPS)/gallery $(STAMPS)/test

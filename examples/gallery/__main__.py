@@ -4,26 +4,33 @@
     python examples/gallery translation --full  one of them, with all its data
     python examples/gallery --write             and store the figures for the documentation
 
-Each program is run in a process of its own, and is left out, by name, if a package that it needs is
-not installed; all of them are in the extra `gallery`.
+Each program is run in a process of its own, and is left out, by name, if a package or a program
+that it needs is not installed. The packages are in the extra `gallery`; speech recognition also
+needs the program espeak-ng, which is not on PyPI, and voice activity the packages silero-vad, onnx
+and onnxruntime. The programs in `elsewhere` run those of other folders.
 """
 
 import argparse
 import ast
 import fnmatch
+import functools
 import importlib.util
 import json
+import operator
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 HERE = Path(__file__).resolve().parent
-PAGES = HERE.parents[1] / "docs" / "gallery"
+PAGES = PICTURES = HERE.parents[1] / "docs" / "gallery"
 RESULTS, TABLE = PAGES / "results.json", PAGES / "reached.md"
-MISSING = 3  # the exit status of a program that needs a package
+MISSING = 3  # the exit status of a program that needs something that is not installed
 
 HEAD = """\
 # What was reached
@@ -31,21 +38,39 @@ HEAD = """\
 The figures of the programs of the [gallery](index.md), from committed runs: "quick" as the programs
 run by default, "full" with `--full`, each with the seeds 0, 1, ... from left to right.
 `python examples/gallery --write` runs them and writes this page. Figures have three digits; where a
-number is best, so is the figure that is nearest to it.
+number is best, so is the figure that is nearest to it. "Wished" was written down before the
+programs were; "reached" compares the figures with it. A dash stands for a figure that a run lacks.
+A program without a row "full" has no committed run with `--full`.
 """
 
+RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """By program, mode ("quick" or "full") and seed: figures, and "seconds"."""
 
 
-def programs() -> list[str]:
-    """Return the names of all programs."""
-    return sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+class Measure(NamedTuple):
+    """What a figure measures, what is best, and what was wished."""
+
+    unit: str
+    best: str  # "higher", "lower", a number, or "" if nothing is
+    wished: (
+        str  # like ">= 0.9", "> LSTM + 0.04" or "< 0.75 * ridge", several with "; "; "": nothing
+    )
+
+
+def programs() -> dict[str, Path]:
+    """Return the files of all programs, by name."""
+    found = [*HERE.glob("[!_]*.py"), *(HERE / "elsewhere").glob("[!_]*.py")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def run_here(name: str, full: bool, seed: int, pictures: Path, output: Path) -> int:
     """Run a program in this process, and write its figures to a file."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    lacking = [other for other in declared(name, "NEEDS", ()) if shutil.which(other) is None]
+    if lacking:
+        print(f"{name}: skipped, since it needs the program {lacking[0]}", file=sys.stderr)
+        return MISSING
+    spec = importlib.util.spec_from_file_location(name, programs()[name])
     assert spec is not None
     assert spec.loader is not None
     program = importlib.util.module_from_spec(spec)
@@ -53,10 +78,12 @@ def run_here(name: str, full: bool, seed: int, pictures: Path, output: Path) -> 
     began = time.perf_counter()
     try:
         spec.loader.exec_module(program)
+        figures = program.run(full=full, seed=seed, pictures=pictures)
     except ModuleNotFoundError as error:
+        if (error.name or "lstmcore").partition(".")[0] == "lstmcore":
+            raise  # a mistake of ours
         print(f"{name}: skipped, since it needs the package {error.name}", file=sys.stderr)
         return MISSING
-    figures = program.run(full=full, seed=seed, pictures=pictures)
     found = {key: float(f"{value:.4g}") for key, value in figures.items()}
     output.write_text(json.dumps({**found, "seconds": round(time.perf_counter() - began, 1)}))
     return 0
@@ -86,18 +113,41 @@ def run_all(names: list[str], full: bool, seeds: list[int], pictures: Path) -> t
 
 
 def run_in_process(name: str, full: bool, seed: int, pictures: Path) -> tuple[int, dict[str, Any]]:
-    """Run a program in a process of its own; return its exit status and its figures."""
+    """Run a program in a process of its own; return its exit status and its figures.
+
+    Its pictures come into the folder only if it succeeds.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "figures.json"
+        output, drawn = Path(folder) / "figures.json", Path(folder) / "pictures"
+        drawn.mkdir()
         call = [sys.executable, str(HERE), "--inner", name, "--seeds", str(seed)]
-        call += ["--pictures", str(pictures), "--output", str(output)]
+        call += ["--pictures", str(drawn), "--output", str(output)]
         status = subprocess.run([*call, *(["--full"] if full else [])], check=False).returncode
-        return status, json.loads(output.read_text()) if status == 0 else {}
+        if status != 0:
+            return status, {}
+        shutil.copytree(drawn, pictures, dirs_exist_ok=True)
+        return status, json.loads(output.read_text())
+
+
+@functools.cache
+def statements(path: Path) -> list[ast.stmt]:
+    """Return the statements of a program."""
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
+def declared(name: str, constant: str, default: Any = None) -> Any:
+    """Return a constant of a program, which is read without the packages that the program needs."""
+    for node in statements(programs()[name]):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return ast.literal_eval(node.value)
+    if default is None:
+        raise ValueError(f"{name}.py declares no {constant}")
+    return default
 
 
 def page(name: str) -> Path:
-    """Return the page that shows a program: its own, or the one that names it."""
-    own = PAGES / f"{name}.md"
+    """Return the page that shows a program: its own, the one it declares, or one that names it."""
+    own = Path(os.path.normpath(PAGES / declared(name, "PAGE", ("", f"{name}.md"))[1]))
     if own.exists():
         return own
     for other in sorted(PAGES.glob("*.md")):
@@ -106,32 +156,47 @@ def page(name: str) -> Path:
     raise FileNotFoundError(f"no page of {PAGES} shows {name}.py")
 
 
-def title(path: Path) -> str:
-    """Return the title of a page."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
+def title(name: str) -> str:
+    """Return the title of a program: what it declares, or that of its page."""
+    lines = page(name).read_text(encoding="utf-8").splitlines()
+    of_page = next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
+    return str(declared(name, "PAGE", (of_page, ""))[0])
 
 
-def measures(name: str) -> dict[str, tuple[str, str]]:
-    """Return what a program's figures measure, by patterns of their names.
+def measure(name: str, figure: str) -> Measure:
+    """Return what a program's figure measures.
 
-    A program declares `MEASURES`: for each pattern the unit, and what is best: "higher", "lower", a
-    number, or "" if nothing is. It is read without the packages that the program needs.
+    A program declares `MEASURES`: for each pattern of names the unit, and what is best; and, if
+    figures to be reached were written down, `WISHED`: a wish for each pattern. The first that fits
+    counts.
     """
-    tree = ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MEASURES":
-            found: dict[str, tuple[str, str]] = ast.literal_eval(node.value)
-            return found
-    raise ValueError(f"{name}.py declares no MEASURES")
+
+    def first(patterns: dict[str, Any], otherwise: Any = None) -> Any:
+        fitting = (of for name, of in patterns.items() if fnmatch.fnmatchcase(figure, name))
+        return next(fitting, otherwise)
+
+    found = first(declared(name, "MEASURES"))
+    if found is None:
+        raise ValueError(f"{name}.py: no pattern of MEASURES fits the figure {figure!r}")
+    unit, best = found
+    return Measure(unit, best, first(declared(name, "WISHED", {}), ""))
 
 
-def measure(name: str, figure: str) -> tuple[str, str]:
-    """Return the unit of a program's figure, and what is best."""
-    for pattern, found in measures(name).items():
-        if fnmatch.fnmatchcase(figure, pattern):
-            return found
-    raise ValueError(f"{name}.py: no pattern of MEASURES fits the figure {figure!r}")
+def fulfilled(wished: str, value: float, figures: dict[str, float]) -> bool:
+    """Return whether a figure is as wished; a wish may refer to other figures of the same run."""
+    for part in wished.split("; "):
+        found = re.fullmatch(r"(>=|<=|>|<) (?:([\d.]+) \* )?(.+?)(?: \+ ([\d.]+))?", part)
+        if found is None:
+            raise ValueError(f"{part!r} is no wish; expected for example '< 0.75 * ridge'")
+        relation, factor, other, more = found.groups()
+        try:
+            bound = figures[other] if other in figures else float(other)
+        except ValueError:
+            raise ValueError(f"the wish {part!r} names no figure of the run") from None
+        bound = bound * float(factor or 1) + float(more or 0)
+        if not RELATIONS[relation](value, bound):
+            return False
+    return True
 
 
 def shown(value: float) -> str:
@@ -147,32 +212,50 @@ def table(results: Results) -> str:
     """Return the page with the figures of all programs, in Markdown."""
     lines = [
         HEAD,
-        "| use | mode | figure | unit | best is | reached, by seed |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| use | mode | figure | unit | best is | wished | figure by seed | reached |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, modes in sorted(results.items(), key=lambda entry: (title(page(entry[0])), entry[0])):
-        use = f"[{title(page(name))}]({page(name).name}), `{name}`"
+    for name, modes in sorted(results.items(), key=lambda entry: (title(entry[0]), entry[0])):
+        link = Path(os.path.relpath(page(name), PAGES)).as_posix()
+        use = f"[{title(name)}]({link}), `{name}`"
         for mode, seeds in modes.items():
-            for key in next(iter(seeds.values())):
-                values = ", ".join(shown(figures[key]) for figures in seeds.values())
-                unit, best = measure(name, key)
-                lines.append(f"| {use} | {mode} | {key} | {unit} | {best} | {values} |")
+            for key in dict.fromkeys(key for figures in seeds.values() for key in figures):
+                lines.append(f"| {use} | {mode} | {key} | {cells(name, key, [*seeds.values()])} |")
                 use, mode = "", ""
     return "\n".join(lines) + "\n"
 
 
-def write(results: Results) -> None:
-    """Put figures beside the stored ones of other modes and seeds, and write the table anew."""
+def cells(name: str, key: str, runs: list[dict[str, float]]) -> str:
+    """Return what the table says of a figure: unit, what is best, wished, values and reached."""
+    unit, best, wished = measure(name, key)
+    values = ", ".join(shown(figures[key]) if key in figures else "–" for figures in runs)
+    reached = ""
+    if wished:
+        met = [fulfilled(wished, figures[key], figures) for figures in runs if key in figures]
+        reached = "yes" if all(met) else f"{sum(met)} of {len(met)}" if any(met) else "**no**"
+        for sign, symbol in ((">=", "≥"), ("<=", "≤"), ("*", "×"), (">", "\\>"), ("<", "\\<")):
+            wished = wished.replace(f"{sign} ", f"{symbol} ")
+    return " | ".join([unit, best, wished, values, reached])
+
+
+def write(results: Results, drawn: Path) -> None:
+    """Put figures beside the stored ones of other modes and seeds; write table and pictures.
+
+    Everything that can fail comes before the first file is written.
+    """
     stored: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, modes in results.items():
         known = stored.setdefault(name, {})
         for mode, seeds in modes.items():
             for figures in seeds.values():
-                figures.pop("seconds")  # which depend on the machine
+                figures.pop("seconds", None)  # which depend on the machine
             known[mode] = dict(sorted({**known.get(mode, {}), **seeds}.items()))
         stored[name] = dict(sorted(known.items(), reverse=True))
+    text = table(stored)
     RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-    TABLE.write_text(table(stored), encoding="utf-8")
+    TABLE.write_text(text, encoding="utf-8")
+    for picture in drawn.glob("*.svg"):
+        shutil.copyfile(picture, PICTURES / picture.name)
 
 
 def main() -> int:
@@ -192,10 +275,12 @@ def main() -> int:
     unknown = sorted(set(options.names) - set(programs()))
     if unknown:
         parser.error(f"no program {', '.join(unknown)}; there are {', '.join(programs())}")
-    pictures = PAGES if options.write else options.pictures
-    results, passed = run_all(options.names or programs(), options.full, seeds, pictures)
-    if options.write:
-        write(results)
+    names = options.names or [*programs()]
+    if not options.write:
+        return 0 if run_all(names, options.full, seeds, options.pictures)[1] else 1
+    with tempfile.TemporaryDirectory() as folder:
+        results, passed = run_all(names, options.full, seeds, Path(folder))
+        write(results, Path(folder))
     return 0 if passed else 1
 
 

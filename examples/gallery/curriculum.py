@@ -18,6 +18,7 @@ import lstmcore as lc
 COUNT = 6400  # sequences to learn from
 WAYS = ("longest alone", "all lengths", "short to long")
 MEASURES = {"*, steps": ("steps of training", "lower"), "*": ("accuracy", "higher")}
+WISHED = {"short to long, steps": "< all lengths, steps"}
 Bits = tuple[list[np.ndarray], np.ndarray]
 
 

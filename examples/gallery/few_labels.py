@@ -19,6 +19,7 @@ from lstmcore.datasets import Snippets, movie_snippets
 
 FEW, WORDS, WIDTH, DISTANCE = 500, 6000, 64, 5
 MEASURES = {"*": ("accuracy", "higher")}
+WISHED = {"language model first": ">= from nothing + 0.04"}
 Floats = npt.NDArray[np.floating]
 
 

@@ -26,6 +26,7 @@ MEASURES = {
     "value of*": ("mean attribution to the logit", ""),
     "agreement*": ("correlation", "higher"),
 }
+WISHED = {"largest error of a sum": "<= 0.001", "value of tedious": "< 0", "value of warm": "> 0"}
 
 
 def train(data: lc.datasets.MovieSnippets, epochs: int, seed: int) -> lc.Sequential:

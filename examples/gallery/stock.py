@@ -21,6 +21,7 @@ MEASURES = {
     "price*": ("mean absolute error, % of the price", "lower"),
     "volatility*": ("mean absolute error of log(a day's range)", "lower"),
 }
+WISHED = {"volatility, LSTM": "< volatility, moving average"}
 
 
 def backtest(series: pd.Series, window: int, difference: int, seed: int, full: bool) -> Backtest:

@@ -19,6 +19,7 @@ from lstmcore.layers import TextVectorization
 from lstmcore.plots import attention_map
 
 MEASURES = {"*": ("ROUGE-L, F1", "higher")}
+WISHED = {"ROUGE-L, copying": "> ROUGE-L, lead"}
 PACKAGES = ("numpy", "sklearn", "pandas", "scipy", "matplotlib")
 split = TextVectorization().tokens  # into words of lower case, without punctuation
 

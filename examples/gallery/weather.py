@@ -20,6 +20,10 @@ MEASURES = {
     "Seattle*": ("mean absolute error, °F", "lower"),
     "sea*": ("mean absolute error, °C", "lower"),
 }
+WISHED = {
+    "Seattle, LSTM": "<= 0.75 * Seattle, seasonal naive",
+    "sea, LSTM": "<= 0.75 * sea, seasonal naive",
+}
 
 
 def seattle(seed: int, full: bool) -> Backtest:

@@ -20,6 +20,7 @@ from lstmcore.plots import attention_map
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 SKIES = {"drizzle": "drizzly", "fog": "foggy", "rain": "rainy", "snow": "snowy", "sun": "sunny"}
 MEASURES = {"*": ("share of words that are right", "higher")}
+WISHED = {"LSTM": ">= 0.9"}
 Weeks = tuple[np.ndarray, list[str]]
 
 

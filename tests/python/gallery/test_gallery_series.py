@@ -52,4 +52,5 @@ def test_anomaly(tmp_path):
     figures = run_program("anomaly", tmp_path)
     assert figures["LSTM: overlap with the marked steps"] >= 0.5
     assert figures["last beat: overlap with the marked steps"] < 0.5
+    assert figures["shape of a beat: distance there by the largest elsewhere"] > 2  # 3.35
     assert (tmp_path / "anomaly.svg").exists()
