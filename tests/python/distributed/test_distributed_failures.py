@@ -10,6 +10,7 @@ import lstmcore as lc
 from distributed_kit import Doubtful, Hub, run
 from lstmcore.distributed import DistributedError, digests
 from lstmcore.distributed.digests import MAPPED, digest
+from lstmcore.distributed.group import FAREWELL
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,8 @@ def test_one_process_that_fails_ends_the_others(data):
         "Training resumes from the last checkpoint",
     )
     assert hub.abandoned == {0, 1, 2}
+    # All answer, and may have work to do after their error, such as saving what there is.
+    assert set(hub.patience[0].values()) == {20.0}
 
 
 def test_batches_that_differ(data):
@@ -146,6 +149,7 @@ def test_batches_that_differ(data):
 def test_batches_that_differ_in_number(data):
     found = run(2, lambda one: stream(one, data, count=4))
     check_error(found, DistributedError, "is at step 5 of the optimizer", "at the end of an epoch")
+    check_error(found, DistributedError, "resumes from the last checkpoint")
 
 
 def test_an_error_that_all_have_leaves_nothing_behind(data):
@@ -191,6 +195,9 @@ def test_a_silent_process_is_named_within_the_limit(data):
     rest = [found[0], found[1], found[3]]
     check_error(rest, DistributedError, "no answer from rank 2 (process", "within 1 s", "resumes")
     assert hub.abandoned == {0, 1, 2, 3}  # rank 2 ended as it began an exchange
+    for rank in (0, 1, 3):  # also those that were told of it
+        assert hub.patience[rank].pop(2) == FAREWELL
+        assert set(hub.patience[rank].values()) == {1.0}
 
 
 def test_digests():
