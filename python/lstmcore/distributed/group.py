@@ -48,12 +48,16 @@ class Group:
     rank, size : int
     members : list of Member
         Of every rank, once `meet` has returned.
+    stops : bool
+        Whether all have agreed to end the training, and so end it at the same batch. A signal may
+        set the ``stop_training`` of one at any time.
     """
 
     def __init__(self, communicator: Communicator, timeout: float) -> None:
         self.communicator, self.timeout = communicator, timeout
         self.rank, self.size = communicator.rank, communicator.size
         self.members: list[Member] = []
+        self.stops = False
         self._agreed: BaseException | None = None
         self._pause = 0.0  # only lets others run
         self._quiet: set[int] = set()  # ranks that did not answer somebody
@@ -142,10 +146,6 @@ class Group:
         found = [pickle.loads(part.tobytes()) for part in parts]
         self._same_point([point for point, _ in found])
         return [value for _, value in found]
-
-    def lead(self, value: Any, where: str) -> Any:
-        """Return the value of rank 0; see `share`."""
-        return self.share(value if self.rank == 0 else None, where)[0]
 
     def _same_point(self, points: list[str]) -> None:
         other = next((rank for rank, point in enumerate(points) if point != points[0]), None)
