@@ -28,6 +28,7 @@ class Hub:
         self.calls = {}
         self.boxes = [deque() for _ in range(size)]
         self.closed, self.abandoned = set(), set()
+        self.patience = {}
 
 
 class Exchange:
@@ -52,6 +53,9 @@ class Threads:
     def __init__(self, hub, rank):
         self.hub, self.rank, self.size = hub, rank, hub.size
         self._number = 0
+
+    def connect(self, seconds):
+        return True
 
     def _begin(self, kind, send, counts, received, place):
         with self.hub.lock:
@@ -94,8 +98,9 @@ class Threads:
     def close(self):
         self.hub.closed.add(self.rank)
 
-    def abandon(self, seconds):
+    def abandon(self, patience, ended):
         self.hub.abandoned.add(self.rank)
+        self.hub.patience[self.rank] = patience
 
 
 class Played(Sharded):

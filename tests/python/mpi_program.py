@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from hashlib import blake2b
@@ -21,6 +22,7 @@ from lstmcore.distributed import gradients
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 20.0
+ENDING = 1.0  # where processes end at different times
 
 
 def data():
@@ -199,17 +201,56 @@ def recover(distributed, folder, number):
     return {"refused": refused, "bits": bits(model), "threads": seen}
 
 
+def go_on(distributed, folder, number):
+    """Refuse an argument in all processes, then train; rank 0 works on when the others end."""
+    model = tagger()
+    try:
+        model.fit(*data(), epochs=0, verbose=0, distributed=distributed)
+    except ValueError as error:
+        refused = str(error)
+    model.fit(*data(), verbose=0, distributed=distributed)
+    if distributed.rank == 0:
+        time.sleep(2 * ENDING)
+    return {"refused": refused, "bits": bits(model)}
+
+
+def together(distributed, folder, number):
+    """Train in groups of two; in the first of them a process fails while the others train."""
+    whole = distributed._comm
+    pair = lc.distributed.MPI(timeout=ENDING, comm=whole.Split(whole.Get_rank() // 2))
+
+    def batches():
+        for place in range(4):
+            if whole.Get_rank() == 1 and place == 1:
+                raise OSError("no such file on this machine")
+            time.sleep(0.5 * (whole.Get_rank() > 1))
+            yield data()
+
+    model = tagger()
+    model.fit(batches(), verbose=0, distributed=pair)
+    return {"bits": bits(model)}
+
+
+def early_ctrl_c(distributed, folder, number):
+    """Rank 0 is interrupted while it waits for the others to call `fit`."""
+    if distributed.rank:
+        time.sleep(2)
+    else:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    return train(distributed, folder, 0)
+
+
 def main(command, folder, number="0"):
     folder = Path(folder)
     ends = (killed, terminated, interrupted, stopped, terminated_in_a_callback)
-    commands = (demo, train, *ends, rows, early, differ, recover)
+    commands = (demo, train, *ends, rows, early, differ, recover, go_on, together, early_ctrl_c)
     chosen = {function.__name__: function for function in commands}[command]
     rank = 0
     try:
         if os.environ.get("MPI_PROGRAM_ALONE"):
             distributed = lc.distributed.OneProcess()
         else:
-            limit = 3.0 if command == "stopped" else TIMEOUT
+            limit = {"stopped": 3.0, "go_on": ENDING}.get(command, TIMEOUT)
             distributed = lc.distributed.MPI(timeout=limit)
             rank = distributed.rank
         found = chosen(distributed, folder, int(number))

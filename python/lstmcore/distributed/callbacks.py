@@ -148,11 +148,12 @@ class SharedCallbacks(CallbackList):
         if self._leads:
             closely = any(_is_theirs(one) and _listens(one, event) for one in self.callbacks)
             return self._lead(where, action, more, closely)
-        news = self._group.lead(None, where)
+        news = self._news(None, where)
         if isinstance(news, _Raised):
             error = DistributedError(f"fit: a callback of {self._group.name(0)} raised {news.text}")
             raise self._group.agree(error)
         self._steering.follow(news.changes)
+        self._end_if_agreed()
         if news.weights is not None:
             self.model.parameters.values[...] = news.weights
             self.model.parameters.touch()
@@ -162,6 +163,22 @@ class SharedCallbacks(CallbackList):
             for name, slot in news.memory[1].items():
                 optimizer.slots[name][...] = slot
         return news.more
+
+    def _news(self, own: Any, where: str) -> Any:
+        """Return what rank 0 sends, and agree on the end of the training.
+
+        It ends if rank 0 has `stop_training` set after its callbacks, or if another rank has set
+        its own, such as in the handler of a signal.
+        """
+        model, group = self.model, self._group
+        stops = model.stop_training and (self._leads or not group.stops)
+        found = group.share((own, stops), where)
+        group.stops = any(stop for _, stop in found)
+        return found[0][0]
+
+    def _end_if_agreed(self) -> None:
+        if self._group.stops:  # else a signal may just have set it in this process
+            self.model.stop_training = True
 
     def _lead(
         self, where: str, action: Callable[[], None], more: Callable[[], Any], closely: bool
@@ -178,7 +195,7 @@ class SharedCallbacks(CallbackList):
             if not isinstance(error, Exception) or isinstance(error, DistributedError):
                 self._group.warn(error)  # an end, which does not wait until the others come here
                 raise
-            self._group.lead(_Raised(f"{type(error).__name__}: {error}"), where)
+            self._news(_Raised(f"{type(error).__name__}: {error}"), where)
             self._group.agree(error)
             raise
         after = digests_of_training(self.model) if closely else {}
@@ -188,7 +205,8 @@ class SharedCallbacks(CallbackList):
             weights = parameters.values
         optimizer = self.model.optimizer
         memory = (optimizer.iterations, optimizer.slots) if SLOTS in changed else None
-        self._group.lead(_News(self._steering.changes(), weights, memory, found), where)
+        self._news(_News(self._steering.changes(), weights, memory, found), where)
+        self._end_if_agreed()
         return found
 
     # ---- events ------------------------------------------------------------------------------

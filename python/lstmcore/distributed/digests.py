@@ -1,10 +1,12 @@
 """Digests by which processes find out whether they train the same model on the same data."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from types import FunctionType
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +31,15 @@ BLOCK = 2**24
 
 SAMPLE = 2**12
 """Bytes of each of the places, evenly spread, at which an array is read that is not read whole."""
+
+
+CHANGED = ("slots", "iterations")
+"""Attributes of optimizers that training changes."""
+
+DEPTH = 6
+"""How far objects of the user's own are looked into."""
+
+_PLAIN = (bool, int, float, str, bytes, np.generic, np.ndarray)
 
 
 class _Hash(Protocol):
@@ -68,7 +79,7 @@ def digests_of(model: Trainable, what: Mapping[str, object]) -> dict[str, str]:
         **platform(),
         "layers": _described(subject._document()),
         "seed": (model.seed, model.dtype.name),
-        "optimizer, loss and metrics": _described(subject.compiled.get_config),
+        "optimizer, loss and metrics": _steering(subject.compiled),
         **what,
     }
     return {**{name: digest(value) for name, value in parts.items()}, **digests_of_training(model)}
@@ -97,14 +108,48 @@ def digest(value: object, whole: int | None = None) -> str:
 
 def _described(description: Any) -> str:
     """Return a description as text that is the same in every process."""
-    if callable(description):
-        try:
-            description = description()
-        except ValueError:  # a loss or metric that no file can hold
-            return ""
     with suppress(ValueError):
         description = encode(description)
     return json.dumps(description, sort_keys=True, default=lambda other: type(other).__name__)
+
+
+def _steering(compiled: Any) -> list[Any]:
+    """Return what can be compared of an optimizer, losses and metrics, each apart."""
+    heads = compiled.heads
+    things = [compiled.optimizer]
+    for head in heads:
+        things += [head.loss, *head.metrics]
+    weighted = [[metric.name for metric in head.weighted] for head in heads]
+    return [*map(_thing, things), weighted, getattr(compiled, "loss_weights", None)]
+
+
+def _thing(thing: Any) -> list[Any]:
+    """Return the configuration of an object, and what lies in it if the user wrote some of it."""
+    found: list[Any] = [type(thing).__qualname__]
+    try:
+        found.append(encode(thing))
+    except Exception:  # of a class that no file can hold
+        found.append(None)
+    own = {name: value for name, value in vars(thing).items() if name not in CHANGED}
+    ours = type(thing).__module__.startswith("lstmcore.")
+    if not ours or any(isinstance(value, FunctionType) for value in own.values()):
+        found.append(_inside(own, DEPTH))
+    return found
+
+
+def _inside(value: Any, depth: int) -> Any:
+    """Return the plain values and arrays in a value, also those that functions refer to."""
+    if depth == 0 or value is None or isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _inside(entry, depth - 1) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_inside(entry, depth - 1) for entry in value]
+    if isinstance(value, FunctionType):
+        code, cells = value.__code__, inspect.getclosurevars(value).nonlocals
+        parts = (value.__defaults__, value.__kwdefaults__, code.co_consts, cells)
+        return [value.__qualname__, code.co_names, *(_inside(part, depth - 1) for part in parts)]
+    return [type(value).__qualname__, _inside(getattr(value, "__dict__", {}), depth - 1)]
 
 
 def _add(found: _Hash, value: Any, whole: int | None) -> None:

@@ -22,7 +22,7 @@ LENGTH = 8  # bytes of the length in front
 BUSY = 2.0  # seconds for which requests are tested without a pause, so that exchanges flow
 PAUSE = 1e-3  # seconds between two tests afterwards
 LOOK = 0.5  # seconds between two looks at whether the other processes of this machine still run
-FAREWELL = 3.0  # seconds that a process waits at most at its end for others to report their errors
+FAREWELL = 3.0  # seconds that a process waits at its end for others that did not answer
 FLUSH = 1.0  # seconds for which a process that leaves waits until the others are told
 SHARED_PAUSE = 1e-4  # where another process computes on this one's processor meanwhile
 FAILED, ASKED, ALIVE = range(3)  # what a posted message says
@@ -48,15 +48,19 @@ class Group:
     rank, size : int
     members : list of Member
         Of every rank, once `meet` has returned.
+    stops : bool
+        Whether all have agreed to end the training, and so end it at the same batch. A signal may
+        set the ``stop_training`` of one at any time.
     """
 
     def __init__(self, communicator: Communicator, timeout: float) -> None:
         self.communicator, self.timeout = communicator, timeout
         self.rank, self.size = communicator.rank, communicator.size
         self.members: list[Member] = []
+        self.stops = False
         self._agreed: BaseException | None = None
         self._pause = 0.0  # only lets others run
-        self._pending = False
+        self._quiet: set[int] = set()  # ranks that did not answer somebody
         self._warned = False  # whether the others know of this process's error
         self._heard: set[int] = set()
         self._near: dict[int, int] = {}  # processes of the ranks on this machine
@@ -66,7 +70,14 @@ class Group:
     # ---- exchanges ---------------------------------------------------------------------------
 
     def meet(self) -> None:
-        """Learn who takes part."""
+        """Wait until all have come, and learn who takes part.
+
+        Raises
+        ------
+        DistributedError
+            If some do not come in time, or MPI reports an error.
+        """
+        self._connect()
         processors = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
         own = (socket.gethostname(), os.getpid(), tuple(sorted(processors)))
         self.members = self.share(own, "the beginning of fit")
@@ -75,6 +86,24 @@ class Group:
                 self._near[rank] = process  # which a container may hide
         if self.sharing > len(own[2]):
             self._pause = SHARED_PAUSE
+
+    def _connect(self) -> None:
+        """Wait until all have come."""
+        others = set(range(self.size)) - {self.rank}
+        try:
+            if self.communicator.connect(self.timeout):
+                return
+        except Exception as error:  # of MPI
+            self._quiet |= others
+            raise DistributedError(
+                f"fit: the {self.size} processes could not be connected: "
+                f"{type(error).__name__}: {error}{RESUME}"
+            ) from error
+        self._quiet |= others
+        raise DistributedError(
+            f"fit: not all of the {self.size} processes called fit within {self.timeout:g} s; "
+            "all must make the same calls; timeout is the limit"
+        )
 
     @property
     def sharing(self) -> int:
@@ -118,10 +147,6 @@ class Group:
         self._same_point([point for point, _ in found])
         return [value for _, value in found]
 
-    def lead(self, value: Any, where: str) -> Any:
-        """Return the value of rank 0; see `share`."""
-        return self.share(value if self.rank == 0 else None, where)[0]
-
     def _same_point(self, points: list[str]) -> None:
         other = next((rank for rank, point in enumerate(points) if point != points[0]), None)
         if other is not None:
@@ -129,7 +154,7 @@ class Group:
                 DistributedError(
                     f"fit: the processes do different things: {self.name(0)} is at {points[0]}, "
                     f"{self.name(other)} at {points[other]}; all must make the same calls and be "
-                    "given the same batches"
+                    f"given the same batches{RESUME}"
                 )
             )
 
@@ -148,7 +173,7 @@ class Group:
         DistributedError
             If another process fails or does not answer, or MPI reports an error.
         """
-        self._pending, request = True, None
+        request = None
         try:
             with signals_deferred():  # which might lose the request
                 request = begin()
@@ -159,7 +184,6 @@ class Group:
             if isinstance(error, Exception) and not isinstance(error, DistributedError):
                 raise self._broken(error, where) from error
             raise
-        self._pending = False
 
     def _poll(self, request: Request, where: str) -> None:
         begin = self._looked = time.monotonic()
@@ -182,6 +206,7 @@ class Group:
         # At the second look, so that what a process sent last, data or news, has been received.
         before, self._gone = self._gone, self.ended()
         if gone := [rank for rank in self._gone if rank in before]:
+            self._quiet.update(gone)
             what = f"{', '.join(map(self.name, gone))} ended without a message, before {where}"
             raise DistributedError(f"fit: {self._told(what)}{RESUME}")
 
@@ -217,8 +242,9 @@ class Group:
                 self.warn(error)
                 self.communicator.flush(FLUSH)
         finally:
-            # One that began no exchange has no reason to hurry: others may still compute.
-            self.communicator.abandon(FAREWELL if self._pending else self.timeout)
+            others = [rank for rank in range(self.size) if rank != self.rank]
+            patience = {rank: FAREWELL if rank in self._quiet else self.timeout for rank in others}
+            self.communicator.abandon(patience, self.ended)
 
     def warn(self, error: BaseException) -> None:
         """Tell the others of an error that ends this process's part, unless they know."""
@@ -236,19 +262,20 @@ class Group:
         for rank in range(self.size):
             if rank != self.rank:
                 with suppress(Exception):  # of MPI, about a process that has ended
-                    self.communicator.post(rank, pickle.dumps((kind, text)))
+                    self.communicator.post(rank, pickle.dumps((kind, text, self._quiet)))
 
     def _read_messages(self) -> None:
         """Read what others have posted; raise the error if one has failed."""
         while (message := self.communicator.receive()) is not None:
             rank, data = message
-            kind, text = pickle.loads(data)
+            kind, text, quiet = pickle.loads(data)
+            self._quiet = (self._quiet | quiet) - {rank, self.rank}
             if kind == FAILED:
                 self._warned = True  # that process has told everybody
                 raise DistributedError(f"fit: {self.name(rank)} failed: {text}{RESUME}")
             self._heard.add(rank)
             if kind == ASKED:
-                self.communicator.post(rank, pickle.dumps((ALIVE, "")))
+                self.communicator.post(rank, pickle.dumps((ALIVE, "", self._quiet)))
 
     def _overdue(self, where: str) -> DistributedError:
         """Find out who does not answer; return the error that says so, and tell the others."""
@@ -285,7 +312,9 @@ class Group:
         while missing - self._heard and time.monotonic() < until:
             self._read_messages()
             time.sleep(PAUSE)
-        return ", ".join(map(self.name, sorted(missing - self._heard)))
+        silent = missing - self._heard
+        self._quiet |= silent
+        return ", ".join(map(self.name, sorted(silent)))
 
 
 def _runs(process: int) -> bool:

@@ -163,7 +163,7 @@ class TrainingPass:
         if not self._carry.stateful:
             self._states = {shard: choose_rows(first, chosen[shard]) for shard in self._own}
             return
-        came = len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
+        came = _batch_rows(rows, count)
         before = self._rows
         if before is None:
             before = next(iter(first.values())).h.shape[1] if first else came
@@ -198,9 +198,12 @@ class TrainingPass:
         # Forwards that must come before all backwards, since these need to know the counts.
         ahead = {} if self._counted else self._forwards(batches)
         reports = [report for _, report in ahead.values()]
-        found = self._group.share((reports, self._check, self._sum.touched), where)
-        check_batches(self._group, [check for _, check, _ in found], where)
-        every = [report for own, _, _ in found for report in own]
+        own_part = (reports, self._check, self._sum.touched, model.stop_training)
+        found = self._group.share(own_part, where)
+        check_batches(self._group, [check for _, check, _, _ in found], where)
+        if any(stop for _, _, _, stop in found):  # a signal may have set it in one process
+            self._group.stops = model.stop_training = True
+        every = [report for own, _, _, _ in found for report in own]
         counts = [self._samples] * len(model.compiled.heads)
         if not self._counted:
             counts = [sum(column) for column in zip(*(one.counts for one in every), strict=True)]
@@ -218,7 +221,7 @@ class TrainingPass:
             judged[shard] = self._backward(forward, counts)
             return True
 
-        touched = [own for _, _, own in found]
+        touched = [own for _, _, own, _ in found]
         self._sum.run(leaf, where, tables_that_pay(model.parameters, touched))
         penalty = self._finish(judged, counts, where)
         for shard, one in judged.items():
@@ -321,11 +324,17 @@ class EvaluationPass:
         self._walks = {shard: Walk(carry) for shard in own}
         self._checks, self._found = _Checks(group), list[str | None]()
         self._penalty: float | None = None
+        self._stateful = carry.stateful
+        self._rows: int | None = None  # of every batch, if each continues the one before it
 
     def go(self, examples: Examples, rows: Array | slice) -> None:
         """Compute this process's shards of a batch; see `Pass`."""
         self._group.look("the end of a validation")
         self._found.append(self._checks.of(examples))
+        if self._stateful:
+            came = _batch_rows(rows, len(examples))
+            check_continues(came if self._rows is None else self._rows, came)
+            self._rows = came
         if self._penalty is None:  # the same for all shards and batches
             self._model._follow_trainable()
             self._penalty = loop.penalty_of(self._model.parameters)
@@ -359,6 +368,11 @@ class EvaluationPass:
 def _count(rows: Array | slice) -> int:
     """Return how many rows of a shard there are."""
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def _batch_rows(rows: Array | slice, count: int) -> int:
+    """Return how many of `count` samples a batch has."""
+    return len(range(*rows.indices(count))) if isinstance(rows, slice) else len(rows)
 
 
 def _values(judged: Any) -> list[float]:

@@ -137,6 +137,10 @@ class ShardedSession:
                     "and merge (lstmcore.metrics.Metric)"
                 )
 
+    def stops(self, model: Trainable) -> bool:
+        """Return whether all processes end the training now."""
+        return self._group.stops if self._group.size > 1 else model.stop_training
+
     def training(self, model: Trainable, carry: Carry, guarded: bool) -> TrainingPass:
         """Begin a pass over the batches to train on."""
         group, shards = self._group, self._shards

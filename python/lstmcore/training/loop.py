@@ -171,6 +171,9 @@ class _Whole(Distribution):
     def compare(self, model: Trainable, **what: object) -> None:
         """Do nothing, since no other process takes part."""
 
+    def stops(self, model: Trainable) -> bool:
+        return model.stop_training
+
     def training(self, model: Trainable, carry: Carry, guarded: bool) -> _WholePass:
         def step(batch: Batch, totals: AnyTotals, state: ModelState) -> ModelState:
             return train_step(model, batch, totals, state, guarded)
@@ -214,7 +217,7 @@ def fit(
                 listeners.on_train_batch_begin(number)
                 training.go(examples, rows)
                 listeners.on_train_batch_end(number, training.batch_logs())
-                if model.stop_training:
+                if session.stops(model):
                     break
             logs = training.logs()
             if carry.stateful:
@@ -226,7 +229,7 @@ def fit(
                 logs.update((f"val_{name}", value) for name, value in results.items())
             model.epoch = epoch + 1  # an epoch cut short, even in validation, does not count
             listeners.on_epoch_end(epoch, logs)
-            if model.stop_training:
+            if session.stops(model):
                 break
     finally:
         # Even after an interruption, best weights are restored and files are closed.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from distributed_kit import run
 
 
 def data(rng):
@@ -221,3 +222,26 @@ def test_the_tape_of_a_shard_is_freed_before_the_next(sequences, normalized, exp
     y = x[:, :, :1] if sequences else x[:, 0, :1]
     model.fit(x, y, verbose=0, distributed=lc.distributed.OneProcess(4))
     assert seen == expected.split()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stateful_validation_refuses_a_batch_of_another_size(processes):
+    """As plain `fit` does, though none of the shards has more rows than before."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((8, 6, 2)).astype(np.float32)
+    y = x.sum(axis=2, keepdims=True)
+
+    def train(distributed):
+        model = lc.Sequential([lc.layers.LSTM(3, return_sequences=True), lc.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        held_out = Uneven([(x[:4], y[:4]), (x[4:7], y[4:7])])
+        model.fit(x, y, 4, 1, 0, stateful=True, validation_data=held_out, distributed=distributed)
+
+    with pytest.raises(ValueError, match="expected a batch of 4 rows") as plain:
+        train(None)
+    for error in run(processes, train, shards=8):
+        assert str(plain.value) in str(error)  # one may quote the other
+
+
+class Uneven(list):
+    """Batches, as a sequence of them."""

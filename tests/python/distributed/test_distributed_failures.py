@@ -10,6 +10,7 @@ import lstmcore as lc
 from distributed_kit import Doubtful, Hub, run
 from lstmcore.distributed import DistributedError, digests
 from lstmcore.distributed.digests import MAPPED, digest
+from lstmcore.distributed.group import FAREWELL
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,69 @@ def test_models_that_differ(name, change, data):
         model_of(**options).fit(*data, verbose=0, distributed=distributed)
 
     check_error(run(3, work), ValueError, "fit: expected the same model", "rank 1", name)
+
+
+class Scaled(lc.losses.Loss):
+    """A loss with attributes that are no arguments, which no file could restore."""
+
+    check_gradient = False
+
+    def __init__(self, **attributes):
+        super().__init__()
+        vars(self).update(attributes)
+
+    def sum(self, targets, outputs, weights=None, scale=1.0, need_gradient=False):
+        return 0.0, np.zeros_like(outputs) if need_gradient else None
+
+
+class Nested:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+def scaled_by(factor):
+    return lc.losses.Function(
+        lambda targets, outputs: factor * ((outputs - targets) ** 2).sum(axis=1),
+        gradient=lambda targets, outputs: 2 * factor * (outputs - targets),
+        name="scaled",
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: Scaled(k=value),
+        lambda value: Scaled(table=np.array([0.0, value])),
+        lambda value: Scaled(inner=Nested(parts=[{"weight": value}])),
+        scaled_by,
+    ],
+)
+def test_losses_of_the_users_own_that_differ(make, data):
+    def work(distributed):
+        loss = make(3.0 if distributed.communicator.rank == 1 else 1.0)
+        model_of(loss=loss).fit(*data, verbose=0, distributed=distributed)
+
+    check_error(run(2, work), ValueError, "rank 1", "has other optimizer, loss and metrics,")
+
+
+def test_losses_of_the_users_own_that_are_alike(data):
+    """What says nothing about the numbers may differ: other objects, of which the class counts."""
+
+    def work(distributed):
+        own = Scaled(k=1.0, table=np.ones(3), lock=threading.Lock(), itself=None)
+        own.__dict__["itself"] = own
+        model_of(loss=own).fit(*data, verbose=0, distributed=distributed)
+
+    assert run(2, work) == [None, None]
+
+
+def test_metrics_and_optimizers_that_differ_beside_a_loss_that_no_file_holds(data):
+    def work(distributed):
+        rate = changed(distributed.communicator.rank, 0.01, 0.02)
+        model = model_of(rate=rate, loss=Scaled(lock=threading.Lock()))
+        model.fit(*data, verbose=0, distributed=distributed)
+
+    check_error(run(2, work), ValueError, "rank 1", "has other optimizer, loss and metrics,")
 
 
 def test_data_and_arguments_that_differ(data):
@@ -136,6 +200,8 @@ def test_one_process_that_fails_ends_the_others(data):
         "Training resumes from the last checkpoint",
     )
     assert hub.abandoned == {0, 1, 2}
+    # All answer, and may have work to do after their error, such as saving what there is.
+    assert set(hub.patience[0].values()) == {20.0}
 
 
 def test_batches_that_differ(data):
@@ -146,6 +212,7 @@ def test_batches_that_differ(data):
 def test_batches_that_differ_in_number(data):
     found = run(2, lambda one: stream(one, data, count=4))
     check_error(found, DistributedError, "is at step 5 of the optimizer", "at the end of an epoch")
+    check_error(found, DistributedError, "resumes from the last checkpoint")
 
 
 def test_an_error_that_all_have_leaves_nothing_behind(data):
@@ -191,6 +258,9 @@ def test_a_silent_process_is_named_within_the_limit(data):
     rest = [found[0], found[1], found[3]]
     check_error(rest, DistributedError, "no answer from rank 2 (process", "within 1 s", "resumes")
     assert hub.abandoned == {0, 1, 2, 3}  # rank 2 ended as it began an exchange
+    for rank in (0, 1, 3):  # also those that were told of it
+        assert hub.patience[rank].pop(2) == FAREWELL
+        assert set(hub.patience[rank].values()) == {1.0}
 
 
 def test_digests():

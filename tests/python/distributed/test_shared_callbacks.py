@@ -260,3 +260,80 @@ def test_an_error_at_the_beginning_is_known_everywhere(data):
     first, *others = run(2, work)
     assert isinstance(first, ValueError)
     assert all("monitor: expected one of" in str(error) for error in (first, *others))
+
+
+class Told:
+    """Batches during one of which a process is told to end the training, as by a signal."""
+
+    def __init__(self, model, data, batch):
+        self.model, self.data, self.batch, self.epochs = model, data, batch, 0
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, number):
+        self.epochs += number == 0
+        if number == self.batch and self.epochs == 2:
+            self.model.stop_training = True
+        return self.data[0] + number, self.data[1]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("steering", [False, True])
+def test_a_stop_in_one_process_ends_all_at_the_same_batch(rank, steering, data):
+    """`stop_training` that is set outside callbacks, at any time, in some of the processes."""
+
+    def work(distributed):
+        model = model_of()
+        batch = 2 if distributed.communicator.rank == rank else None
+        callback = lc.callbacks.LambdaCallback(on_train_batch_end=lambda *_: None)
+        history = model.fit(
+            Told(model, data, batch),
+            epochs=5,
+            verbose=0,
+            callbacks=[callback] if steering else [],
+            distributed=distributed,
+        )
+        return model.optimizer.iterations, model.epoch, len(history.epoch), model.stop_training
+
+    assert results(3, work) == [(6 + 3, 2, 2, True)] * 3
+
+
+def test_a_stop_between_two_batches_waits_for_the_next_agreement(data, monkeypatch):
+    """After the last step of an epoch: all end with that epoch."""
+    from lstmcore.training import loop
+
+    plain = loop.evaluate
+
+    def work(distributed):
+        model = model_of()
+
+        def validate(trained, *arguments):
+            if trained is told.get("model"):
+                trained.stop_training = True
+            return plain(trained, *arguments)
+
+        if distributed.communicator.rank == 1:
+            told["model"] = model
+            monkeypatch.setattr(loop, "evaluate", validate)
+        model.fit(*data, 8, 5, 0, validation_data=data, distributed=distributed)
+        return model.epoch, model.stop_training
+
+    told = {}
+    assert results(2, work) == [(1, True)] * 2
+
+
+def test_rank_0_may_take_a_stop_back(data):
+    class Hesitating(lc.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs):
+            self.model.stop_training = epoch == 1
+
+        def on_train_batch_begin(self, batch, logs):
+            self.model.stop_training = False
+
+    def work(distributed):
+        model = model_of()
+        model.fit(*data, 8, 3, 0, callbacks=Hesitating(), distributed=distributed)
+        return model.epoch, model.stop_training
+
+    assert results(2, work) == [(3, False)] * 2

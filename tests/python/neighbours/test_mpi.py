@@ -195,6 +195,32 @@ def test_processes_go_on_after_an_error_that_all_have(tmp_path):
     assert second["threads"] == []  # callbacks run on rank 0
 
 
+def test_an_error_that_was_caught_ends_nobody_later(tmp_path):
+    ended = launch(2, "go_on", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    first, second = found(tmp_path)
+    assert first == second
+    assert "epochs: expected an integer of at least 1" in first["refused"]
+
+
+def test_an_error_in_one_group_does_not_end_another(tmp_path):
+    ended = launch(4, "together", tmp_path)
+    assert ended.returncode != 0
+    first, second, *others = found(tmp_path)
+    assert "failed: OSError: no such file" in first["error"]
+    assert "OSError: no such file" in second["error"]
+    assert others[0] == others[1]
+    assert "bits" in others[0]
+
+
+def test_an_interruption_before_all_have_come(tmp_path):
+    ended = launch(2, "early_ctrl_c", tmp_path)
+    assert ended.returncode != 0
+    first, second = (error["error"] for error in found(tmp_path))
+    assert "KeyboardInterrupt" in first
+    assert "fit: rank 0 failed: KeyboardInterrupt" in second
+
+
 def test_two_launchers(tmp_path):
     ended = start(
         [LAUNCHER, "-n", 2, LAUNCHER, "-n", 2, sys.executable, PROGRAM, "train", tmp_path]
