@@ -9,6 +9,7 @@ from typing import Any
 from onnx import GraphProto
 
 from lstmcore.onnx.branches import branch_of
+from lstmcore.onnx.constant_sizes import settle
 from lstmcore.onnx.constants import constant_value, fold_size, is_foldable
 from lstmcore.onnx.graph import (
     Argument,
@@ -129,6 +130,7 @@ def _enter(graph: Any, scope: Scope, nodes: list[Node]) -> None:
             for name in filter(None, node.outputs):
                 check_unused(node, name, scope)
                 scope.sources[name] = node
+            settle(node, scope)
         else:
             nodes.append(_opened(node, scope))
             name_outputs(node, scope)
@@ -213,6 +215,7 @@ def _check_inner_sizes(graph: Any, scope: Scope, turns: float) -> None:
             _check_inner_sizes(body, inner, turns_of(node, inner))
         if is_foldable(node, inner):
             inner.sources.update((name, node) for name in node.outputs if name)
+            settle(node, inner)
         else:
             inner.names.update(filter(None, node.outputs))
 

@@ -35,9 +35,16 @@ def is_light(node: Node, scope: Scope) -> bool:
 
 def is_foldable(node: Node, scope: Scope) -> bool:
     """Return whether a node computes the same in every run."""
-    if node.operator in RANDOM or any(True for _ in graphs_of(node.proto)):
+    if _is_random(node) or any(True for _ in graphs_of(node.proto)):
         return False
     return all(scope.is_constant(name) for name in node.reads)
+
+
+def _is_random(node: Node) -> bool:
+    """Return whether a node may compute something else in each run; a Dropout only in training."""
+    if node.operator == "Dropout":
+        return node.has_input(2) or node.opset < 7
+    return node.operator in RANDOM
 
 
 def constant_value(name: str, scope: Scope) -> Array | None:

@@ -40,6 +40,9 @@ All are counted that are computed from others. Most live only until the next one
 them, such as the parts, turns and joins of weights.
 """
 
+WORK_TIMES, WORK_ROOM = 64, 1 << 31
+"""Multiplications for all constants together: so many for a byte of the model, and so many more."""
+
 Shape: TypeAlias = Iterable[int]
 
 
@@ -55,14 +58,18 @@ class Limits:
         Bytes of all values together that do not depend on the model's inputs.
     turns : int
         Turns of a loop, with those of the loops in it.
-    spent : int
-        Bytes of the constants so far.
+    work : int
+        Multiplications, or steps of another kind, for all constants together.
+    spent, worked : int
+        Bytes of the constants so far, and multiplications for them.
     """
 
     value: int = VALUE
     constants: int = ROOM
     turns: int = TURNS
+    work: int = WORK_ROOM
     spent: int = 0
+    worked: int = 0
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
@@ -85,6 +92,15 @@ class Limits:
                 f"{readable(self.spent)}; a larger memory_limit of lstmcore.onnx.load allows it"
             )
 
+    def multiply(self, node: Node, count: int) -> None:
+        """Raise ValueError if the constants take too many multiplications together."""
+        self.worked += count
+        if self.worked > self.work:
+            node.fail(
+                f"expected at most {self.work} multiplications for constants in all, got "
+                f"{self.worked:.6g}; a larger memory_limit of lstmcore.onnx.load allows it"
+            )
+
     def turn(self, node: Node, taken: list[int]) -> None:
         """Count a turn of a loop; raise ValueError if it is beyond the limit."""
         if taken[0] >= self.turns:
@@ -98,8 +114,8 @@ class Limits:
 def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     """Return the limits of a model of `size` bytes, as `load` is asked for them."""
     if memory is None:
-        return Limits(VALUE, TIMES * size + ROOM, turns)
-    return Limits(memory, memory, turns)
+        return Limits(VALUE, TIMES * size + ROOM, turns, WORK_TIMES * size + WORK_ROOM)
+    return Limits(memory, memory, turns, WORK_TIMES * memory + WORK_ROOM)
 
 
 _limits: ContextVar[Limits | None] = ContextVar("_limits", default=None)

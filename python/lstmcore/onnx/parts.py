@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lstmcore import _core
+from lstmcore.onnx.folding import may_fold
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
 from lstmcore.onnx.guards import explained, guard_graph
 from lstmcore.onnx.limits import counting_turns
@@ -136,7 +137,8 @@ class Part:
                 f"got {model.ByteSize() / (1 << 30):.1f} GiB"
             )
         try:
-            session = opened_session(package, model.SerializeToString(), alone)
+            content, folding = model.SerializeToString(), may_fold(model.graph)
+            session = opened_session(package, content, alone, folding)
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
                 raise ValueError(f"{self.label}: ONNX Runtime refuses: {error}") from error
@@ -199,15 +201,22 @@ def _label(protos: Sequence[Any]) -> str:
     return f"node {first}" if len(protos) == 1 else f"nodes {first} to {last}"
 
 
-def opened_session(package: Any, model: bytes, alone: bool = False) -> Any:
-    """Return a session; one that is not `alone` shares the processor with the engine."""
+def opened_session(package: Any, model: bytes, alone: bool = False, folding: bool = True) -> Any:
+    """Return a session; one that is not `alone` shares the processor with the engine.
+
+    Without `folding`, it computes its constants in every run, where they would otherwise take
+    longer to compute than a model may take to load.
+    """
     options = package.SessionOptions()
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
     options.intra_op_num_threads = _core.get_num_threads()
     options.inter_op_num_threads = 1
     if not alone:  # idle threads that spin would take a core from the engine's threads
         options.add_session_config_entry("session.force_spinning_stop", "1")
-    return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    disabled = None if folding else ["ConstantFolding"]
+    return package.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+    )
 
 
 def quick_run(session: Any) -> Callable[..., Sequence[Any]]:

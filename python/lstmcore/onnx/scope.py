@@ -56,6 +56,9 @@ class Scope:
     shapes, sizes : dict of str to tuple
         Shapes of the model's inputs and of their Shape nodes; sizes that the model fixes are
         integers.
+    most, items, texts : dict of str to int
+        Upper bounds of the elements of constants whose shape is not known, such as sequences, of
+        the tensors in sequences, and of the bytes of texts in constants.
     turns : float
         How often the graph runs in each run of the model, as far as that is known.
     """
@@ -67,6 +70,9 @@ class Scope:
         self.constants: dict[str, Array] = {}
         self.sources: dict[str, Node] = {}
         self.types: dict[str, Any] = {}
+        self.most: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+        self.texts: dict[str, int] = {}
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}

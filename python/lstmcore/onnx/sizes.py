@@ -6,12 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from lstmcore._typing import Array
+from lstmcore.onnx.constant_sizes import SMALL, infer, is_complete, known_sizes, measure
 from lstmcore.onnx.constants import constant_value, is_foldable
-from lstmcore.onnx.graph import STANDARD_DOMAINS, Node, schema_of
+from lstmcore.onnx.graph import STANDARD_DOMAINS, Node
 from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.result_sizes import DOMAINS, result_of
 from lstmcore.onnx.scope import Scope
@@ -25,12 +24,6 @@ PRODUCTS = (
     *("pooled_shape", "sample_size", "scales", "strides", "width_scale"),
 )
 """Attributes with sizes. (The shapes of random numbers are found as types are inferred.)"""
-
-WIDENING = frozenset(("Cast", "CastLike", "DequantizeLinear"))
-"""Operators that make small weights usable. They are not counted: 4 bits become at most 32."""
-
-SMALL = 1024
-"""Numbers of an input that are worth reading; no array has so many axes."""
 
 UNCHANGED = 4096
 """Elements that constant numbers may make of one, for each node that is then not guarded."""
@@ -48,6 +41,9 @@ def check_sizes(node: Node, scope: Scope) -> None:
         If an output is too large, or the constants so far are too large together.
     """
     if node.domain not in DOMAINS:
+        if is_foldable(node, scope):
+            infer(node, scope)
+            measure(node, scope, 1)
         return
     _check_attributes(node)
     if node.operator in ("Loop", "Scan"):
@@ -57,17 +53,18 @@ def check_sizes(node: Node, scope: Scope) -> None:
         _check_range(node, *(known[position] for position in range(3)))
     constant = is_foldable(node, scope)
     if constant:
-        _infer(node, scope, known)
+        infer(node, scope)
     made = _made_elements(node, scope, known)
+    if constant:
+        measure(node, scope, made)
+        return
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
-        shape = None if kind is None else _sizes(kind)
+        shape = None if kind is None else known_sizes(kind)
         # The numbers alone are a lower bound; types within the graphs of nodes are what files say.
         count = elements(shape or ())
         width = 1 if kind is None else width_of(kind)
         limits().check_bytes(node, max(count, made) * width if made == made else made)
-        if constant and node.operator not in WIDENING:
-            limits().spend(node, max(count, int(made)) * width)
 
 
 def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
@@ -78,7 +75,7 @@ def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
         if not node.has_input(position):
             continue
         kind = scope.type_of(node.inputs[position])
-        sizes = None if kind is None else _sizes(kind)
+        sizes = None if kind is None else known_sizes(kind)
         if sizes is not None and elements(sizes) > SMALL:
             continue
         value = constant_value(node.inputs[position], scope)
@@ -158,8 +155,8 @@ class Known:
     def sizes(self, position: int, axes: Any = None) -> Array:
         """Return the sizes of an input along axes, as far as the file fixes them."""
         kind = self._scope.type_of(self._node.inputs[position])
-        sizes = None if kind is None else _sizes(kind)
-        self.complete = self.complete and _is_complete(kind)
+        sizes = None if kind is None else known_sizes(kind)
+        self.complete = self.complete and is_complete(kind)
         if sizes is None or isinstance(axes, str):
             return np.ones(())
         found = np.array(sizes, np.float64)
@@ -208,44 +205,6 @@ def _check_attributes(node: Node) -> None:
             )
 
 
-def _infer(node: Node, scope: Scope, known: dict[int, Array]) -> None:
-    """Enter the types of a constant node's outputs, as far as they follow from its inputs.
-
-    The inference over the whole graph knows no numbers that nodes compute.
-    """
-    names = [name for name in node.outputs if name]
-    if all(_is_complete(scope.types.get(name)) for name in names):
-        return
-    schema = None if node.domain else schema_of(node.operator, node.opset, "")
-    types = {name: scope.type_of(name) for name in node.inputs if name}
-    if schema is None or None in types.values():
-        return
-    data = {node.inputs[place]: numpy_helper.from_array(value) for place, value in known.items()}
-    imports = [onnx.helper.make_opsetid("", node.opset)]
-    try:
-        found = onnx.shape_inference.infer_node_outputs(
-            schema, node.proto, types, data, opset_imports=imports
-        )
-    except Exception:  # the classes are the library's; what is wrong is reported where it matters
-        return
-    scope.types.update({name: kind for name, kind in found.items() if name in names})
-
-
-def _is_complete(kind: Any) -> bool:
-    """Return whether all sizes of a type are known."""
-    if kind is None or not kind.HasField("tensor_type"):
-        return False
-    tensor = kind.tensor_type
-    return tensor.HasField("shape") and all(s.HasField("dim_value") for s in tensor.shape.dim)
-
-
-def _sizes(kind: Any) -> list[int] | None:
-    """Return the sizes of a type, 1 where one is not known; None if their number is not known."""
-    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
-        return None
-    return [max(size.dim_value, 1) for size in kind.tensor_type.shape.dim]
-
-
 # ---- turns ---------------------------------------------------------------------------------------
 
 
@@ -292,7 +251,7 @@ def _turns_of_scan(node: Node, scope: Scope) -> float:
     turns = 1
     for name, axis in zip(node.inputs[len(node.inputs) - count :], axes, strict=False):
         kind = scope.type_of(name)
-        sizes = None if kind is None else _sizes(kind)
+        sizes = None if kind is None else known_sizes(kind)
         if sizes is not None and -len(sizes) <= axis < len(sizes):
             turns = max(turns, sizes[axis])
     return turns

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore._typing import Array
+from lstmcore.onnx.folding import may_fold
 from lstmcore.onnx.graph import graphs_of, label_of
 from lstmcore.onnx.guard_nodes import OLDEST
 from lstmcore.onnx.operators.lstm import QUANTIZED, WORK
@@ -37,7 +38,8 @@ def may_stay_whole(model: Any, opset: int) -> bool:
     Models by versions of the standard that are too old for guards are always divided.
     """
     small = opset >= OLDEST and model.ByteSize() <= LARGE
-    return small and runtime() is not None and _is_plain(model.graph)
+    ready = small and runtime() is not None and _is_plain(model.graph)
+    return ready and may_fold(model.graph)
 
 
 def _is_plain(graph: Any) -> bool:

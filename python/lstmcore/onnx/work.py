@@ -1,0 +1,83 @@
+"""How many multiplications a constant node takes, by the definition of its operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lstmcore.onnx.graph import Node
+from lstmcore.onnx.limits import elements
+
+__all__ = ["is_heavy_work", "multiplications"]
+
+HEAVY = (
+    *("Attention", "Col2Im", "Conv", "DFT", "Det", "Einsum", "GRU", "Gemm", "GridSample", "LRN"),
+    *("LSTM", "MatMul", "NonMaxSuppression", "Pool", "RNN", "Regex", "Resize", "Roi", "STFT"),
+    *("TfIdf", "Upsample"),
+)
+"""Parts of the names of operators that take more steps than their inputs and outputs have elements.
+
+Unless it has a formula here, each is taken to combine all outputs with all of its largest input.
+"""
+
+Shapes = Sequence[Sequence[int]]
+
+
+def is_heavy_work(operator: str) -> bool:
+    """Return whether an operator takes more steps than its inputs and outputs have elements."""
+    return any(part in operator for part in HEAVY)
+
+
+def multiplications(node: Node, inputs: Shapes, made: int) -> int:
+    """Return an upper bound of the multiplications of a node, or of steps of another kind.
+
+    Parameters
+    ----------
+    node : Node
+    inputs : sequence of sequence of int
+        The shapes of its inputs; those of omitted ones are empty.
+    made : int
+        Elements of its outputs.
+    """
+    counts = [elements(shape) for shape in inputs]
+    linear = sum(counts) + made
+    if not is_heavy_work(node.operator):
+        return linear
+    most = max(counts, default=1)
+    try:
+        return max(linear, _by_formula(node, inputs, counts, made))
+    except (IndexError, KeyError, TypeError):  # the shapes do not fit; others say why
+        return linear + made * most
+
+
+def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) -> int:
+    kind = node.operator
+    if "Conv" in kind:  # weights (M, C / group, *kernel); transposed: (C, M / group, *kernel)
+        weights = inputs[3] if kind == "QLinearConv" else inputs[1]
+        return max(made, counts[0]) * elements(weights[1:])
+    if "Pool" in kind and "Roi" not in kind:
+        return max(made, counts[0]) * elements(node.get("kernel_shape", ()))
+    if "MatMul" in kind:
+        return made * inputs[0][-1]
+    if kind == "Gemm":
+        return made * inputs[0][0 if node.get("transA", 0) else 1]
+    if kind == "Einsum":
+        return math.prod(sizes_of_letters(node, inputs).values())
+    if kind in ("GRU", "LSTM", "RNN"):  # input (steps, rows, C) or (rows, steps, C)
+        return inputs[0][0] * inputs[0][1] * (counts[1] + counts[2])
+    return made * max(counts)
+
+
+def sizes_of_letters(node: Node, inputs: Shapes) -> dict[str, int]:
+    """Return the size of the axis that each letter of an Einsum stands for, at least 1.
+
+    Axes that an ellipsis stands for have their distance from the last of them as a name.
+    """
+    found: dict[str, int] = {}
+    terms = str(node.get("equation", "")).replace(" ", "").partition("->")[0].split(",")
+    for term, shape in zip(terms, inputs, strict=False):
+        before, dots, after = term.partition("...")
+        inner = [str(k) for k in range(len(shape) - len(before) - len(after), 0, -1) if dots]
+        for letter, size in zip((*before, *inner, *after), shape, strict=False):
+            found[letter] = max(found.get(letter, 1), size)
+    return found
