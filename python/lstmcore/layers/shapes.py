@@ -7,12 +7,12 @@ from lstmcore._typing import Array, Shape
 
 __all__ = [
     "ANY_AXES",
-    "A_SINGLE_SAMPLE",
     "WrongRank",
     "check_shape",
     "missing_axes",
     "row_ends",
     "shape_to_build",
+    "single_sample",
 ]
 
 ANY_AXES = 64
@@ -23,18 +23,22 @@ class WrongRank(ValueError):
     """Inputs have another number of axes than the layer takes."""
 
 
-A_SINGLE_SAMPLE = "for a single sample pass x[None]"
 ONE_VALUE_A_STEP = (
     "for N sequences of one value at each step pass x[..., None] (for a table "
     "x.to_numpy()[..., None])"
 )
 
 
+def single_sample(name: str = "x") -> str:
+    """Return what errors say of a sample without the axis of samples."""
+    return f"for a single sample pass {name}[None]"
+
+
 def missing_axes(rank: int) -> str:
     """Return the end of an error: how to reshape inputs with `rank` axes, if these are too few."""
     return {
         1: "; for a single sequence of one value at each step pass x[None, :, None]",
-        2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
+        2: f"; {ONE_VALUE_A_STEP}, {single_sample()}",
     }.get(rank, "")
 
 
@@ -59,15 +63,18 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     )
 
 
-def check_shape(shape: tuple[int, ...], expected: Shape) -> None:
-    """Raise ValueError unless inputs of `shape` are what a layer was built for."""
+def check_shape(shape: tuple[int, ...], expected: Shape, name: str = "x") -> None:
+    """Raise ValueError unless inputs of `shape` are what a layer was built for.
+
+    `name` is what the caller of a model writes for these inputs.
+    """
     if not _fits(shape, expected):
         advice = ""
         if len(shape) == len(expected) - 1:
             if len(expected) == 3 and expected[-1] == 1 != shape[-1]:
                 advice = f"; {ONE_VALUE_A_STEP}"
             elif _fits(shape, expected[1:]):
-                advice = f"; {A_SINGLE_SAMPLE}"
+                advice = f"; {single_sample(name)}"
         raise ValueError(
             f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
         )

@@ -34,6 +34,9 @@ class Callback(Checked):
     _adds: tuple[str, ...] = ()
     """Names that `on_epoch_end` of a class of this package adds to the logs."""
 
+    _unfreezes: ClassVar[bool] = False
+    """Whether `on_train_begin` makes a layer trainable, so that a frozen model can be fitted."""
+
     _restored_epoch: int | None = None
     """Epoch, counted from 0, whose weights `on_train_end` restored."""
 

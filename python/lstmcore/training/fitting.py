@@ -171,7 +171,8 @@ def _fit(
                 validation_steps,
                 "validation_steps",
             )
-        _check_trains(model, "fit")
+        unfreezing = any(listener._unfreezes for listener in listeners.callbacks)
+        _check_trains(model, "fit", unfreezing)
         look_at_loss(model, training if isinstance(training, Examples) else training.peek(), tbptt)
         model.optimizer.build(model.parameters)
         model.history = history
@@ -356,15 +357,19 @@ def _results(logs: dict[str, float], return_dict: bool) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _check_trains(model: Trainable, name: str) -> None:
-    """Raise ValueError, naming the method `name`, if no weight can be trained."""
+def _check_trains(model: Trainable, name: str, unfreezing: bool = False) -> None:
+    """Raise ValueError, naming the method `name`, if no weight can be trained.
+
+    `unfreezing` says that a callback will unfreeze a layer before the first step.
+    """
     if model.parameters.values.size == 0:
         raise ValueError(f"{name}: the model has no weights to train")
     model._follow_trainable()
-    if not model.parameters.trained_parts:
+    if not unfreezing and not model.parameters.trained_parts:
         raise ValueError(
             f"{name}: expected a layer that is trained, but all with weights are frozen; set "
-            "trainable = True on one of them, or on the model for all"
+            "trainable = True on one of them, or on the model for all, or pass fit the callback "
+            "GradualUnfreezing()"
         )
     model._check_trains()
 

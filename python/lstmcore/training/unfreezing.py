@@ -32,8 +32,11 @@ class GradualUnfreezing(Callback):
     -----
     It sets `Layer.trainable` of these layers at the beginning of each epoch. What is trained in an
     epoch depends on its number alone, so that a resumed training continues as if uninterrupted.
-    After `fit` the layers stay as they are in the last epoch.
+    After `fit` the layers stay as they are in the last epoch. Whether they were frozen before `fit`
+    makes no difference.
     """
+
+    _unfreezes = True
 
     def __init__(
         self,

@@ -385,6 +385,29 @@ def test_errors_name_columns():
         model.predict(numbered)
 
 
+def test_a_single_sample_of_a_graph_is_named_as_the_caller_passed_it():
+    steps, static = lc.Input((None, 2), name="steps"), lc.Input((3,), name="static")
+    both = lc.layers.Concatenate()([lc.layers.LSTM(4)(steps), static])
+    model = lc.Model([steps, static], lc.layers.Dense(1)(both))
+    x, s = np.zeros((4, 5, 2)), np.zeros((4, 3))
+    message = r"^x\['steps'\]: .*got \(5, 2\); for a single sample pass x{}\[None\]$"
+    for call in (model.predict, model):
+        with pytest.raises(ValueError, match=message.format(r"\['steps'\]")):
+            call({"steps": x[0], "static": s[0]})
+        with pytest.raises(ValueError, match=message.format(r"\[0\]")):
+            call([x[0], s[0]])
+    with pytest.raises(
+        ValueError, match=r"got \(3,\); for a single sample pass x\['static'\]\[None\]"
+    ):
+        model.predict({"static": s[0], "steps": x})
+    model.predict({"steps": x[0][None], "static": s[0][None]}, verbose=0)
+    one = lc.Model(steps, lc.layers.LSTM(4)(steps))
+    with pytest.raises(ValueError, match=r"^x: .*; for a single sample pass x\['steps'\]\[None\]$"):
+        one.predict({"steps": x[0]})
+    with pytest.raises(ValueError, match=r"; for a single sample pass x\[None\]$"):
+        one.predict(x[0])
+
+
 def test_a_single_source_of_an_encoder_decoder():
     single = r"got \(5, 3\); for a single sample pass x\[None\]$"
     steps = lc.EncoderDecoder(target_vocabulary=6, source_features=3, units=2)

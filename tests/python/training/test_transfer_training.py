@@ -142,6 +142,24 @@ def test_frozen_until_its_stage_and_the_same_bits_when_resumed(rng, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("layers", [None, ["lstm", "last"]])
+def test_a_frozen_model_is_unfrozen_like_any_other(rng, layers):
+    x, y = data(rng)
+    frozen, other = model_of("adam"), model_of("adam")
+    for model in (frozen, other):
+        model.build(x.shape)
+        for layer in model.layers:  # the callback leaves what it does not name as it is
+            layer.trainable = model is other and (layers is None or layer.name in layers)
+    with pytest.raises(ValueError, match="all with weights are frozen; .*GradualUnfreezing"):
+        frozen.fit(x, y, callbacks=Trained(), verbose=0)
+    before = frozen.get_weights()
+    for model in (frozen, other):
+        model.fit(x, y, epochs=2, callbacks=GradualUnfreezing(1, layers), verbose=0)
+    for one, same in zip(frozen.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert not all(map(np.array_equal, before, frozen.get_weights()))
+
+
 def test_wrong_layers(rng):
     for layers, error in (("lstm", TypeError), ([], TypeError), (["lstm", ["lstm"]], ValueError)):
         with pytest.raises(error, match="layers: expected"):

@@ -11,7 +11,7 @@ from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import Array, AttentionKind, choices
 from lstmcore.layers import TextVectorization
-from lstmcore.layers.shapes import A_SINGLE_SAMPLE
+from lstmcore.layers.shapes import single_sample
 from lstmcore.layers.texts import PLAIN_SPLITS
 from lstmcore.models.encoder_decoder.pairs import target_rows, token_rows
 from lstmcore.training.data import Ragged, prepare_inputs
@@ -80,7 +80,7 @@ class Source:
             single = len(rows.shape) == rank - 1 and rows.shape[-1] == self.width
             raise ValueError(
                 f"x: expected shape {shape} with C = {self.width}, got {rows.shape}"
-                f"{f'; {A_SINGLE_SAMPLE}' if single else ''}"
+                f"{f'; {single_sample()}' if single else ''}"
             )
         if isinstance(rows, Ragged):
             return rows

@@ -107,7 +107,14 @@ def read_all(
     found: list[Given] = []
     for place, (entry, values) in enumerate(zip(structure.inputs, by_input(x, names), strict=True)):
         where = "x" if len(names) == 1 else f"x[{entry.name!r}]"
-        found.append(_read(structure, place, entry, values, masks[place], dtype, where, intake))
+        own = where
+        if isinstance(x, Mapping):
+            own = f"x[{entry.name!r}]"
+        elif len(names) > 1:
+            own = f"x[{place}]"
+        found.append(
+            _read(structure, place, entry, values, masks[place], dtype, where, own, intake)
+        )
     for entry, given in zip(structure.inputs, found, strict=True):
         if len(given.rows) != len(found[0].rows):
             raise ValueError(
@@ -149,8 +156,10 @@ def _read(
     mask: Any,
     dtype: "np.dtype[Any]",
     where: str,
+    own: str,
     intake: Intake,
 ) -> Given:
+    """Check the data of one input: `where` for errors, `own` as the caller wrote it."""
     kind = "ids" if structure.is_ids(place) else "floats"
     timed = has_steps(structure, place)
     takers = [structure.layers[use.layer] for use in structure.consumers(place)]
@@ -162,7 +171,7 @@ def _read(
     valid = None if mask is None else check_mask(mask, inputs, kind)
     inputs = typed(inputs, kind, dtype, where, intake, valid)
     try:
-        _check(inputs, entry, takers)
+        _check(inputs, entry, takers, own)
         if not isinstance(inputs, Ragged):
             valid = _with_maskings(inputs, takers, valid)
         if valid is not None and len(valid):
@@ -176,11 +185,11 @@ def _read(
         raise ValueError(message if named else f"{where}: {message}") from error
 
 
-def _check(inputs: Rows, entry: Entry, takers: Sequence[Layer]) -> None:
+def _check(inputs: Rows, entry: Entry, takers: Sequence[Layer], own: str) -> None:
     shape, fixed = inputs.shape, entry.shape[1:2]
     if isinstance(inputs, Ragged) and fixed != (None,) and shape[1] <= (fixed[0] or 0):
         shape = (shape[0], fixed[0] or 0, *shape[2:])
-    check_shape(shape, entry.shape)
+    check_shape(shape, entry.shape, own)
     values = inputs.values if isinstance(inputs, Ragged) else inputs
     for layer in takers:
         layer.check_values(values)
