@@ -53,5 +53,5 @@ def test_the_demo(run, tmp_path, full, seeds):
 
 
 def test_the_first_program(run, tmp_path):
-    assert run("random_walks", WALKS, seed=4, pictures=tmp_path) == {"accuracy": 0.94}
+    assert run("walks", WALKS, seed=4, pictures=tmp_path) == {"accuracy": 0.94}
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]

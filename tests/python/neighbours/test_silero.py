@@ -226,9 +226,7 @@ def test_the_example_from_a_file(example, tmp_path, monkeypatch, capsys):
 
 
 def test_the_figures_of_the_gallery():
-    program = runpy.run_path(
-        str(EXAMPLE.parents[1] / "gallery" / "elsewhere" / "voice_activity.py")
-    )
+    program = runpy.run_path(str(EXAMPLE.parents[1] / "gallery" / "elsewhere" / "silero.py"))
     figures = program["run"](seed=3)
     assert set(figures) == set(program["MEASURES"])
     assert 0 < figures["difference from ONNX Runtime"] < TOLERANCE
