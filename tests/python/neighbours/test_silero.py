@@ -1,6 +1,7 @@
 """Silero's voice activity detector compared with ONNX Runtime: its files, the example's model."""
 
 import importlib.util
+import runpy
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -222,3 +223,11 @@ def test_the_example_from_a_file(example, tmp_path, monkeypatch, capsys):
     root = ET.parse(picture).getroot()
     assert root.tag.endswith("svg")
     assert len(root.findall(".//{*}path")) > 4
+
+
+def test_the_figures_of_the_gallery():
+    program = runpy.run_path(str(EXAMPLE.parents[1] / "gallery" / "elsewhere" / "silero.py"))
+    figures = program["run"](seed=3)
+    assert set(figures) == set(program["MEASURES"])
+    assert 0 < figures["difference from ONNX Runtime"] < TOLERANCE
+    assert 0.3 < figures["speech, by our layers"] < 0.9
