@@ -21,6 +21,7 @@ import lstmcore as lc
 from lstmcore.distributed import gradients
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARDS = 8  # batches are small here
 TIMEOUT = 20.0
 ENDING = 1.0  # where processes end at different times
 
@@ -217,7 +218,7 @@ def go_on(distributed, folder, number):
 def together(distributed, folder, number):
     """Train in groups of two; in the first of them a process fails while the others train."""
     whole = distributed._comm
-    pair = lc.distributed.MPI(timeout=ENDING, comm=whole.Split(whole.Get_rank() // 2))
+    pair = lc.distributed.MPI(SHARDS, timeout=ENDING, comm=whole.Split(whole.Get_rank() // 2))
 
     def batches():
         for place in range(4):
@@ -248,10 +249,10 @@ def main(command, folder, number="0"):
     rank = 0
     try:
         if os.environ.get("MPI_PROGRAM_ALONE"):
-            distributed = lc.distributed.OneProcess()
+            distributed = lc.distributed.OneProcess(SHARDS)
         else:
             limit = {"stopped": 3.0, "go_on": ENDING}.get(command, TIMEOUT)
-            distributed = lc.distributed.MPI(timeout=limit)
+            distributed = lc.distributed.MPI(SHARDS, timeout=limit)
             rank = distributed.rank
         found = chosen(distributed, folder, int(number))
         found["size"] = getattr(distributed, "size", 1)

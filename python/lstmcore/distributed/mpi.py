@@ -15,7 +15,7 @@ from lstmcore.distributed.communicator import Communicator
 from lstmcore.distributed.connection import Connection, library
 from lstmcore.distributed.errors import DistributedError
 from lstmcore.distributed.group import RESUME, Group
-from lstmcore.distributed.session import SHARDS, Sharded
+from lstmcore.distributed.session import Sharded
 
 __all__ = ["MPI"]
 
@@ -25,9 +25,11 @@ class MPI(Sharded):
 
     Parameters
     ----------
-    shards : int, default 8
+    shards : int, optional
         Parts that every batch is divided into, at least one for each process. The same number gives
-        the same bits, whatever the number of processes is; another number gives other bits.
+        the same bits, whatever the number of processes is; another number gives other bits. None:
+        as many as have 64 rows or more each, from 1 to 8; so it depends on ``batch_size`` (or on
+        the number of samples, where they are fewer; or on the first batch of an iterable) alone.
     timeout : float, default 300.0
         Seconds that a process waits for the others, at any point of the training, before it raises
         `DistributedError`. Longer than anything that a callback does on rank 0.
@@ -35,7 +37,9 @@ class MPI(Sharded):
         Threads of each process during `fit`. None: its share of the processors that it may use
         together with others on its machine, at most `lstmcore.get_num_threads()`.
     comm : mpi4py.MPI.Comm, optional
-        The processes. None: all, ``MPI.COMM_WORLD``.
+        The processes. None: all, ``MPI.COMM_WORLD``. Several communicators may train apart at the
+        same time. After an error in one, its processes wait at their end for the others; but if one
+        of its processes dies or does not answer, MPI can only end all of the program's.
 
     Raises
     ------
@@ -55,7 +59,7 @@ class MPI(Sharded):
 
     def __init__(
         self,
-        shards: int = SHARDS,
+        shards: int | None = None,
         *,
         timeout: float = 300.0,
         threads: int | None = None,

@@ -17,10 +17,10 @@ from lstmcore.training.carry import Carry
 from lstmcore.training.division import Distribution, Session
 from lstmcore.training.trainable import Trainable
 
-__all__ = ["SHARDS", "OneProcess", "Sharded"]
+__all__ = ["OneProcess", "Sharded", "shards_of"]
 
-SHARDS = 8
-"""Parts of a batch by default."""
+MOST_SHARDS, LEAST_ROWS = 8, 64
+"""By default a batch has as many shards as have so many rows each, but not more than so many."""
 
 
 class Sharded(Distribution):
@@ -28,14 +28,14 @@ class Sharded(Distribution):
 
     Parameters
     ----------
-    shards : int
+    shards : int or None
         See `MPI`.
     timeout : float
         See `MPI`.
     """
 
-    def __init__(self, shards: int, timeout: float) -> None:
-        self.shards = _checks.integer(shards, "shards", 1)
+    def __init__(self, shards: int | None, timeout: float) -> None:
+        self.shards = None if shards is None else _checks.integer(shards, "shards", 1)
         self.timeout = _checks.real(timeout, "timeout", 0.0, low_open=True)
 
     @contextmanager
@@ -59,7 +59,7 @@ class Sharded(Distribution):
         """Raise ValueError, in all processes, unless every one has a shard."""
         asked = group.share(self.shards, "shards")
         error = None
-        if self.shards < group.size:
+        if self.shards is not None and self.shards < group.size:
             error = (
                 f"shards: expected at least {group.size}, one for each process, got {self.shards}; "
                 "the same number of shards gives the same bits with any number of processes"
@@ -89,15 +89,23 @@ class OneProcess(Sharded):
 
     Parameters
     ----------
-    shards : int, default 8
+    shards : int, optional
         See `MPI`.
     """
 
-    def __init__(self, shards: int = SHARDS) -> None:
+    def __init__(self, shards: int | None = None) -> None:
         super().__init__(shards, 1.0)
 
     def _open(self) -> Communicator:
         return Alone()
+
+
+def shards_of(rows: int) -> int:
+    """Return how many shards a batch of so many rows has by default.
+
+    It depends on nothing else, so that the bits are the same for any number of processes.
+    """
+    return min(max(rows // LEAST_ROWS, 1), MOST_SHARDS)
 
 
 class ShardedSession:
@@ -106,12 +114,13 @@ class ShardedSession:
     Parameters
     ----------
     group : Group
-    shards : int
+    shards : int or None
+        None: `compare` decides.
     """
 
-    def __init__(self, group: Group, shards: int) -> None:
-        self._group, self._shards = group, shards
-        self._own = block(shards, group.rank, group.size)
+    def __init__(self, group: Group, shards: int | None) -> None:
+        self._group, self._asked = group, shards
+        self._shards, self._own = 0, range(0)
         self._callbacks: SharedCallbacks | None = None
         self._sum: GradientSum | None = None
 
@@ -120,13 +129,28 @@ class ShardedSession:
         self._callbacks = SharedCallbacks(callbacks, model, self._group)
         return self._callbacks
 
-    def compare(self, model: Trainable, **what: object) -> None:
+    def compare(self, model: Trainable, rows: int, **what: object) -> None:
         """Raise ValueError, in all processes, if something differs between them."""
         self._check_metrics(model)
-        if self._group.size == 1:
-            return
-        where = "the comparison of models and data"
-        check_alike(self._group, digests_of(model, what), where, ValueError)
+        if self._group.size > 1:
+            where = "the comparison of models and data"
+            check_alike(self._group, digests_of(model, what), where, ValueError)
+        self._divide(rows)
+
+    def _divide(self, rows: int) -> None:
+        """Decide how many shards a batch has, and which of them are computed here."""
+        group = self._group
+        self._shards = shards_of(rows) if self._asked is None else self._asked
+        if self._shards < group.size:
+            raise group.agree(
+                ValueError(
+                    f"batch_size: batches of {rows} rows make {self._shards} shards of at least "
+                    f"{LEAST_ROWS} rows, and {group.size} processes need at least as many shards; "
+                    f"pass batch_size={LEAST_ROWS * group.size} or more, fewer processes, or "
+                    f"shards={group.size} or more, which is slower where shards are small"
+                )
+            )
+        self._own = block(self._shards, group.rank, group.size)
 
     def _check_metrics(self, model: Trainable) -> None:
         for name, metric in model.compiled.logged_metrics.items():

@@ -173,7 +173,8 @@ def _fit(
             )
         unfreezing = any(listener._unfreezes for listener in listeners.callbacks)
         _check_trains(model, "fit", unfreezing)
-        look_at_loss(model, training if isinstance(training, Examples) else training.peek(), tbptt)
+        first = training if isinstance(training, Examples) else training.peek()
+        look_at_loss(model, first, tbptt)
         model.optimizer.build(model.parameters)
         model.history = history
         model.stop_training = False
@@ -183,7 +184,8 @@ def _fit(
         params = {"epochs": epochs, "steps": source.steps, "initial_epoch": initial_epoch}
         session.compare(
             model,
-            x_and_y=training if isinstance(training, Examples) else training.peek(),
+            len(first) if count is None else count,
+            x_and_y=first,
             validation_data=held_out.peek() if isinstance(held_out, Iterated) else held_out,
             batch_size=(rows, validation_rows),
             epochs=params,

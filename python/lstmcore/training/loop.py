@@ -168,7 +168,7 @@ class _Whole(Distribution):
     def listeners(self, callbacks: Sequence[Callback], model: Trainable) -> CallbackList:
         return CallbackList(callbacks, model)
 
-    def compare(self, model: Trainable, **what: object) -> None:
+    def compare(self, model: Trainable, rows: int, **what: object) -> None:
         """Do nothing, since no other process takes part."""
 
     def stops(self, model: Trainable) -> bool:

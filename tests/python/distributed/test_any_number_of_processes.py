@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from distributed_kit import results
+from distributed_kit import results, run
+from lstmcore.distributed.session import shards_of
 
 SIZES = (2, 3, 4)
 
@@ -232,3 +233,36 @@ def test_another_number_of_shards_has_other_bits():
         model.fit(x, y, verbose=0, distributed=lc.distributed.OneProcess(shards))
         weights.add(model.parameters.values.tobytes())
     assert len(weights) == 2
+
+
+def test_the_number_of_shards_follows_the_batch_alone():
+    rows = [1, 63, 64, 127, 128, 256, 500, 512, 4096]
+    assert [shards_of(count) for count in rows] == [1, 1, 1, 1, 2, 4, 7, 8, 8]
+
+
+@pytest.mark.parametrize("iterated", [False, True])
+def test_shards_by_default(iterated):
+    """Those of the batches, for any number of processes that has one each."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((300, 4, 2)).astype(np.float32)
+    y = x.sum(axis=(1, 2))[:, None]
+
+    def work(distributed):
+        model = lc.Sequential([lc.layers.LSTM(3), lc.layers.Dense(1)], seed=1)
+        model.compile("adam", "mse")
+        if iterated:
+            batches = [(x[:200], y[:200]), (x[200:], y[200:])]
+            model.fit(batches, verbose=0, distributed=distributed)
+        else:
+            model.fit(x, y, batch_size=200, verbose=0, distributed=distributed)
+        return model.parameters.values.tobytes()
+
+    three = work(lc.distributed.OneProcess(3))
+    assert work(lc.distributed.OneProcess()) == three
+    for size in (2, 3):
+        assert results(size, work, None) == [three] * size
+    for error in run(4, work, None):
+        assert isinstance(error, ValueError)
+        assert "batch_size: batches of 200 rows make 3 shards" in str(error)
+        assert "4 processes" in str(error)
+        assert "pass batch_size=256 or more, fewer processes, or shards=4" in str(error)
