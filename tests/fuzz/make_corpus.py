@@ -158,7 +158,75 @@ def onnx_models():
     )
     calls = [helper.make_node("twice", ["x"], ["y"], domain="own")]
     yield "function", kit.make_model(calls, ["x"], ["y"], domains=["own"], functions=[function])
-    del onnx
+    yield from onnx_models_of_constants(kit, helper, onnx.TensorProto.STRING)
+
+
+def onnx_models_of_constants(kit, helper, text):
+    """Yield models whose constants take work, or have sizes that follow from what they hold."""
+    op, ones = kit.op, kit.tensor("v", [1.0])
+    last = [op("ReduceMax", ["a"], ["m"], keepdims=0), op("Add", ["x", "m"], ["y"])]
+    long, short = kit.ints("long", 1, 1, 9), kit.ints("short", 1, 1, 3)
+    numbers = [
+        op("ConstantOfShape", ["long"], ["b"], value=ones),
+        op("ConstantOfShape", ["short"], ["w"], value=ones),
+        op("Conv", ["b", "w"], ["c"]),
+        op("AveragePool", ["c"], ["p"], kernel_shape=[2]),
+    ]
+    yield (
+        "work",
+        kit.make_model([*numbers, op("Exp", ["p"], ["a"]), *last], ["x"], ["y"], [long, short]),
+    )
+    places = [
+        op("ConstantOfShape", ["short"], ["b"], value=ones),
+        op("NonZero", ["b"], ["p"]),
+        op("Cast", ["p"], ["row"], to=1),
+        op("Transpose", ["row"], ["column"]),
+        op("MatMul", ["column", "row"], ["a"]),
+    ]
+    yield "places", kit.make_model([*places, *last], ["x"], ["y"], [short])
+    word = helper.make_tensor("word", text, [1], [b"letters"])
+    texts = [
+        op("Constant", [], ["word"], value=word),
+        op("Tile", ["word", "times"], ["words"]),
+        op("StringConcat", ["words", "words"], ["longer"]),
+        op("Equal", ["words", "longer"], ["same"]),
+        op("Cast", ["same"], ["a"], to=1),
+    ]
+    yield "texts", kit.make_model([*texts, *last], ["x"], ["y"], [kit.ints("times", 3)], opset=20)
+    yield "sequences", onnx_model_of_sequences(kit, helper)
+
+
+def onnx_model_of_sequences(kit, helper):
+    """Make a model that divides a constant, and whose Loop collects sequences and results."""
+    op, value = kit.op, kit.value
+    body = helper.make_graph(
+        [
+            op("Identity", ["c"], ["on"]),
+            op("Expand", ["x", "short"], ["many"]),
+            op("SequenceInsert", ["s", "many"], ["t"]),
+        ],
+        "body",
+        [
+            value("i", (), kit.INT64),
+            value("c", (), kit.BOOL),
+            helper.make_tensor_sequence_value_info("s", kit.FLOAT, None),
+        ],
+        [
+            value("on", (), kit.BOOL),
+            helper.make_tensor_sequence_value_info("t", kit.FLOAT, None),
+            value("many", None),
+        ],
+    )
+    parts = [
+        op("ConstantOfShape", ["long"], ["b"]),
+        op("SplitToSequence", ["b", "one"], ["s0"], axis=2),
+        op("Loop", ["turns", "", "s0"], ["all", "rows"], body=body),
+        op("ConcatFromSequence", ["all"], ["a"], axis=2),
+    ]
+    parts += [op("ReduceMax", ["a"], ["m"], keepdims=0), op("Add", ["x", "m"], ["y"])]
+    sizes = [kit.ints("long", 1, 1, 9), kit.ints("short", 1, 1, 3)]
+    counts = [kit.tensor("one", 1, np.int64), kit.tensor("turns", 3, np.int64)]
+    return kit.make_model(parts, [value("x", (1,))], ["y"], [*sizes, *counts])
 
 
 # ---- captures ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import os
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,12 +123,12 @@ def _old_or_alone(h5py: Any, content: Any, file: Any, path: Path) -> KerasFile:
         root = file[within or "/"]
         if not _has_list(root, "layer_names"):
             return KerasFile({}, "", _by_address(tensors))
-        names = attributes.list(root, "layer_names")
+        names = attributes.distinct(root, "layer_names")
         names += [TOP_LEVEL] if TOP_LEVEL in root else []
         groups = {
             name: {
                 entry: tensors[f"{within}{name}/{entry}"]
-                for entry in attributes.list(root[name], "weight_names")
+                for entry in attributes.distinct(root[name], "weight_names")
             }
             for name in names
         }
@@ -149,6 +150,18 @@ class _Attributes:
 
     def __init__(self, h5py: Any, content: Any) -> None:
         self._h5py, self._content = h5py, content
+
+    def distinct(self, group: Any, name: str) -> list[str]:
+        """Return a list of names; raise ValueError if one stands in it twice.
+
+        Each of them is looked up, so that a short file could ask for the same lists again and
+        again.
+        """
+        names = self.list(group, name)
+        if len(set(names)) < len(names):
+            twice = next(entry for entry, count in Counter(names).items() if count > 1)
+            raise ValueError(f"{name}: expected distinct names, got {twice!r} more than once")
+        return names
 
     def list(self, group: Any, name: str) -> list[str]:
         """Return a list of names, which several attributes share if it is too long for one."""

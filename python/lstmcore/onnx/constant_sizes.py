@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from lstmcore._typing import Array
+from lstmcore.onnx.collecting import ITEM
 from lstmcore.onnx.constants import constant_value
 from lstmcore.onnx.graph import Node, schema_of
 from lstmcore.onnx.limits import elements, limits
@@ -34,9 +35,6 @@ TEXT = 32
 
 WIDEST = 8
 """Bytes of an element whose type is not known, in operators of the standard."""
-
-ITEM = 300
-"""Bytes of a tensor in a sequence besides its elements."""
 
 WITHIN = frozenset(
     (

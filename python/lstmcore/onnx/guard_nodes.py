@@ -155,6 +155,19 @@ class Computed(Maker):
         """Return the magnitudes of the integers of an input, at least 1."""
         return self._at_least_one(self.node("Abs", self.values(position)))
 
+    def steps(self) -> Term:
+        """Return the steps of a Range, a vector of one number.
+
+        They are computed in float64, in which the difference of any two 64-bit integers is exact to
+        2048: float32, in which all else is computed, would take two such numbers for one.
+        """
+        vector = self.constant(np.array([-1], np.int64))
+        start, limit, delta = (
+            self.cast(self.node("Reshape", name, vector), TensorProto.DOUBLE)
+            for name in self._proto.input[:3]
+        )
+        return self.product(self.cast((limit - start) / delta, TensorProto.FLOAT))
+
     def vector(self, numbers: Sequence[float]) -> Term:
         """Return the magnitudes of constants."""
         return self.constant(np.abs(np.asarray(numbers, np.float32)))

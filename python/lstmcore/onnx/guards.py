@@ -3,7 +3,7 @@
 Sizes that are known only when a model runs cannot be compared with the limits when it is loaded.
 Nodes before one that is made from numbers compute how large its result will be, by the definitions
 of `lstmcore.onnx.result_sizes`, and stop if that is too large. Bodies of loops get nodes that count
-their turns, and the bytes of what they carry where that can grow.
+their turns, the bytes of what they carry where that can grow, and of what they collect.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from lstmcore.onnx.collecting import count_collected
 from lstmcore.onnx.graph import RANDOM, graphs_of, opset_of, wanted_names
 from lstmcore.onnx.growth import may_grow
 from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
@@ -52,6 +53,11 @@ def explained(message: str) -> str | None:
         return (
             f"{node}: expected values that grow by at most {readable(most)} in its turns, got "
             "more; a larger memory_limit of lstmcore.onnx.load allows it"
+        )
+    if found["rule"] == "collected":
+        return (
+            f"{node}: expected results of all turns, and sequences, of at most {readable(most)}, "
+            "got more; a larger memory_limit of lstmcore.onnx.load allows it"
         )
     return (
         f"{node}: expected an output of at most {readable(most)}, got more; a larger memory_limit "
@@ -231,9 +237,35 @@ def _guard_loop(
         bound = begin + outside.constant(np.int64(most))
         place = _bytes(inside, [new for _, new in measured], sizes) / Term(inside, bound.name)
         condition = inside.stopped(condition, place, _named(proto, "growth", most))
+    condition = _stop_collecting(proto, body, inside, outside, condition, widths)
     body.node.extend(inside.nodes)
     body.output[0].name = condition
     return outside.nodes
+
+
+def _stop_collecting(
+    proto: Any,
+    body: Any,
+    inside: Maker,
+    outside: Maker,
+    condition: str,
+    widths: Mapping[str, int],
+) -> str:
+    """Return the condition of a loop's body, which fails if its turns collected too much."""
+    within = {**widths, **_declared_widths(body)}
+
+    def size_of(maker: Maker, name: str) -> Term:
+        width = maker.constant(np.int64(within.get(name, WIDEST)))
+        return maker.node("Size", name) * width
+
+    carried = body.output[1 : max(len(proto.input) - 1, 1)]
+    sequences = any(_is_sequence(entry.name, body) for entry in carried)
+    collected = count_collected(proto, body, inside, outside, size_of, sequences)
+    if collected is None:
+        return condition
+    most = limits().value
+    place = collected / inside.constant(np.int64(most + 1))
+    return inside.stopped(condition, place, _named(proto, "collected", most))
 
 
 def _bytes(maker: Maker, names: Sequence[str], widths: Sequence[int]) -> Term:

@@ -46,6 +46,12 @@ class Arithmetic(Protocol):
     def counts(self, position: int) -> Quantity:
         """Return the magnitudes of the integers of an input, at least 1."""
 
+    def steps(self) -> Quantity:
+        """Return how many steps of the third number lead from the first to the second.
+
+        Numbers that are close to each other may be large, such as times in nanoseconds.
+        """
+
     def vector(self, numbers: Sequence[float]) -> Quantity:
         """Return the magnitudes of constants."""
 
@@ -190,7 +196,7 @@ RESULTS: dict[str, Result] = {
     "Pad": Result((1,), _pad, resized=True),
     "Range": Result(
         (0, 1, 2),
-        lambda of: of.product((of.values(1) - of.values(0)) / of.values(2)),
+        lambda of: of.steps(),
         scalar=True,
     ),
     "Resize": Result((2, 3), _resize, resized=True),

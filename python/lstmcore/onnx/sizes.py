@@ -148,6 +148,12 @@ class Known:
         """Return the magnitudes of the integers of an input, at least 1."""
         return np.maximum(np.abs(self.values(position)), 1)
 
+    def steps(self) -> Array:
+        """Return the steps of a Range; integers are subtracted as they are."""
+        found = [self._numbers[place].ravel().tolist() for place in range(3)]
+        start, limit, delta = (numbers[0] if numbers else 1 for numbers in found)
+        return self.number(np.divide(limit - start, delta))
+
     def vector(self, numbers: Any) -> Array:
         """Return the magnitudes of constants."""
         return np.abs(np.asarray(numbers, np.float64))

@@ -16,7 +16,7 @@ from lstmcore.onnx.graph import STANDARD_DOMAINS, graphs_of
 from lstmcore.onnx.guard_nodes import Maker, Term, first_output
 from lstmcore.onnx.limits import limits
 
-__all__ = ["count_all_turns", "count_nested_turns", "has_loop", "stop_turns"]
+__all__ = ["count_all_turns", "count_nested_turns", "has_loop", "insert", "integer", "stop_turns"]
 
 SCAN = 9
 """The first version of the standard in which a Scan has its values in today's order."""
@@ -98,11 +98,12 @@ def _count_all(graph: Any, opset: int, count: str, counted: set[str]) -> str:
     return count
 
 
-def _number(name: str) -> Any:
+def integer(name: str) -> Any:
+    """Return the declaration of an integer."""
     return helper.make_tensor_value_info(name, TensorProto.INT64, ())
 
 
-def _insert(entries: Any, place: int, entry: Any) -> None:
+def insert(entries: Any, place: int, entry: Any) -> None:
     """Insert into a repeated field, which may be too short, and then gets empty names."""
     found = list(entries)
     found += [""] * (place - len(found))
@@ -117,10 +118,10 @@ def _count_loop(proto: Any, before: str, opset: int, counted: set[str]) -> str:
     if body is None or len(body.output) < 1 + carried:
         return before
     prefix = f"{first_output(proto)}/turns"
-    counted.add(first_output(proto))
-    _insert(proto.input, 2 + carried, before)
-    _insert(proto.output, carried, f"{prefix}/after")
-    _insert(body.input, 2 + carried, _number(f"{prefix}/before"))
+    insert(proto.input, 2 + carried, before)
+    insert(proto.output, carried, f"{prefix}/after")
+    counted.add(first_output(proto))  # the count itself, if the Loop carries nothing else
+    insert(body.input, 2 + carried, integer(f"{prefix}/before"))
     maker = Maker(f"{prefix}/turn", opset)
     more = Term(maker, f"{prefix}/before") + maker.constant(np.int64(1))
     nodes = [*maker.nodes, *body.node]
@@ -132,7 +133,7 @@ def _count_loop(proto: Any, before: str, opset: int, counted: set[str]) -> str:
     condition = body.output[0].name
     body.output[0].name = stop_turns(maker, proto, condition, before_this, limits().turns)
     body.node.extend(maker.nodes)
-    _insert(body.output, 1 + carried, _number(after))
+    insert(body.output, 1 + carried, integer(after))
     return f"{prefix}/after"
 
 
@@ -146,8 +147,8 @@ def _count_branches(proto: Any, before: str, opset: int, counted: set[str]) -> s
         if name == before:
             name = f"{after}/{branch.name}"
             branch.node.append(helper.make_node("Identity", [before], [name]))
-        branch.output.append(_number(name))
-    _insert(proto.output, results, after)
+        branch.output.append(integer(name))
+    insert(proto.output, results, after)
     return after
 
 
@@ -159,12 +160,12 @@ def _count_scan(proto: Any, before: str, opset: int, counted: set[str]) -> str:
     if states < 0 or len(body.output) < states or len(body.input) < states:
         return before
     prefix = f"{first_output(proto)}/turns"
-    _insert(proto.input, states, before)
-    _insert(proto.output, states, f"{prefix}/after")
-    _insert(body.input, states, _number(f"{prefix}/before"))
+    insert(proto.input, states, before)
+    insert(proto.output, states, f"{prefix}/after")
+    insert(body.input, states, integer(f"{prefix}/before"))
     after = _count_all(body, opset, f"{prefix}/before", counted)
     if after == f"{prefix}/before":
         after = f"{prefix}/same"
         body.node.append(helper.make_node("Identity", [f"{prefix}/before"], [after]))
-    _insert(body.output, states, _number(after))
+    insert(body.output, states, integer(after))
     return f"{prefix}/after"

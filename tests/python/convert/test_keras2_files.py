@@ -552,6 +552,22 @@ def test_damaged_files(tmp_path, rng, change, message):
         from_keras(path)
 
 
+@pytest.mark.parametrize(("layers", "weights"), [(25_000, 25_000), (2, 1), (1, 2)])
+def test_names_that_stand_in_a_list_again_and_again(tmp_path, layers, weights):
+    """Each layer's list would be read for each time that the layer is named."""
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = np.array([b"a"] * layers)
+        group = root.create_group("a")
+        group.create_dataset("w", data=np.ones(3, np.float32))
+        group.attrs["weight_names"] = np.array([b"w"] * weights)
+        file.attrs["model_config"] = "{}"
+    name = "layer_names" if layers > 1 else "weight_names"
+    with pytest.raises(ValueError, match=f"{name}: expected distinct names, got '[aw]' more than"):
+        from_keras(path)
+
+
 def test_no_file_of_keras(tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(b"something else")

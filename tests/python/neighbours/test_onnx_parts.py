@@ -432,9 +432,9 @@ def test_idle_threads_sleep_only_beside_the_engine(monkeypatch):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     alone = []
 
-    def opened(package, model, by_itself=False):
+    def opened(package, model, by_itself=False, folding=True):
         alone.append(by_itself)
-        return opened_session(package, model, by_itself)
+        return opened_session(package, model, by_itself, folding)
 
     monkeypatch.setattr("lstmcore.onnx.parts.opened_session", opened)
     load(make_model([op("Exp", ["x"], "y")], [SERIES], ["y"]))

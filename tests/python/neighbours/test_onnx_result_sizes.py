@@ -249,6 +249,47 @@ def test_matrices_of_two_moderate_numbers():
         lc_onnx.load(model)
 
 
+# ---- ranges between large numbers ----------------------------------------------------------------
+
+TIME = 1_790_000_050_936_479_739
+"""Nanoseconds since 1970."""
+
+
+def range_between(kind):
+    """Make a model that counts the numbers of a Range from an input to an input."""
+    nodes = [op("Range", ["a", "b", "c"], ["r"]), op("Size", ["r"], ["y"])]
+    return make_model(nodes, [value(name, (), kind) for name in "abc"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "count"),
+    [
+        *((INT64, TIME, 10), (INT64, -TIME, 10), (INT64, 1 << 60, 1000), (INT64, 0, 1000)),
+        *((TensorProto.DOUBLE, 2.0**52, 10), (TensorProto.FLOAT, 2.0**23, 10)),
+        *((TensorProto.INT32, 1 << 30, 10), (TensorProto.INT16, 30_000, 10)),
+    ],
+)
+def test_ranges_of_large_numbers(kind, start, count):
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    loaded = lc_onnx.load(range_between(kind), memory_limit=MIB)
+    feed = {"a": np.array(start, dtype), "b": np.array(start + count, dtype)}
+    assert loaded.run({**feed, "c": np.array(1, dtype)})["y"] == count
+    numbers = [tensor("a", start, dtype), tensor("b", start + count, dtype), tensor("c", 1, dtype)]
+    fixed = make_model([op("Range", ["a", "b", "c"], ["r"]), op("Size", ["r"], ["y"])], [], ["y"])
+    fixed.graph.initializer.extend(numbers)
+    assert lc_onnx.load(fixed, memory_limit=MIB).run({})["y"] == count
+
+
+@pytest.mark.parametrize(
+    ("start", "limit"),
+    [(1 << 60, (1 << 60) + (1 << 29)), (TIME, TIME + (1 << 20)), (-(1 << 62), 1 << 62)],
+)
+def test_ranges_of_large_numbers_that_are_too_long(start, limit):
+    loaded = lc_onnx.load(range_between(INT64), memory_limit=MIB)
+    with pytest.raises(ValueError, match=r"\(Range\): expected an output of at most 1 MiB"):
+        loaded.run({"a": one(start), "b": one(limit), "c": one(1)})
+
+
 # ---- NaN -----------------------------------------------------------------------------------------
 
 
