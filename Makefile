@@ -128,7 +128,7 @@ test-nightly: test-nightly-neighbours test-keras-backends test-models-of-others
 
 # The whole suites of checks of sktime, models that PyTorch's compiler translates, accuracies over several seeds; Ray (240 MB).
 test-nightly-neighbours:
-	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install ray
+	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install 'ray[data]'
 	KERAS_BACKEND=torch NEIGHBOURS=all $(NEIGHBOURLY) -m pytest -p no:cacheprovider -m nightly tests/python/neighbours
 
 # Keras on its other backends; the tests above have it on PyTorch. TensorFlow warns when it is imported. JAX compiles for

@@ -40,6 +40,10 @@ BUFFERS = (1_000, 10_000, 100_000, 230_529, 1_000_000, 4_000_000)
 """Numbers of gradients that are summed over the processes."""
 
 
+EXCHANGES = 2
+"""Of a sum of gradients: slices go out, and come back finished."""
+
+
 def traffic(parameters: int, processes: int) -> tuple[float, int]:
     """Return how many bytes a process sends in an exchange of gradients, and how many messages.
 
@@ -74,17 +78,28 @@ class Costs:
         each = np.array(self.seconds) / np.array(self.rows)
         return float(rows * np.interp(np.log(rows), np.log(self.rows), each))
 
-    def step(self, processes: int, rows: float, bandwidth: float, latency: float) -> float:
+    def step(
+        self,
+        processes: int,
+        rows: float,
+        bandwidth: float,
+        latency: float,
+        software: tuple[float, float] = (0.0, 0.0),
+    ) -> float:
         """Predict the seconds of a step of `processes` with one shard of `rows` rows each.
 
         A small exchange before it takes ``log2(P)`` messages, as recursive doubling does.
+        `software` is what Python and MPI take for each exchange, and for each message besides its
+        `latency`.
         """
         seconds = self.shard(rows) + self.fixed
         if processes == 1:
             return seconds
         sent, messages = traffic(self.parameters, processes)
         messages += int(np.ceil(np.log2(processes)))
-        return seconds + sent / bandwidth + messages * latency
+        each, per_message = software
+        seconds += (EXCHANGES + 1) * each
+        return seconds + sent / bandwidth + messages * (latency + per_message)
 
 
 def model_of(units: int) -> lc.Sequential:
@@ -299,27 +314,33 @@ def launch(processes: int, name: str, shards: int, rounds: int) -> dict[str, Any
     return figures
 
 
-def exchanges(processes: Sequence[int]) -> None:
-    """Print times of the exchange alone; fit bandwidth and latency to the first, predict others."""
+def exchanges(processes: Sequence[int]) -> tuple[float, float]:
+    """Print times of the exchange alone, and those of a model of three terms that is fitted to all.
+
+    Returns
+    -------
+    tuple of float
+        Seconds of an exchange, and of each of its messages.
+    """
     cores = len(os.sched_getaffinity(0))
-    fitted = None
-    for count in processes:
-        figures = launch(count, "thin", 0, 0)
+    found = {count: launch(count, "thin", 0, 0) for count in processes}
+    cases = [(count, size) for count in processes for size in BUFFERS]
+    measured = np.array([found[count][str(size)] for count, size in cases])
+    terms = np.array([[EXCHANGES, *traffic(size, count)[::-1]] for count, size in cases])
+    # The relative errors are made small, so that small buffers count as much as large ones.
+    fitted = np.linalg.lstsq(terms / measured[:, None], np.ones(len(measured)), rcond=None)[0]
+    print(
+        f"\nexchanges, fitted at {processes} processes: {fitted[0] * 1e6:.0f} us each, "
+        f"{fitted[1] * 1e6:.0f} us a message, {1 / fitted[2] / 1e9:.2f} GB/s"
+    )
+    for count, figures in found.items():
         sizes = [traffic(size, count) for size in BUFFERS]
-        times = np.array([figures[str(size)] for size in BUFFERS])
-        if fitted is None:
-            # The relative errors are made small, so that small buffers count as much as large ones.
-            terms = np.array([[messages, sent] for sent, messages in sizes])
-            fitted = np.linalg.lstsq(terms / times[:, None], np.ones(len(times)), rcond=None)[0]
-            print(
-                f"\nexchanges, fitted at {count} processes: {fitted[0] * 1e6:.0f} us a message, "
-                f"{1 / fitted[1] / 1e9:.2f} GB/s"
-            )
+        times = [figures[str(size)] for size in BUFFERS]
         print(
             f"  {count} processes on {cores} cores: small exchange {figures['small'] * 1e6:.0f} us"
         )
         for size, (sent, messages), seconds in zip(BUFFERS, sizes, times, strict=True):
-            predicted = messages * fitted[0] + sent * fitted[1]
+            predicted = EXCHANGES * fitted[0] + messages * fitted[1] + sent * fitted[2]
             print(
                 f"  {size:9,} gradients: {figures[f'sent {size}']:,.0f} bytes in "
                 f"{figures[f'messages {size}']:.0f} messages (formula {sent:,.0f}, {messages}); "
@@ -327,6 +348,7 @@ def exchanges(processes: Sequence[int]) -> None:
                 f"({predicted / seconds - 1:+.0%})",
                 flush=True,
             )
+    return float(fitted[0]), float(fitted[1])
 
 
 def scaling(processes: Sequence[int], name: str, shards: int, rounds: int) -> None:
@@ -353,8 +375,11 @@ def scaling(processes: Sequence[int], name: str, shards: int, rounds: int) -> No
         )
 
 
-def predictions(rounds: int) -> None:
-    """Print what shards of one thread cost, and predictions for machines like that thread."""
+def predictions(rounds: int, software: tuple[float, float] | None) -> None:
+    """Print what shards of one thread cost, and predictions for machines like that thread.
+
+    With the latency of the network alone and, if it was measured, with that of the `software` too.
+    """
     seconds, fixed = shard_times(128, rounds)
     costs = Costs(list(map(float, ROWS)), seconds, fixed, model_size(128))
     print(f"\nmilliseconds a row of a shard, one thread; optimizer {fixed * 1e3:.1f} ms a step")
@@ -365,15 +390,18 @@ def predictions(rounds: int) -> None:
         ("128 rows of each machine", lambda count: 128.0),
     ):
         print(f"predicted: rows a second of P such machines over one, {title}")
-        for network, (bandwidth, latency) in NETWORKS.items():
-            rates = [
-                count * rows_of(count) / costs.step(count, rows_of(count), bandwidth, latency)
-                for count in MACHINES
-            ]
-            speeds = (
-                f"{n}: {rate / rates[0]:.1f}" for n, rate in zip(MACHINES, rates, strict=True)
-            )
-            print(f"  {network}: {'  '.join(speeds)}")
+        for network, figures in NETWORKS.items():
+            for name, part in (("network alone", (0.0, 0.0)), ("with software", software)):
+                if part is None:
+                    continue
+                rates = [
+                    count * rows_of(count) / costs.step(count, rows_of(count), *figures, part)
+                    for count in MACHINES
+                ]
+                speeds = (
+                    f"{n}: {rate / rates[0]:.1f}" for n, rate in zip(MACHINES, rates, strict=True)
+                )
+                print(f"  {network}, {name}: {'  '.join(speeds)}")
     print(json.dumps(asdict(costs)))
 
 
@@ -409,10 +437,11 @@ def main(arguments: Sequence[str]) -> int:
         overheads(shards, options.rounds, names)
     if "embeddings" in parts:
         embeddings(max(1, options.rounds // 3))
+    software = None
     if "exchanges" in parts:
-        exchanges([count for count in counts if count > 1])
+        software = exchanges([count for count in counts if count > 1])
     if "scaling" in parts:
         scaling(counts, names[-1], shards[0], options.rounds)
     if "predictions" in parts:
-        predictions(options.rounds)
+        predictions(options.rounds, software)
     return 0

@@ -139,6 +139,8 @@ def _connect() -> Any:
     mpi = library()
     comm = mpi.COMM_WORLD
     name = mpi.Get_library_version().strip("\0").partition("\n")[0]
-    launch.check_size(os.environ, int(comm.Get_size()), name)
-    launch.claim()
+    size = int(comm.Get_size())
+    launch.check_size(os.environ, size, name)
+    if size > 1:  # one process alone may start others that train together
+        launch.claim()
     return comm

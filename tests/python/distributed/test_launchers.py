@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
 import lstmcore as lc
-from lstmcore.distributed import launch
+from lstmcore.distributed import launch, mpi
 from lstmcore.distributed.__main__ import main as check
 from lstmcore.distributed.group import Group
 from lstmcore.distributed.mpi import share_of_threads
@@ -56,6 +57,17 @@ def test_a_program_that_a_process_starts():
     launch.check_before({**OPEN, launch.CLAIM: str(os.getpid())})
     with pytest.raises(RuntimeError, match="started by a process that trains with others"):
         launch.check_before({**OPEN, launch.CLAIM: "1"})
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_driver_alone_may_start_others(size, monkeypatch):
+    comm = types.SimpleNamespace(Get_size=lambda: size)
+    library = types.SimpleNamespace(COMM_WORLD=comm, Get_library_version=lambda: "Some MPI")
+    monkeypatch.setattr(mpi, "library", lambda: library)
+    monkeypatch.setattr(launch, "check_before", lambda environment: None)
+    monkeypatch.setattr(os, "environ", {})
+    assert lc.distributed.MPI().size == size
+    assert (launch.CLAIM in os.environ) == (size > 1)
 
 
 def test_a_launcher_of_another_library():

@@ -1,5 +1,6 @@
 """The recipes of docs/distributed.md, run as they stand on that page."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -57,7 +58,9 @@ def test_ddp(tmp_path):
     assert unexplained < 0.1
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask", "ray"])
+@pytest.mark.parametrize(
+    "backend", ["loky", "dask", pytest.param("ray", marks=pytest.mark.nightly)]
+)
 def test_many_models(backend, tmp_path):
     pytest.importorskip("joblib", reason="joblib is not installed")
     if backend == "dask":
@@ -69,21 +72,52 @@ def test_many_models(backend, tmp_path):
     assert max(errors) < 0.3
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_partitions(tmp_path, rng, monkeypatch):
+@pytest.fixture
+def table(tmp_path, rng):
+    """Return the path of a model, a table of sequences, and the predictions for them."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed")
-    recipe("partitions.py", tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    import partitions
-
     model = lc.Sequential([lc.layers.Input((None, 1)), lc.layers.LSTM(4), lc.layers.Dense(1)])
     path = str(tmp_path / "model.safetensors")
     model.save(path)
     rows = [rng.standard_normal(length).astype("float32") for length in rng.integers(2, 9, 20)]
     frame = pandas.DataFrame({"values": rows})
-    expected = model.predict([row[:, None] for row in rows], verbose=0)[:, 0]
-    parts = [frame[:7], frame[7:8], frame[8:]]
+    return path, frame, model.predict([row[:, None] for row in rows], verbose=0)[:, 0]
+
+
+@pytest.fixture
+def partitions(tmp_path, monkeypatch):
+    """Return the program of the page as a module."""
+    recipe("partitions.py", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "partitions", raising=False)
+    return importlib.import_module("partitions")
+
+
+@pytest.mark.nightly
+def test_partitions_of_ray(table, partitions, tmp_path):
+    ray = pytest.importorskip("ray", reason="Ray is too large for this environment")
+    data = pytest.importorskip("ray.data", reason="Ray has no data sets here")
+    path, frame, expected = table
+    folders = os.pathsep.join([str(tmp_path), *sys.path])
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": folders}})
+    try:
+        rows = data.from_pandas([frame[:7], frame[7:8], frame[8:]])
+        options = {"batch_format": "pandas", "fn_kwargs": {"path": path}}
+        found = rows.map_batches(partitions.predict, **options).to_pandas()
+    finally:
+        ray.shutdown()
+    order = {tuple(row): value for row, value in zip(frame["values"], expected, strict=True)}
+    assert len(found) == len(frame)
+    for values, prediction in zip(found["values"], found["prediction"], strict=True):
+        assert prediction == order[tuple(values)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_partitions(table, partitions, tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed")
+    path, frame, expected = table
+    parts = [frame[:7], frame[7:8], frame[8:8], frame[8:]]
     threads = lc.get_num_threads()
     spark = pandas.concat(partitions.predict_all(iter(parts), path))
     np.testing.assert_array_equal(spark["prediction"], expected)
