@@ -17,7 +17,7 @@ from lstmcore._typing import Array
 from lstmcore.onnx.collecting import ITEM
 from lstmcore.onnx.constants import constant_value
 from lstmcore.onnx.graph import Node, schema_of
-from lstmcore.onnx.limits import elements, limits
+from lstmcore.onnx.limits import elements, limits, readable
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import tensor_type, width_of
 from lstmcore.onnx.work import multiplications, sizes_of_letters
@@ -25,7 +25,8 @@ from lstmcore.onnx.work import multiplications, sizes_of_letters
 __all__ = ["SMALL", "infer", "is_complete", "known_sizes", "measure", "settle"]
 
 WIDENING = frozenset(("Cast", "CastLike", "DequantizeLinear"))
-"""Operators that make small weights usable. They are not counted: 4 bits become at most 32."""
+"""Operators that make small weights usable. They are not counted for weights that the file stores:
+4 bits become at most 32."""
 
 SMALL = 1024
 """Numbers of an input that are worth reading; no array has so many axes."""
@@ -35,6 +36,12 @@ TEXT = 32
 
 WIDEST = 8
 """Bytes of an element whose type is not known, in operators of the standard."""
+
+UNROLLED = ("Attention", "Conv", "Einsum")
+"""Parts of the names of operators that may hold all that they multiply at once."""
+
+WIDTH_OF_PRODUCTS = 4
+"""Bytes of each of these products, at least."""
 
 WITHIN = frozenset(
     (
@@ -167,9 +174,25 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         limits().check_bytes(node, max(count, made) * width + items if made == made else made)
         count = max(count, int(made))
         total += count
-        if node.operator not in WIDENING:
+        if not (node.operator in WIDENING and _is_stored(node.inputs[0], scope)):
             limits().spend(node, count * width + items)
-    limits().multiply(node, multiplications(node, _shapes(node, scope), total))
+    work = multiplications(node, _shapes(node, scope), total)
+    limits().multiply(node, work)
+    most, held = limits().value, work * WIDTH_OF_PRODUCTS
+    if held > most and any(part in node.operator for part in UNROLLED):
+        node.fail(
+            f"expected products of at most {readable(most)} at once, got {readable(held)}; a "
+            "larger memory_limit of lstmcore.onnx.load allows it"
+        )
+
+
+def _is_stored(name: str, scope: Scope) -> bool:
+    """Return whether a constant's bytes are those of the file."""
+    home = scope.home(name)
+    if home is None:
+        return False
+    source = home.sources.get(name)
+    return name in home.tensors or (source is not None and source.operator == "Constant")
 
 
 def settle(node: Node, scope: Scope) -> None:

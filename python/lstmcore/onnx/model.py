@@ -216,8 +216,10 @@ def load(
     memory_limit : int, optional
         Bytes of any one value whose size the file fixes or the model computes as numbers, and of
         all values together that are computed from constants. By default 1 GiB for the former, and
-        64 MiB and 16 times the size of the model for the latter. Values that are large because the
-        inputs are have no limit.
+        64 MiB and 16 times the size of the model for the latter. The multiplications that constants
+        take are limited with them: 2^31, and 64 for each byte of the model, or of this limit. What
+        a Loop collects over its turns may have as much as one value. Values that are large because
+        the inputs are have no other limit.
     loop_limit : int, default 16,777,216
         Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 

@@ -32,6 +32,8 @@ def made_of(sizes, nodes, opset=17):
     return make_model(nodes, ["x"], ["y"], [*(size for _, size in first), ONE], opset=opset)
 
 
+REFUSED = r"multiplications for constants in all, got .* memory_limit"
+
 LONG, HALF = (1, 1, 3_000_000), (1, 1, 1_500_000)
 WORK = {
     "Conv": ({"b": LONG, "w": HALF}, [op("Conv", ["b", "w"], ["a"])]),
@@ -62,7 +64,7 @@ def test_files_of_a_few_bytes_cannot_ask_for_hours(kind, decides):
             [op("Cast", ["m"], ["flag"], to=9), op("If", ["flag"], ["y"], **graphs)]
         )
     assert model.ByteSize() < 1000
-    with pytest.raises(ValueError, match=r"multiplications for constants in all, got .*memory_l"):
+    with pytest.raises(ValueError, match=REFUSED):
         lc_onnx.load(model)
 
 
@@ -71,6 +73,24 @@ def test_the_budget_of_work_grows_with_the_memory_limit():
     with pytest.raises(ValueError, match="at most 2147"):
         lc_onnx.load(model)
     assert lc_onnx.load(model, memory_limit=1 << 27)(np.zeros(1, np.float32)) == 1300
+
+
+def test_what_is_held_while_a_constant_is_computed():
+    """Pairs of these vectors make a cube of a billion numbers, before they are summed."""
+    equation = "i,j,k,ij,jk,ik->"
+    node = op("Einsum", ["b", "b", "b", "c", "c", "c"], ["a"], equation=equation)
+    with pytest.raises(ValueError, match=r"\(Einsum\): expected products of at most 1 GiB"):
+        lc_onnx.load(made_of({"b": (1000,), "c": (1000, 1000)}, [node]))
+    assert (
+        lc_onnx.load(made_of({"b": (10,), "c": (10, 10)}, [node]))(np.zeros(1, np.float32)) == 1000
+    )
+
+
+def test_casts_of_what_the_file_does_not_store_are_counted():
+    nodes = [op("Cast", ["b"], [f"d{k}"], to=11) for k in range(8)]
+    nodes += [op("Max", [f"d{k}" for k in range(8)], ["e"]), op("Cast", ["e"], ["a"], to=1)]
+    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 64"):
+        lc_onnx.load(made_of({"b": (2_000_000,)}, nodes))
 
 
 def test_reductions_count_what_they_read():
