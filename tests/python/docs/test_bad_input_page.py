@@ -147,7 +147,7 @@ def test_every_row_is_tested():
     ]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.*max_updates:UserWarning")
 @pytest.mark.parametrize("start", REFUSED)
 def test_what_is_refused_says_what_the_page_says(start):
     (says,) = (says for first, _, says in rows() if first.startswith(start))
