@@ -253,6 +253,8 @@ def _never_ends(body: Any) -> bool:
 
 def _turns_of_scan(node: Node, scope: Scope) -> float:
     count = node.get("num_scan_inputs", 0)
+    if not 0 <= count <= len(node.inputs):
+        node.fail(f"num_scan_inputs: expected 0 to {len(node.inputs)}, got {count}")
     axes = node.get("scan_input_axes") or [0] * count
     turns = 1
     for name, axis in zip(node.inputs[len(node.inputs) - count :], axes, strict=False):

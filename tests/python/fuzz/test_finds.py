@@ -96,6 +96,7 @@ FILES = {
     "onnx_files/find_places_of_ones.onnx": r"\(Mul\): expected an output of at most 1 GiB",
     "onnx_files/find_pool_for_hours.onnx": r"\(AveragePool\): .* multiplications for constants",
     "onnx_files/find_range_of_large_numbers.onnx": r"\(Range\): expected an output of at m",
+    "onnx_files/find_scan_of_many_inputs.onnx": r"\(Scan\): num_scan_inputs: expected 0 to 2, got",
     "onnx_files/find_sequence_of_millions.onnx": r"\(SplitToSequence\): .* constants of at most",
     "onnx_files/find_texts_that_double.onnx": r"\(StringConcat\): expected constants of at most",
     "onnx_files/find_work_for_hours.onnx": r"\(Conv\): .* multiplications for constants",
