@@ -169,8 +169,10 @@ def test_an_error_before_fit_ends_all(tmp_path):
     """By mpi4py's own way to run a program; else the others wait in `fit` for their limit."""
     ended = launch(2, "early", tmp_path, module=["-m", "mpi4py"])
     assert ended.returncode != 0
-    (error,) = found(tmp_path)
-    assert "OSError: no such file on this machine" in error["error"]
+    errors = [one["error"] for one in found(tmp_path)]
+    assert any("OSError: no such file on this machine" in error for error in errors)
+    for error in errors:  # the other may have time to say that MPI's launcher ended it
+        assert "no such file on this machine" in error or "told to end (SIGTERM)" in error
 
 
 def test_models_that_differ(tmp_path):
