@@ -75,10 +75,12 @@ def test_an_lstm_of_many_catchments_knows_others(monkeypatch, capsys, tmp_path):
     assert "attributes = attributes.csv" in (tmp_path / "catchments.cfg").read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quickstart.md"])
-def test_the_first_notebook_is_found(page):
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md", "docs/quickstart.md"])
+def test_the_first_notebook_is_found(name):
     """From where new readers begin."""
-    text = (EXAMPLES.parents[1] / page).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)]*first_hour\.ipynb)\)", text)
+    page = EXAMPLES.parents[1] / name
+    if not page.exists():
+        pytest.skip("the pages are only in the source tree")
+    links = re.findall(r"\]\(([^)]*first_hour\.ipynb)\)", page.read_text(encoding="utf-8"))
     assert links
-    assert all(((EXAMPLES.parents[1] / page).parent / link).exists() for link in links)
+    assert all((page.parent / link).exists() for link in links)
