@@ -210,8 +210,8 @@ sanitize-address: $(STAMPS)/build-tools
 	cmake --build build/asan
 	$(SANITIZED) $(CTEST) build/asan
 
-# What reads files and others' memory, and a backward, with the kernels of the baseline alone, whose checked code takes a
-# minute to compile instead of many.
+# What reads files and others' memory, and a backward, with the kernels of the baseline alone: a third of the time that all
+# kernels take to compile.
 SHORT := test_(json|model_file(_[a-z]+)?|network|captures|c_status|row_map|partition|lstm_backward|interrupt|isa)
 sanitize-short: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/asan-short -DLSTMCORE_SANITIZE=address,undefined $(LIGHT) -DLSTMCORE_KERNELS=baseline \
