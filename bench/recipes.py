@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,22 +17,13 @@ from typing import Any
 import numpy as np
 
 import lstmcore as lc
+from bench.distributed import median_of
 
 UNITS, ROWS, STEPS, FEATURES = 128, 256, 50, 64  # of a model in DDP, and of its batch
 TASKS = 40
 PARTITION = 200  # rows
 BACKENDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 """Of joblib, with the package that each needs."""
-
-
-def median_of(call: Callable[[], object], rounds: int) -> float:
-    """Return the median seconds of a call."""
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 # ---- DDP ----------------------------------------------------------------------------------------
