@@ -23,10 +23,12 @@ class Value {
 
   Value() = default;
   explicit Value(bool value) : content_(value) {}
-  explicit Value(std::int64_t value)
-      : content_(value) {}                           ///< a number without fraction or exponent that fits into 64 bits
-  explicit Value(double value) : content_(value) {}  ///< every other number
-  explicit Value(std::string value) : content_(std::make_unique<std::string>(std::move(value))) {}  ///< UTF-8
+  /// A number without fraction or exponent that fits into 64 bits.
+  explicit Value(std::int64_t value) : content_(value) {}
+  /// Every other number.
+  explicit Value(double value) : content_(value) {}
+  /// UTF-8.
+  explicit Value(std::string value) : content_(std::make_unique<std::string>(std::move(value))) {}
   explicit Value(Array value) : content_(std::make_unique<Array>(std::move(value))) {}
   explicit Value(Object value);
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lstmcore.distributed.errors import DistributedError
-from lstmcore.distributed.group import Group
+from lstmcore.distributed.group import Group, first_other
 
 __all__ = ["check_alike", "check_batches"]
 
@@ -52,7 +52,7 @@ def check_batches(group: Group, checks: Sequence[str | None], where: str) -> Non
     where : str
         Which batch it is.
     """
-    other = next((rank for rank, one in enumerate(checks) if one != checks[0]), None)
+    other = first_other(checks)
     if other is not None:
         raise group.agree(
             DistributedError(

@@ -4,7 +4,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lstmcore._signals import signals_deferred
 from lstmcore.distributed.communicator import Communicator, Request
 from lstmcore.distributed.errors import DistributedError
 
-__all__ = ["Group", "Member"]
+__all__ = ["Group", "Member", "first_other"]
 
 SLOT = 1024  # bytes of an exchange that one call carries; longer ones take a second call
 LENGTH = 8  # bytes of the length in front
@@ -32,6 +32,11 @@ UNFINISHED: list[object] = []
 
 Member = tuple[str, int, tuple[int, ...]]
 """Host, number of the process, and the processors that it may use."""
+
+
+def first_other(values: Sequence[Any]) -> int | None:
+    """Return the first rank whose value is not that of rank 0, or None."""
+    return next((rank for rank, value in enumerate(values) if value != values[0]), None)
 
 
 class Group:
@@ -148,7 +153,7 @@ class Group:
         return [value for _, value in found]
 
     def _same_point(self, points: list[str]) -> None:
-        other = next((rank for rank, point in enumerate(points) if point != points[0]), None)
+        other = first_other(points)
         if other is not None:
             raise self.agree(
                 DistributedError(
