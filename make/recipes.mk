@@ -1,12 +1,16 @@
 # Recipes for package managers, and sizes of programs that use the library.
-.PHONY: test-recipes sizes
+.PHONY: test-recipes test-recipes-quick sizes
 
 help::
 	@echo "make test-recipes build and use the recipes of cpp/packaging, and install the sdist where nothing is set"
+	@echo "                  (test-recipes-quick: all but the latter)"
 	@echo "make sizes        sizes of stripped programs, by options of the build"
 
 test-recipes:
 	.ci/recipe-check $(PYTHON)
+
+test-recipes-quick:
+	.ci/recipe-check $(PYTHON) quick
 
 sizes: $(STAMPS)/build-tools
 	python tests/consumers/small/sizes.py

@@ -5,7 +5,9 @@
 
 #include "policy.hpp"
 
-#if defined(__linux__)
+// Tests define LSTMCORE_NO_FUTEX, so that what other systems run is tested on Linux too.
+#if defined(__linux__) && !defined(LSTMCORE_NO_FUTEX)
+#define LSTMCORE_FUTEX
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +16,9 @@
 #else
 #include <condition_variable>
 #include <mutex>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 #endif
 
 namespace lstmcore {
@@ -23,7 +28,7 @@ std::int64_t nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
-#if defined(__linux__)
+#ifdef LSTMCORE_FUTEX
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 
@@ -48,11 +53,21 @@ struct Lot {
   std::condition_variable changed;
 };
 
-Lot& lot_of(const void* word) {
-  constexpr std::size_t count = 64;
-  static Lot* const lots = new Lot[count];  // never destroyed: threads may sleep here while the program ends
-  return lots[reinterpret_cast<std::uintptr_t>(word) / 64 % count];
+constexpr std::size_t lot_count = 64;
+
+/// Never destroyed: threads may sleep here while the program ends.
+std::atomic<Lot*>& lots() {
+  static std::atomic<Lot*> instance{new Lot[lot_count]};
+  return instance;
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+/// A child has none of the threads that held its parent's mutexes, and would wait for them for ever.
+[[maybe_unused]] const bool renewed_by_forks =
+    pthread_atfork(nullptr, nullptr, [] { lots().store(new Lot[lot_count]); }) == 0;
+#endif
+
+Lot& lot_of(const void* word) { return lots().load()[reinterpret_cast<std::uintptr_t>(word) / 64 % lot_count]; }
 
 }  // namespace
 
