@@ -113,9 +113,7 @@ struct Convolution {
   Index outputs() const { return windows.count(steps); }
 
   ops::ValidSteps window_numbers() const {
-    std::vector<Index> counts(static_cast<std::size_t>(batch));
-    for (Index n = 0; n < batch; ++n) counts[static_cast<std::size_t>(n)] = windows.count(length(n));
-    return ops::ValidSteps(counts);
+    return ops::ValidSteps::of_windows(windows, x, lengths);
   }
 
   WindowRows<T> window_rows(const ops::ValidSteps& numbers) const {
