@@ -27,7 +27,7 @@ void embedding_backward_array(py::handle ids, py::handle dy, py::handle out) {
     const auto gradient = reader.template contiguous<2>(dy, "dy", {{{"M", tokens.extent(0)}, {"E"}}});
     const auto table = reader.template writable<2>(out, "out", {{{"V"}, {"E", gradient.extent(1)}}});
     interruptibly_over({tokens.extent(0) + table.extent(0), table.extent(1)},
-    [&] { embedding_backward<T>(tokens.view, gradient.view, table.view); });
+                       [&] { embedding_backward<T>(tokens.view, gradient.view, table.view); });
   });
 }
 

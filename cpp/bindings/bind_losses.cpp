@@ -52,8 +52,9 @@ py::tuple mean_squared_error_array(py::handle prediction, py::handle target, py:
     const auto importance = optional<T, 1>(reader, weights, "weights", {{{"M", rows}}});
     Argument<T, 2> gradient;
     if (with_gradient) gradient = allocate<T, 2>({rows, units});
-    const double loss = interruptibly_over({rows, units}, 
-        [&] { return mean_squared_error<T>(guess.view, truth.view, importance.view, factor, gradient.view); });
+    const double loss = interruptibly_over({rows, units}, [&] {
+      return mean_squared_error<T>(guess.view, truth.view, importance.view, factor, gradient.view);
+    });
     return py::make_tuple(loss, gradient.take());
   });
 }

@@ -20,8 +20,9 @@ py::tuple layer_norm_forward_array(py::handle x, py::handle lengths, py::handle 
     const auto summand = optional<T, 1>(reader, shift, "shift", {{{"C", width}}});
     auto y = allocate<T, 3>(input.view.shape);
     auto moments = allocate<T, 3>({input.extent(0), input.extent(1), 2});
-    interruptibly_over({input.view.size()},
-        [&] { layer_norm_forward<T>(input.view, rows.view, factor.view, summand.view, offset, y.view, moments.view); });
+    interruptibly_over({input.view.size()}, [&] {
+      layer_norm_forward<T>(input.view, rows.view, factor.view, summand.view, offset, y.view, moments.view);
+    });
     return py::make_tuple(y.take(), moments.take());
   });
 }

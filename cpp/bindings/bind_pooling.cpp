@@ -14,7 +14,8 @@ py::tuple max_over_time_forward_array(py::handle x, py::handle lengths) {
     const auto rows = optional_lengths(lengths, input.extent(0));
     auto y = allocate<T, 2>({input.extent(0), input.extent(2)});
     auto argmax = allocate<std::int64_t, 2>({input.extent(0), input.extent(2)});
-    interruptibly_over({input.view.size()}, [&] { max_over_time_forward<T>(input.view, rows.view, y.view, argmax.view); });
+    interruptibly_over({input.view.size()},
+                       [&] { max_over_time_forward<T>(input.view, rows.view, y.view, argmax.view); });
     return py::make_tuple(y.take(), argmax.take());
   });
 }
@@ -66,7 +67,8 @@ py::tuple max_pool1d_forward_array(py::handle x, py::handle lengths, py::handle 
     const std::int64_t outputs = windows.count(input.extent(1));
     auto y = allocate<T, 3>({input.extent(0), outputs, input.extent(2)});
     auto argmax = allocate<std::int64_t, 3>({input.extent(0), outputs, input.extent(2)});
-    interruptibly_over({y.view.size(), windows.size}, [&] { max_pool1d_forward<T>(input.view, rows.view, windows, y.view, argmax.view); });
+    interruptibly_over({y.view.size(), windows.size},
+                       [&] { max_pool1d_forward<T>(input.view, rows.view, windows, y.view, argmax.view); });
     return py::make_tuple(y.take(), argmax.take());
   });
 }

@@ -112,9 +112,7 @@ struct Convolution {
   Index length(Index n) const { return ops::length_of(lengths, n, steps); }
   Index outputs() const { return windows.count(steps); }
 
-  ops::ValidSteps window_numbers() const {
-    return ops::ValidSteps::of_windows(windows, x, lengths);
-  }
+  ops::ValidSteps window_numbers() const { return ops::ValidSteps::of_windows(windows, x, lengths); }
 
   WindowRows<T> window_rows(const ops::ValidSteps& numbers) const {
     std::vector<Sequence<T>> sequences;

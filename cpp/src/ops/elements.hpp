@@ -15,8 +15,8 @@ template <class T>
 constexpr std::int64_t line_elements = static_cast<std::int64_t>(64 / sizeof(T));
 
 /// Calls body(begin, count) for one piece of a range after the other, which begin at multiples of `multiple` from its
-/// begin on. `cost` is that of an element, as in policy::cost. Returns false, without the rest, once the call is to end.
-/// What nobody can stop is one piece.
+/// begin on. `cost` is that of an element, as in policy::cost. Returns false, without the rest, once the call is to
+/// end. What nobody can stop is one piece.
 template <class Body>
 bool in_pieces(const InterruptWatch& watch, Range range, double cost, std::int64_t multiple, Body&& body) {
   if (!watch.stoppable()) {
@@ -24,9 +24,8 @@ bool in_pieces(const InterruptWatch& watch, Range range, double cost, std::int64
     return true;
   }
   const double multiples = policy::flops_per_look / (cost * static_cast<double>(multiple));
-  const std::int64_t most = std::max<std::int64_t>(1, range.size() / multiple);
-  const std::int64_t piece =
-      multiple * (multiples < static_cast<double>(most) ? static_cast<std::int64_t>(multiples) + 1 : most + 1);
+  const double most = static_cast<double>(range.size() / multiple);
+  const std::int64_t piece = multiple * (static_cast<std::int64_t>(std::min(multiples, most)) + 1);
   for (std::int64_t begin = range.begin; begin < range.end; begin += piece) {
     if (watch.stopped()) return false;
     body(begin, std::min(piece, range.end - begin));
@@ -40,7 +39,7 @@ template <class Body>
 void parallel_watched(int threads, Body&& body) {
   Interruptible* const call = InterruptWatch::of_thread();
   parallel(threads, [&](int thread) { body(thread, InterruptWatch(call)); });
-  InterruptWatch::end_if_stopped();
+  if (call != nullptr) InterruptWatch::end_if_stopped();
 }
 
 /// Calls body(range, watch), once on each thread, for ranges that together cover 0 .. count - 1 and begin at multiples
@@ -57,9 +56,8 @@ void parallel_shares(std::int64_t count, double cost, std::int64_t multiple, Bod
 /// The same in pieces: calls body(begin, size) for ranges that together cover 0 .. count - 1.
 template <class Body>
 void parallel_ranges(std::int64_t count, double cost, std::int64_t multiple, Body&& body) {
-  parallel_shares(count, cost, multiple, [&](Range range, const InterruptWatch& watch) {
-    in_pieces(watch, range, cost, multiple, body);
-  });
+  parallel_shares(count, cost, multiple,
+                  [&](Range range, const InterruptWatch& watch) { in_pieces(watch, range, cost, multiple, body); });
 }
 
 }  // namespace lstmcore::ops

@@ -7,8 +7,8 @@
 
 namespace lstmcore {
 
-/// What one thread of a call looks at between two time steps, or two pieces of other work. Only the thread that made the call asks the caller; what
-/// the answer was, all threads see.
+/// What one thread of a call looks at between two time steps, or two pieces of other work. Only the thread that made
+/// the call asks the caller; what the answer was, all threads see.
 class InterruptWatch {
  public:
   /// `call`: `of_thread()` on the thread of the call. `arithmetic`: of the thread's `UnitSession`, if it has one.

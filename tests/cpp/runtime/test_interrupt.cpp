@@ -2,6 +2,7 @@
 #include <array>
 #include <functional>
 #include <list>
+#include <lstmcore/cell.hpp>
 #include <lstmcore/interrupt.hpp>
 #include <lstmcore/ops.hpp>
 #include <lstmcore/rnn.hpp>
@@ -91,6 +92,7 @@ class Operations {
     add_attention(2, 40, 64, input<1>({64}));
     add_ctc(1, 100);
     add_ctc(20, 20);
+    add_cell();
     for (const auto& [name, run] : all_) run();
   }
 
@@ -184,8 +186,7 @@ class Operations {
     const auto dgain = array<1>({width}), dshift = array<1>({width}), dropped = array<1>({rows * steps * width});
     const auto norm = array<1>({1});
     const auto valid = lengths(rows);
-    add("layer_norm_forward",
-        [=] { lstmcore::layer_norm_forward<float>(x, valid, gain, gain, 1e-3, y, moments); });
+    add("layer_norm_forward", [=] { lstmcore::layer_norm_forward<float>(x, valid, gain, gain, 1e-3, y, moments); });
     add("layer_norm_backward",
         [=] { lstmcore::layer_norm_backward<float>(x, valid, gain, moments, dy, dx, dgain, dshift); });
     add("dropout", [=] { lstmcore::dropout<float>(flat_x, 0.5, 3, dropped); });
@@ -200,9 +201,8 @@ class Operations {
     add("softmax_cross_entropy", [=] {
       losses.data[0] = static_cast<float>(lstmcore::softmax_cross_entropy<float>(x, labels, {}, 1.0, dlogits));
     });
-    add("mean_squared_error", [=] {
-      losses.data[1] = static_cast<float>(lstmcore::mean_squared_error<float>(x, targets, {}, 1.0, derror));
-    });
+    add("mean_squared_error",
+        [=] { losses.data[1] = static_cast<float>(lstmcore::mean_squared_error<float>(x, targets, {}, 1.0, derror)); });
   }
 
   void add_embedding() {
@@ -219,8 +219,7 @@ class Operations {
     const auto weights = array<3>({count, time, time}), context = array<3>(shape);
     const auto dkeys = array<3>(shape), dqueries = array<3>(shape), dvalues = array<3>(shape);
     const auto dv = v ? array<1>({units}) : View<float, 1>();
-    add("attention_forward",
-        [=] { lstmcore::attention_forward<float>(x, x, x, v, 0.25, {}, {}, weights, context); });
+    add("attention_forward", [=] { lstmcore::attention_forward<float>(x, x, x, v, 0.25, {}, {}, weights, context); });
     add("attention_backward", [=] {
       lstmcore::attention_backward<float>(x, x, x, v, 0.25, {}, {}, weights, x, dkeys, dqueries, dvalues, dv);
     });
@@ -233,9 +232,32 @@ class Operations {
     const auto labels = numbers(count * 5, 1, 8), label_counts = numbers(count, 5, 6);
     add("ctc", [=] {
       const View<const std::int64_t, 2> targets(labels.data, {count, 5});
-      loss.data[0] = static_cast<float>(
-          lstmcore::ctc<float>(logits, {}, targets, label_counts, 0, {}, false, 1.0, dlogits));
+      loss.data[0] =
+          static_cast<float>(lstmcore::ctc<float>(logits, {}, targets, label_counts, 0, {}, false, 1.0, dlogits));
     });
+  }
+
+  void add_cell() {
+    lstmcore::LstmConfig config;
+    config.input_size = 32;
+    config.hidden_size = 48;
+    const auto weight_ih = input<2>({192, 32}), weight_hh = input<2>({192, 48});
+    const auto bias = input<1>({192});
+    lstmcore::LstmCellWeights<const float> weights;
+    weights.weight_ih = weight_ih;
+    weights.weight_hh = weight_hh;
+    weights.bias = bias;
+    const lstmcore::LstmCell<float> cell(lstmcore::Lstm<float>(config, {weights}));
+    std::vector<lstmcore::LstmCellStep<float>> of_steps;
+    for (std::int64_t step = 0; step < steps; ++step) {
+      of_steps.push_back(
+          {20, input<2>({20, 32}).data, input<2>({20, 48}).data, input<2>({20, cell.gradient_width()}).data});
+    }
+    lstmcore::LstmCellWeights<float> gradients;
+    gradients.weight_ih = array<2>({192, 32});
+    gradients.weight_hh = array<2>({192, 48});
+    gradients.bias = array<1>({192});
+    add("LstmCell::weight_gradients", [=] { cell.weight_gradients(of_steps, gradients); });
   }
 
   std::vector<Named> all_;

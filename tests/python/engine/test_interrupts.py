@@ -70,7 +70,7 @@ print(latency, np.array_equal(before, after), tape.ready)
 """
 )
 
-# Calls that long with at most 1.3 GB. What reads its arrays once, such as norms, dropout, embeddings
+# Calls that long with at most 1.3 GB. What reads its arrays once, such as norms, dropout, embedding
 # and most losses, would need too much memory for that; test_interrupt.cpp has all operations.
 LONG_OPERATIONS = {
     "dense": (
