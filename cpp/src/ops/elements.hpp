@@ -24,8 +24,8 @@ bool in_pieces(const InterruptWatch& watch, Range range, double cost, std::int64
     return true;
   }
   const double multiples = policy::flops_per_look / (cost * static_cast<double>(multiple));
-  const double most = static_cast<double>(range.size() / multiple);
-  const std::int64_t piece = multiple * (static_cast<std::int64_t>(std::min(multiples, most)) + 1);
+  const std::int64_t all = range.size() / multiple;
+  const std::int64_t piece = multiple * (static_cast<std::int64_t>(std::min(multiples, static_cast<double>(all))) + 1);
   for (std::int64_t begin = range.begin; begin < range.end; begin += piece) {
     if (watch.stopped()) return false;
     body(begin, std::min(piece, range.end - begin));

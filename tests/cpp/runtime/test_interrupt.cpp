@@ -77,7 +77,10 @@ int questions_of(const Problem<float>& p, Result<float>& result, Caller& caller)
 /// before them has written.
 class Operations {
  public:
-  using Named = std::pair<const char*, std::function<void()>>;
+  struct Operation {
+    const char* name;
+    std::function<void()> run;
+  };
 
   Operations() {
     add_dense(500, 100, 300);
@@ -93,10 +96,10 @@ class Operations {
     add_ctc(1, 100);
     add_ctc(20, 20);
     add_cell();
-    for (const auto& [name, run] : all_) run();
+    for (const Operation& operation : all_) operation.run();
   }
 
-  const std::vector<Named>& all() const { return all_; }
+  const std::vector<Operation>& all() const { return all_; }
   using Results = std::pair<std::list<std::vector<float>>, std::list<std::vector<std::int64_t>>>;
   Results results() const { return {results_, places_}; }
   bool has(const Results& expected) const { return results_ == expected.first && places_ == expected.second; }
@@ -104,7 +107,7 @@ class Operations {
  private:
   static constexpr std::int64_t rows = 80, steps = 250, width = 64;
 
-  void add(const char* name, std::function<void()> run) { all_.emplace_back(name, std::move(run)); }
+  void add(const char* name, std::function<void()> run) { all_.push_back({name, std::move(run)}); }
 
   template <int Rank>
   View<const float, Rank> input(const std::array<std::int64_t, Rank>& shape) {
@@ -260,7 +263,7 @@ class Operations {
     add("LstmCell::weight_gradients", [=] { cell.weight_gradients(of_steps, gradients); });
   }
 
-  std::vector<Named> all_;
+  std::vector<Operation> all_;
   std::list<std::vector<float>> inputs_, results_;
   std::list<std::vector<std::int64_t>> places_, numbers_;
 };
@@ -445,11 +448,11 @@ TEST("operations ask between two pieces of their work, and have the same bits") 
   const auto expected = operations.results();
   for (const int threads : {1, 3}) {
     const ThreadCount team(threads);
-    for (const auto& [name, run] : operations.all()) {
-      const check::Context context(name);
+    for (const Operations::Operation& operation : operations.all()) {
+      const check::Context context(operation.name);
       Caller caller;
       const Interruptible call(&Caller::ask, &caller);
-      run();
+      operation.run();
       CHECK(operations.has(expected));
       if (threads == 1) CHECK(caller.questions > 1);
       // Where other threads are quicker, the caller's may have no second piece, before which it would ask.
@@ -457,14 +460,14 @@ TEST("operations ask between two pieces of their work, and have the same bits") 
       for (int tries = 0; tries < 1000 && !ended; ++tries) {
         caller.stop_at = caller.questions + 1;
         try {
-          run();
+          operation.run();
         } catch (const std::runtime_error&) {
           ended = true;
         }
       }
       CHECK(ended);
       CHECK_EQUAL(caller.questions, caller.stop_at);  // nothing asks once the call has been stopped
-      run();
+      operation.run();
       CHECK(operations.has(expected));
     }
   }
@@ -474,20 +477,20 @@ TEST("an operation ends wherever it asks") {
   const AtEveryStep asking;
   const ThreadCount one(1);
   const Operations operations;
-  for (const auto& [name, run] : operations.all()) {
-    const check::Context context(name);
+  for (const Operations::Operation& operation : operations.all()) {
+    const check::Context context(operation.name);
     Caller caller;
     const Interruptible call(&Caller::ask, &caller);
-    run();
+    operation.run();
     const int count = caller.questions;
     for (int stop_at = 1; stop_at < count; stop_at += 1 + count / 5) {
       caller.questions = 0;
       caller.stop_at = stop_at;
-      CHECK_THROWS(run(), "the caller has had enough");
+      CHECK_THROWS(operation.run(), "the caller has had enough");
       CHECK_EQUAL(caller.questions, stop_at);
     }
     caller.stop_at = 0;
-    run();  // the next operation may read what this one writes
+    operation.run();  // the next operation may read what this one writes
   }
 }
 
