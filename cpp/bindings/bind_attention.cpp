@@ -40,7 +40,7 @@ py::tuple attention_forward_array(py::handle keys, py::handle queries, py::handl
     check_size("queries", {rows, query_count, arguments.values.extent(2)}, sizeof(T));
     auto weights = allocate<T, 3>({rows, query_count, arguments.keys.extent(1)});
     auto context = allocate<T, 3>({rows, query_count, arguments.values.extent(2)});
-    interruptibly(rows, [&] {
+    interruptibly_over({weights.view.size(), arguments.keys.extent(2) + arguments.values.extent(2)}, [&] {
       attention_forward<T>(arguments.keys.view, arguments.queries.view, arguments.values.view, arguments.v.view, factor,
                            arguments.lengths.view, arguments.query_lengths.view, weights.view, context.view);
     });
@@ -67,7 +67,7 @@ py::tuple attention_backward_array(py::handle keys, py::handle queries, py::hand
     auto dkeys = allocate<T, 3>({rows, steps, units});
     auto dqueries = allocate<T, 3>({rows, query_count, units});
     auto dvalues = allocate<T, 3>({rows, steps, columns});
-    interruptibly(rows, [&] {
+    interruptibly_over({attention_weights.view.size(), units + columns}, [&] {
       attention_backward<T>(arguments.keys.view, arguments.queries.view, arguments.values.view, arguments.v.view,
                             factor, arguments.lengths.view, arguments.query_lengths.view, attention_weights.view,
                             gradient.view, dkeys.view, dqueries.view, dvalues.view, dvector.view);

@@ -9,6 +9,7 @@
 #include "gil.hpp"
 #include "lstm_arguments.hpp"
 #include "packed.hpp"
+#include "signals.hpp"
 #include "tensors.hpp"
 
 namespace lstmcore::bindings {
@@ -149,14 +150,16 @@ class PyCell {
   static void weight_gradients_of(const LstmCell<T>& cell, const py::list& steps, const py::dict& gradients) {
     std::vector<LstmCellStep<T>> all;
     all.reserve(steps.size());
+    std::int64_t rows = 0;
     for (const py::handle item : steps) {
       const auto [batch, x, h, dgates] = py::cast<std::tuple<std::int64_t, Address, Address, Address>>(item);
+      rows += batch;
       all.push_back({batch, pointer<const T>(x, "x"), pointer<const T>(h, "h"), pointer<const T>(dgates, "dgates")});
     }
     std::vector<py::object> owners;
     const LstmWeightGradients<T> views = write_gradients<T>(gradients, lstm_parameters(cell.config()), owners);
-    const WithoutGil released;
-    cell.weight_gradients(all, views.front());
+    interruptibly_over({rows, cell.gradient_width(), cell.config().input_size + cell.config().hidden_size},
+                       [&] { cell.weight_gradients(all, views.front()); });
   }
 
   Variant cell_;

@@ -3,6 +3,7 @@
 
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -24,7 +25,9 @@ py::object conv1d_forward_array(py::handle x, py::handle lengths, py::handle ker
     const std::int64_t outputs = windows.count(input.extent(1));
     check_size("x", {input.extent(0), outputs, matrix.extent(2)}, sizeof(T));
     auto y = allocate<T, 3>({input.extent(0), outputs, matrix.extent(2)});
-    without_gil([&] { conv1d_forward<T>(input.view, rows.view, matrix.view, offset.view, windows, function, y.view); });
+    interruptibly_over({input.extent(0), outputs, matrix.view.size()}, [&] {
+      conv1d_forward<T>(input.view, rows.view, matrix.view, offset.view, windows, function, y.view);
+    });
     return y.take();
   });
 }
@@ -54,7 +57,7 @@ py::object conv1d_backward_array(py::handle x, py::handle lengths, py::handle ke
     const auto doffset = optional_writable<T, 1>(reader, dbias, "dbias", {{{"F", filters}}});
     Argument<T, 3> dx;
     if (with_x) dx = allocate<T, 3>(input.view.shape);
-    without_gil([&] {
+    interruptibly_over({gradient.view.size(), size, width}, [&] {
       conv1d_backward<T>(input.view, rows.view, matrix.view, output.view, gradient.view, windows, function, dx.view,
                          dmatrix.view, doffset.view);
     });
@@ -98,7 +101,8 @@ class PyConvolution {
     const std::int64_t outputs = packed.count(input.extent(1), before, after);
     check_size("x", {input.extent(0), outputs, filters}, sizeof(T));
     auto y = allocate<T, 3>({input.extent(0), outputs, filters});
-    without_gil([&] { packed.forward(input.view, before, after, y.view); });
+    interruptibly_over({y.view.size(), packed.kernel_shape()[0], features},
+                       [&] { packed.forward(input.view, before, after, y.view); });
     return y.take();
   }
 

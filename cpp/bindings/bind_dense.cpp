@@ -1,6 +1,7 @@
 // Dense layers.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -16,7 +17,8 @@ py::object dense_forward_array(py::handle x, py::handle kernel, py::handle bias,
     const auto offset = optional<T, 1>(reader, bias, "bias", {{{"U", matrix.extent(1)}}});
     check_size("x", {input.extent(0), matrix.extent(1)}, sizeof(T));
     auto y = allocate<T, 2>({input.extent(0), matrix.extent(1)});
-    without_gil([&] { dense_forward<T>(input.view, matrix.view, offset.view, function, y.view); });
+    interruptibly_over({input.extent(0), input.extent(1), matrix.extent(1)},
+                       [&] { dense_forward<T>(input.view, matrix.view, offset.view, function, y.view); });
     return y.take();
   });
 }
@@ -39,7 +41,7 @@ py::object dense_backward_array(py::handle x, py::handle kernel, py::handle y, p
     const auto doffset = optional_writable<T, 1>(reader, dbias, "dbias", {{{"U", units}}});
     Argument<T, 2> dx;
     if (with_x) dx = allocate<T, 2>({rows, width});
-    without_gil([&] {
+    interruptibly_over({rows, width, units}, [&] {
       dense_backward<T>(input.view, matrix.view, output.view, gradient.view, function, dx.view, dmatrix.view,
                         doffset.view);
     });

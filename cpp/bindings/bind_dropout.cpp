@@ -3,6 +3,7 @@
 
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -28,7 +29,7 @@ py::object dropout_array(py::handle x, py::handle rate, py::handle seed) {
     using T = decltype(zero);
     const auto input = Reader<T>("x").flat(x, "x");
     auto y = allocate_like<T>(input.array());
-    without_gil([&] { dropout<T>(input.view, fraction, key, y.view); });
+    interruptibly_over({input.view.size()}, [&] { dropout<T>(input.view, fraction, key, y.view); });
     return y.take();
   });
 }

@@ -1,6 +1,7 @@
 // Embedding: rows of a table by number.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -13,7 +14,7 @@ py::object embedding_forward_array(py::handle table, py::handle ids) {
     const auto tokens = read_integers<1>(ids, "ids", {{{"M"}}});
     check_size("ids", {tokens.extent(0), rows.extent(1)}, sizeof(T));
     auto y = allocate<T, 2>({tokens.extent(0), rows.extent(1)});
-    without_gil([&] { embedding_forward<T>(rows.view, tokens.view, y.view); });
+    interruptibly_over({y.view.size()}, [&] { embedding_forward<T>(rows.view, tokens.view, y.view); });
     return y.take();
   });
 }
@@ -25,7 +26,8 @@ void embedding_backward_array(py::handle ids, py::handle dy, py::handle out) {
     const auto tokens = read_integers<1>(ids, "ids", {{{"M"}}});
     const auto gradient = reader.template contiguous<2>(dy, "dy", {{{"M", tokens.extent(0)}, {"E"}}});
     const auto table = reader.template writable<2>(out, "out", {{{"V"}, {"E", gradient.extent(1)}}});
-    without_gil([&] { embedding_backward<T>(tokens.view, gradient.view, table.view); });
+    interruptibly_over({tokens.extent(0) + table.extent(0), table.extent(1)},
+                       [&] { embedding_backward<T>(tokens.view, gradient.view, table.view); });
   });
 }
 

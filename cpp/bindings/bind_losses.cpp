@@ -29,7 +29,7 @@ py::tuple softmax_cross_entropy_array(py::handle logits, py::handle targets, py:
     }
     Argument<T, 2> gradient;
     if (with_gradient) gradient = allocate<T, 2>({rows, classes});
-    const double loss = without_gil([&] {
+    const double loss = interruptibly_over({rows, classes}, [&] {
       return distribution
                  ? softmax_cross_entropy<T>(scores.view, distributions.view, importance.view, factor, gradient.view)
                  : softmax_cross_entropy<T>(scores.view, labels.view, importance.view, factor, gradient.view);
@@ -52,8 +52,9 @@ py::tuple mean_squared_error_array(py::handle prediction, py::handle target, py:
     const auto importance = optional<T, 1>(reader, weights, "weights", {{{"M", rows}}});
     Argument<T, 2> gradient;
     if (with_gradient) gradient = allocate<T, 2>({rows, units});
-    const double loss = without_gil(
-        [&] { return mean_squared_error<T>(guess.view, truth.view, importance.view, factor, gradient.view); });
+    const double loss = interruptibly_over({rows, units}, [&] {
+      return mean_squared_error<T>(guess.view, truth.view, importance.view, factor, gradient.view);
+    });
     return py::make_tuple(loss, gradient.take());
   });
 }
@@ -75,7 +76,7 @@ py::tuple ctc_array(py::handle logits, py::handle lengths, py::handle targets, p
     const auto importance = optional<T, 1>(reader, weights, "weights", {{{"N", rows}}});
     Argument<T, 3> gradient;
     if (with_gradient) gradient = allocate<T, 3>({rows, scores.extent(1), scores.extent(2)});
-    const double loss = interruptibly(rows, [&] {
+    const double loss = interruptibly(rows * scores.extent(1), [&] {
       return ctc<T>(scores.view, steps.view, labels.view, counts.view, blank_class, importance.view, zeroed, factor,
                     gradient.view);
     });

@@ -1,6 +1,7 @@
 // Layer normalization.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -19,8 +20,9 @@ py::tuple layer_norm_forward_array(py::handle x, py::handle lengths, py::handle 
     const auto summand = optional<T, 1>(reader, shift, "shift", {{{"C", width}}});
     auto y = allocate<T, 3>(input.view.shape);
     auto moments = allocate<T, 3>({input.extent(0), input.extent(1), 2});
-    without_gil(
-        [&] { layer_norm_forward<T>(input.view, rows.view, factor.view, summand.view, offset, y.view, moments.view); });
+    interruptibly_over({input.view.size()}, [&] {
+      layer_norm_forward<T>(input.view, rows.view, factor.view, summand.view, offset, y.view, moments.view);
+    });
     return py::make_tuple(y.take(), moments.take());
   });
 }
@@ -43,7 +45,7 @@ py::object layer_norm_backward_array(py::handle x, py::handle lengths, py::handl
     const auto dsummand = optional_writable<T, 1>(reader, dshift, "dshift", {{{"C", width}}});
     Argument<T, 3> dx;
     if (with_x) dx = allocate<T, 3>(input.view.shape);
-    without_gil([&] {
+    interruptibly_over({input.view.size()}, [&] {
       layer_norm_backward<T>(input.view, rows.view, factor.view, means.view, gradient.view, dx.view, dfactor.view,
                              dsummand.view);
     });

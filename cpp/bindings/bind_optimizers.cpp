@@ -1,6 +1,7 @@
 // Optimizer steps, in place: all arrays of a step have the same shape, which may be any.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -67,7 +68,7 @@ double squared_norm_array(py::handle values) {
   return dispatch(element_of(values, "values"), [&](auto zero) {
     using T = decltype(zero);
     const auto flat = Reader<T>("values").flat(values, "values");
-    return without_gil([&] { return squared_norm<T>(flat.view); });
+    return interruptibly_over({flat.view.size()}, [&] { return squared_norm<T>(flat.view); });
   });
 }
 

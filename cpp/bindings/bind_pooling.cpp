@@ -1,6 +1,7 @@
 // Pooling: the maximum or mean over all valid steps, and the maximum of windows of steps.
 #include "bind.hpp"
 #include "op_arguments.hpp"
+#include "signals.hpp"
 
 namespace lstmcore::bindings {
 
@@ -13,7 +14,8 @@ py::tuple max_over_time_forward_array(py::handle x, py::handle lengths) {
     const auto rows = optional_lengths(lengths, input.extent(0));
     auto y = allocate<T, 2>({input.extent(0), input.extent(2)});
     auto argmax = allocate<std::int64_t, 2>({input.extent(0), input.extent(2)});
-    without_gil([&] { max_over_time_forward<T>(input.view, rows.view, y.view, argmax.view); });
+    interruptibly_over({input.view.size()},
+                       [&] { max_over_time_forward<T>(input.view, rows.view, y.view, argmax.view); });
     return py::make_tuple(y.take(), argmax.take());
   });
 }
@@ -26,7 +28,7 @@ py::object max_over_time_backward_array(py::handle argmax, py::handle dy, py::ha
     const auto places = read_integers<2>(argmax, "argmax", {{{"N", gradient.extent(0)}, {"C", gradient.extent(1)}}});
     check_size("steps", {gradient.extent(0), count, gradient.extent(1)}, sizeof(T));
     auto dx = allocate<T, 3>({gradient.extent(0), count, gradient.extent(1)});
-    without_gil([&] { max_over_time_backward<T>(places.view, gradient.view, dx.view); });
+    interruptibly_over({dx.view.size()}, [&] { max_over_time_backward<T>(places.view, gradient.view, dx.view); });
     return dx.take();
   });
 }
@@ -37,7 +39,7 @@ py::object mean_over_time_forward_array(py::handle x, py::handle lengths) {
     const auto input = Reader<T>("x").template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
     const auto rows = optional_lengths(lengths, input.extent(0));
     auto y = allocate<T, 2>({input.extent(0), input.extent(2)});
-    without_gil([&] { mean_over_time_forward<T>(input.view, rows.view, y.view); });
+    interruptibly_over({input.view.size()}, [&] { mean_over_time_forward<T>(input.view, rows.view, y.view); });
     return y.take();
   });
 }
@@ -50,7 +52,7 @@ py::object mean_over_time_backward_array(py::handle lengths, py::handle dy, py::
     const auto rows = optional_lengths(lengths, gradient.extent(0));
     check_size("steps", {gradient.extent(0), count, gradient.extent(1)}, sizeof(T));
     auto dx = allocate<T, 3>({gradient.extent(0), count, gradient.extent(1)});
-    without_gil([&] { mean_over_time_backward<T>(rows.view, gradient.view, dx.view); });
+    interruptibly_over({dx.view.size()}, [&] { mean_over_time_backward<T>(rows.view, gradient.view, dx.view); });
     return dx.take();
   });
 }
@@ -65,7 +67,8 @@ py::tuple max_pool1d_forward_array(py::handle x, py::handle lengths, py::handle 
     const std::int64_t outputs = windows.count(input.extent(1));
     auto y = allocate<T, 3>({input.extent(0), outputs, input.extent(2)});
     auto argmax = allocate<std::int64_t, 3>({input.extent(0), outputs, input.extent(2)});
-    without_gil([&] { max_pool1d_forward<T>(input.view, rows.view, windows, y.view, argmax.view); });
+    interruptibly_over({y.view.size(), windows.size},
+                       [&] { max_pool1d_forward<T>(input.view, rows.view, windows, y.view, argmax.view); });
     return py::make_tuple(y.take(), argmax.take());
   });
 }
@@ -81,7 +84,7 @@ py::object max_pool1d_backward_array(py::handle argmax, py::handle dy, py::handl
         read_integers<3>(argmax, "argmax", {{{"N", batch}, {"windows", gradient.extent(1)}, {"C", width}}});
     check_size("steps", {batch, count, width}, sizeof(T));
     auto dx = allocate<T, 3>({batch, count, width});
-    without_gil([&] { max_pool1d_backward<T>(places.view, gradient.view, dx.view); });
+    interruptibly_over({dx.view.size()}, [&] { max_pool1d_backward<T>(places.view, gradient.view, dx.view); });
     return dx.take();
   });
 }

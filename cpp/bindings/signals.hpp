@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <lstmcore/interrupt.hpp>
 #include <optional>
 
@@ -25,11 +26,11 @@ struct HandlerRaised {};
 void run_signal_handlers(void* context);
 
 /// Calls body(), a computation that asks (lstmcore/interrupt.hpp), without the GIL and returns what it returns. What
-/// the computation writes must belong to nobody else yet: if a handler raises, it is left half written. `steps`:
-/// of time, or rows, between which it asks.
+/// the computation writes must belong to nobody else yet, or be gradients, which nobody reads after an error: if a
+/// handler raises, it is left half written. Unless `may_last`, it does not ask, at no cost.
 template <class Body>
-auto interruptibly(std::int64_t steps, Body&& body) {
-  const bool ask = steps > 1 && on_main_thread();
+auto interruptibly_if(bool may_last, Body&& body) {
+  const bool ask = may_last && on_main_thread();
   try {
     WithoutGil released;
     std::optional<Interruptible> asking;
@@ -38,6 +39,22 @@ auto interruptibly(std::int64_t steps, Body&& body) {
   } catch (const HandlerRaised&) {
     throw pybind11::error_already_set();
   }
+}
+
+/// The same for a computation that asks between two of these steps of time.
+template <class Body>
+auto interruptibly(std::int64_t steps, Body&& body) {
+  return interruptibly_if(steps > 1, body);
+}
+
+/// The same for a computation that does about one multiplication, or reads one element, for each of the product of
+/// these sizes.
+template <class Body>
+auto interruptibly_over(std::initializer_list<std::int64_t> sizes, Body&& body) {
+  constexpr double least = 1e7;  // fewer take less than 50 ms, before which nothing asks
+  double work = 1;
+  for (const std::int64_t size : sizes) work *= static_cast<double>(size);
+  return interruptibly_if(work >= least, body);
 }
 
 /// `interruptibly_in_ranges` makes ranges longer until one takes this long, beside which a look at the clock costs

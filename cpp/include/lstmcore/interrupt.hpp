@@ -8,17 +8,17 @@
 namespace lstmcore {
 
 /// While an object of this class exists, forwards and backwards of `Lstm`, `Rnn` and `LstmTangent` on its thread ask
-/// whether to go on, between two time steps of a layer; so do attention and CTC between two rows. They ask 50 ms or
-/// more after the last answer. The wait grows to 200 times what answering takes, and to half a second at most. Calls of
-/// less than 50 ms never ask.
+/// whether to go on, between two time steps of a layer; so do the operations of ops.hpp and
+/// `LstmCell::weight_gradients`, between two pieces of their work. They ask 50 ms or more after the last answer. The
+/// wait grows to 200 times what answering takes, and to half a second at most. Calls of less than 50 ms never ask.
 ///
 /// `ask` runs on the thread of the call, in the caller's floating-point mode. To end the call, it throws: the threads
 /// of the team stop at their next step, and the call throws what `ask` threw. What the call was writing (y, states,
 /// gradients) is then unspecified, a tape must be filled again, and weights and everything else are as they were. Calls
 /// that go on have the bits that they would have had.
 ///
-/// `LstmStream::step`, `Lstm::step` and the other operations of ops.hpp never ask. Neither does a call whose executor
-/// leaves the caller's thread without a task.
+/// `LstmStream::step`, `Lstm::step`, the steps of `LstmCell` and what changes arrays in place (the steps of optimizers,
+/// `scale` and `clip`) never ask. Neither does a call whose executor leaves the caller's thread without a task.
 class Interruptible {
  public:
   using Ask = void (*)(void* context);

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <lstmcore/cell.hpp>
 
+#include "../runtime/interrupt.hpp"
 #include "../runtime/isa.hpp"
 #include "../runtime/policy.hpp"
 #include "../runtime/threads.hpp"
@@ -299,23 +300,26 @@ void LstmCell<T>::weight_gradients(const std::vector<LstmCellStep<T>>& steps,
   };
   std::vector<Buffer<T>> scratch;
   for (int thread = 0; thread < threads; ++thread) scratch.emplace_back(count(sum.scratch_size(shape)));
+  Interruptible* const call = InterruptWatch::of_thread();
   const auto run = [&](int team) {
     return parallel_phases(
         team, 2, [&](Index phase) { return phase == 0 ? block_parts * column_parts : block_parts; },
         [&](Index phase, Index task, int thread) {
           LowpGradient none;
           const Range blocks = blocks_of(task % block_parts);
+          if (InterruptWatch::stopped(call)) return;
           if (phase == 1) {
             if (rows.count == 0) sum.clear(blocks);
             sum.finish(blocks);
             sum.write(blocks);
           } else if (rows.count > 0) {
             sum.add(rows, true, blocks, column_parts, static_cast<int>(task / block_parts),
-                    scratch[count(thread)].data(), none);
+                    scratch[count(thread)].data(), none, InterruptWatch(call));
           }
         });
   };
   if (!run(threads)) run(1);
+  InterruptWatch::end_if_stopped();
 }
 
 template class LstmCell<float>;

@@ -74,16 +74,20 @@ template <class T>
 void sum_rows(const T* z, std::int64_t rows, std::int64_t units, T* sums) {
   const auto& kernels = active_kernels<T>();
   const double cost = policy::cost::summed * static_cast<double>(rows);
-  parallel_ranges(units, cost, line_elements<T>, [&](std::int64_t begin, std::int64_t count) {
+  parallel_shares(units, cost, line_elements<T>, [&](Range share, const InterruptWatch& watch) {
+    const std::int64_t begin = share.begin, count = share.size();
     std::fill_n(sums + begin, count, T(0));
-    for (std::int64_t m = 0; m < rows; ++m) {
-      const T* const row = z + m * units + begin;
-      if (count >= kernels.lanes) {
-        kernels.add(row, sums + begin, count);
-      } else {
-        for (std::int64_t u = 0; u < count; ++u) sums[begin + u] += row[u];
+    const double row_cost = policy::cost::summed * static_cast<double>(count);
+    in_pieces(watch, {0, rows}, row_cost, 1, [&](std::int64_t first, std::int64_t some) {
+      for (std::int64_t m = first; m < first + some; ++m) {
+        const T* const row = z + m * units + begin;
+        if (count >= kernels.lanes) {
+          kernels.add(row, sums + begin, count);
+        } else {
+          for (std::int64_t u = 0; u < count; ++u) sums[begin + u] += row[u];
+        }
       }
-    }
+    });
   });
 }
 

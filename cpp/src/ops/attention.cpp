@@ -6,7 +6,6 @@
 #include "../api/check.hpp"
 #include "../packing/pack.hpp"
 #include "../runtime/buffer.hpp"
-#include "../runtime/interrupt.hpp"
 #include "../runtime/isa.hpp"
 #include "activate.hpp"
 #include "elements.hpp"
@@ -27,10 +26,12 @@ struct Rows {
 };
 
 /// Small products for one sequence, on the caller's thread. Every element is one running sum in rising order, so that
-/// its bits depend on neither the padding nor the number of queries.
+/// its bits depend on neither the padding nor the number of queries. Once the call is to end, results are unspecified.
 template <class T>
 class SmallProducts {
  public:
+  explicit SmallProducts(const InterruptWatch& watch) : watch_(watch) {}
+
   /// out[r][m] = a[r] . b[m].
   void dots(const Rows<const T>& a, const Rows<const T>& b, const Rows<T>& out) {
     if (a.count == 1) {
@@ -58,7 +59,7 @@ class SmallProducts {
 
   /// out[m] = sum over r of a[r][m] b[r]; b has as many rows as a.
   void mix_transposed(const Rows<const T>& a, const Rows<const T>& b, const Rows<T>& out) {
-    for (Index begin = 0; begin < a.count; begin += kernels::most_transposed_depth) {
+    for (Index begin = 0; begin < a.count && !watch_.stopped(); begin += kernels::most_transposed_depth) {
       kernels::TransposedProduct<T> product{};
       product.depth = std::min(kernels::most_transposed_depth, a.count - begin);
       pack(b.width, product.depth, b.row(begin), b.stride, Index{1});
@@ -103,16 +104,20 @@ class SmallProducts {
 
   void run(Index rows, Index depth, Index columns) {
     kernels::Product<T> product{};
-    product.rows = rows;
     product.depth = depth;
     product.columns = columns;
-    product.a = left_.data();
     product.panels = panels_.data();
-    product.out = out_.data();
     product.panel_end = panel_count(columns);
-    kernels_.product(product);
+    const double row_cost = 2.0 * static_cast<double>(depth) * static_cast<double>(columns);
+    ops::in_pieces(watch_, {0, rows}, row_cost, kernels_.tile_rows, [&](Index first, Index count) {
+      product.rows = count;
+      product.a = left_.data() + first;
+      product.out = out_.data() + first;
+      kernels_.product(product);
+    });
   }
 
+  const InterruptWatch& watch_;
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
   Buffer<T> panels_;
   std::vector<const T*> left_;
@@ -153,6 +158,8 @@ struct Problem {
     const double each = score * static_cast<double>(units()) + 2.0 * static_cast<double>(columns()) + softmax;
     return pairs * each;
   }
+  /// The part of it that is the softmax of one query's scores.
+  double softmax_cost() const { return policy::cost::activated * static_cast<double>(steps()); }
 };
 
 /// Steps whose tanh(key + query) is computed together, so that it stays in the first-level cache.
@@ -173,8 +180,9 @@ void score_features(const Rows<const T>& keys, Index first, Index count, const T
 template <class T>
 class RowForward {
  public:
-  RowForward(const Problem<T>& problem, const View<T, 3>& weights, const View<T, 3>& context)
-      : problem_(problem), weights_(weights), context_(context) {
+  RowForward(const Problem<T>& problem, const View<T, 3>& weights, const View<T, 3>& context,
+             const InterruptWatch& watch)
+      : watch_(watch), problem_(problem), weights_(weights), context_(context) {
     if (problem.v) features_.resize(static_cast<std::size_t>(block_steps * problem.units()));
   }
 
@@ -193,10 +201,12 @@ class RowForward {
     } else {
       products_.dots(problem_.query_rows(n), problem_.key_rows(n), scores);
     }
-    for (Index s = 0; s < count; ++s) {
-      if (problem_.scale != T(1)) kernels_.scale(scores.row(s), problem_.scale, length);
-      kernels_.softmax(scores.row(s), scores.row(s), length);
-    }
+    ops::in_pieces(watch_, {0, count}, problem_.softmax_cost(), 1, [&](Index first, Index some) {
+      for (Index s = first; s < first + some; ++s) {
+        if (problem_.scale != T(1)) kernels_.scale(scores.row(s), problem_.scale, length);
+        kernels_.softmax(scores.row(s), scores.row(s), length);
+      }
+    });
     products_.mix({weights, count, length, steps}, problem_.value_rows(n), {context, count, columns, columns});
   }
 
@@ -204,7 +214,7 @@ class RowForward {
   void add_scores(Index n, const Rows<T>& scores) {
     const Rows<const T> keys = problem_.key_rows(n), queries = problem_.query_rows(n);
     const Index units = problem_.units();
-    for (Index s = 0; s < queries.count; ++s) {
+    for (Index s = 0; s < queries.count && !watch_.stopped(); ++s) {
       for (Index first = 0; first < keys.count; first += block_steps) {
         const Index count = std::min(block_steps, keys.count - first);
         score_features(keys, first, count, queries.row(s), features_.data());
@@ -215,9 +225,10 @@ class RowForward {
   }
 
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
+  const InterruptWatch& watch_;
   const Problem<T>& problem_;
   View<T, 3> weights_, context_;
-  SmallProducts<T> products_;
+  SmallProducts<T> products_{watch_};
   Buffer<T> features_;
 };
 
@@ -233,8 +244,9 @@ struct Gradients {
 template <class T>
 class RowBackward {
  public:
-  RowBackward(const Problem<T>& problem, const Gradients<T>& gradients)
-      : problem_(problem),
+  RowBackward(const Problem<T>& problem, const Gradients<T>& gradients, const InterruptWatch& watch)
+      : watch_(watch),
+        problem_(problem),
         gradients_(gradients),
         scores_(static_cast<std::size_t>(problem.query_count() * problem.steps())) {
     if (problem.v) {
@@ -261,10 +273,12 @@ class RowBackward {
     const Rows<T> dscores{scores_.data(), count, length, length};
     products_.mix_transposed(weights, dcontext, {dvalues, length, columns, columns});
     products_.dots(dcontext, problem_.value_rows(n), dscores);
-    for (Index s = 0; s < count; ++s) {
-      ops::softmax_backward(weights.row(s), dscores.row(s), dscores.row(s), length);
-      if (problem_.scale != T(1)) kernels_.scale(dscores.row(s), problem_.scale, length);
-    }
+    ops::in_pieces(watch_, {0, count}, problem_.softmax_cost(), 1, [&](Index first, Index some) {
+      for (Index s = first; s < first + some; ++s) {
+        ops::softmax_backward(weights.row(s), dscores.row(s), dscores.row(s), length);
+        if (problem_.scale != T(1)) kernels_.scale(dscores.row(s), problem_.scale, length);
+      }
+    });
     if (problem_.v) {
       add_additive(n, dscores, dkeys, dqueries, dv);
       return;
@@ -280,7 +294,7 @@ class RowBackward {
     const Index units = problem_.units();
     std::fill_n(dkeys, keys.count * units, T(0));
     std::fill_n(dqueries, queries.count * units, T(0));
-    for (Index s = 0; s < queries.count; ++s) {
+    for (Index s = 0; s < queries.count && !watch_.stopped(); ++s) {
       for (Index first = 0; first < keys.count; first += block_steps) {
         const Index count = std::min(block_steps, keys.count - first);
         score_features(keys, first, count, queries.row(s), features_.data());
@@ -300,9 +314,10 @@ class RowBackward {
   }
 
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
+  const InterruptWatch& watch_;
   const Problem<T>& problem_;
   Gradients<T> gradients_;
-  SmallProducts<T> products_;
+  SmallProducts<T> products_{watch_};
   Buffer<T> scores_, features_, slope_;
 };
 
@@ -337,13 +352,10 @@ void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<con
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
   require_array("weights", weights, {problem.rows(), problem.query_count(), problem.steps()});
   require_array("context", context, {problem.rows(), problem.query_count(), problem.columns()});
-  Interruptible* const call = InterruptWatch::of_thread();
-  ops::parallel_ranges(problem.rows(), problem.cost(), 1, [&](Index begin, Index count) {
-    RowForward<T> row(problem, weights, context);
-    const InterruptWatch watch(call);
-    for (Index n = begin; n < begin + count && !watch.stopped(); ++n) row.run(n);
+  ops::parallel_shares(problem.rows(), problem.cost(), 1, [&](Range rows, const InterruptWatch& watch) {
+    RowForward<T> row(problem, weights, context, watch);
+    for (Index n = rows.begin; n < rows.end && !watch.stopped(); ++n) row.run(n);
   });
-  InterruptWatch::end_if_stopped();
 }
 
 template <class T>
@@ -363,13 +375,11 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
   require_array_or_none("dv", dv, {units});
   Buffer<T> parts(static_cast<std::size_t>(v ? rows * units : 0));
   const Gradients<T> gradients{weights, dcontext, dkeys, dqueries, dvalues, parts.data()};
-  Interruptible* const call = InterruptWatch::of_thread();
-  ops::parallel_ranges(rows, policy::cost::attention_backward * problem.cost(), 1, [&](Index begin, Index count) {
-    RowBackward<T> row(problem, gradients);
-    const InterruptWatch watch(call);
-    for (Index n = begin; n < begin + count && !watch.stopped(); ++n) row.run(n);
+  const double cost = policy::cost::attention_backward * problem.cost();
+  ops::parallel_shares(rows, cost, 1, [&](Range share, const InterruptWatch& watch) {
+    RowBackward<T> row(problem, gradients, watch);
+    for (Index n = share.begin; n < share.end && !watch.stopped(); ++n) row.run(n);
   });
-  InterruptWatch::end_if_stopped();
   if (!v) return;
   std::fill_n(dv.data, units, T(0));
   for (Index n = 0; n < rows; ++n) active_kernels<T>().add(parts.data() + n * units, dv.data, units);

@@ -112,11 +112,7 @@ struct Convolution {
   Index length(Index n) const { return ops::length_of(lengths, n, steps); }
   Index outputs() const { return windows.count(steps); }
 
-  ops::ValidSteps window_numbers() const {
-    std::vector<Index> counts(static_cast<std::size_t>(batch));
-    for (Index n = 0; n < batch; ++n) counts[static_cast<std::size_t>(n)] = windows.count(length(n));
-    return ops::ValidSteps(counts);
-  }
+  ops::ValidSteps window_numbers() const { return ops::ValidSteps::of_windows(windows, x, lengths); }
 
   WindowRows<T> window_rows(const ops::ValidSteps& numbers) const {
     std::vector<Sequence<T>> sequences;

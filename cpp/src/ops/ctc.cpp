@@ -81,9 +81,10 @@ struct CtcRow {
 template <class T>
 class Alignments {
  public:
-  /// `stored_steps` are those of `work`: all steps of the row, or 2 if only `log_probability` is called.
-  Alignments(const CtcRow<T>& row, CtcWorkspace& work, std::int64_t stored_steps)
-      : row_(row), positions_(row.positions()), work_(work), stored_steps_(stored_steps) {
+  /// `stored_steps` are those of `work`: all steps of the row, or 2 if only `log_probability` is called. Once the call
+  /// is to end, what it returns and writes is unspecified.
+  Alignments(const CtcRow<T>& row, CtcWorkspace& work, std::int64_t stored_steps, const InterruptWatch& watch)
+      : row_(row), positions_(row.positions()), work_(work), stored_steps_(stored_steps), watch_(watch) {
     for (std::int64_t s = 0; s < positions_; ++s) {
       const std::int64_t label = s / 2;
       const bool is_label = s % 2 == 1;
@@ -99,7 +100,7 @@ class Alignments {
   double log_probability() {
     if (row_.steps == 0) return row_.count == 0 ? 0.0 : impossible;
     begin();
-    for (std::int64_t t = 1; t < row_.steps; ++t) {
+    for (std::int64_t t = 1; t < row_.steps && !watch_.stopped(); ++t) {
       const double* const before = alpha(t - 1);
       double* const now = alpha(t);
       add_logarithms(before, before - 1, before - 2, work_.jumps(), now);
@@ -118,7 +119,7 @@ class Alignments {
     // alignment.
     std::fill_n(ahead, positions_, impossible);
     std::fill_n(ahead + std::max<std::int64_t>(0, positions_ - 2), std::min<std::int64_t>(2, positions_), 0.0);
-    for (std::int64_t t = row_.steps - 1; t >= 0; --t) {
+    for (std::int64_t t = row_.steps - 1; t >= 0 && !watch_.stopped(); --t) {
       const T* const x = logits(t);
       const Norm norm = norm_of(t);
       for (std::int64_t u = 0; u < row_.classes; ++u) shares[u] = log_softmax(x[u], norm);
@@ -214,6 +215,7 @@ class Alignments {
   const std::int64_t positions_;
   CtcWorkspace& work_;
   const std::int64_t stored_steps_;
+  const InterruptWatch& watch_;
   std::int64_t normed_steps_ = 0;
 };
 
@@ -291,12 +293,13 @@ struct CtcSizes {
 /// are written, in `written`.
 template <class T>
 double row_loss(const CtcBatch<T>& batch, std::int64_t n, bool zero_infinite, double scale, T* out,
-                CtcWorkspace& workspace, std::int64_t stored_steps, std::int64_t& written) {
+                CtcWorkspace& workspace, std::int64_t stored_steps, const InterruptWatch& watch,
+                std::int64_t& written) {
   written = 0;
   const double weight = batch.weight(n);
   if (weight == 0) return 0;
   const CtcRow<T> row = batch.row(n);
-  Alignments<T> alignments(row, workspace, stored_steps);
+  Alignments<T> alignments(row, workspace, stored_steps, watch);
   const double log_probability = alignments.log_probability();
   if (log_probability < least_possible) {
     return zero_infinite ? 0 : weight * std::numeric_limits<double>::infinity();
@@ -330,11 +333,13 @@ double ctc(View<const T, 3> logits, View<const std::int64_t, 1> lengths, View<co
   Buffer<double> losses(static_cast<std::size_t>(rows));
   Interruptible* const call = InterruptWatch::of_thread();
   parallel_tasks(threads, rows, [&](std::int64_t n, int thread) {
-    if (InterruptWatch(call).stopped()) return;
+    const InterruptWatch watch(call);
+    if (watch.stopped()) return;
     T* const out = dlogits ? dlogits.data + n * row_size : nullptr;
     std::int64_t written = 0;
-    losses[static_cast<std::size_t>(n)] = row_loss(batch, n, zero_infinite, scale, out,
-                                                   workspaces[static_cast<std::size_t>(thread)], stored_steps, written);
+    losses[static_cast<std::size_t>(n)] =
+        row_loss(batch, n, zero_infinite, scale, out, workspaces[static_cast<std::size_t>(thread)], stored_steps, watch,
+                 written);
     if (out != nullptr) std::fill(out + written * logits.shape[2], out + row_size, T(0));
   });
   InterruptWatch::end_if_stopped();

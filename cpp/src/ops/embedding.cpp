@@ -20,17 +20,22 @@ void check_ids(const View<const std::int64_t, 1>& ids, std::int64_t vocabulary) 
 /// One thread's part of dtable: some rows and some columns.
 template <class T>
 void sum_gradients(const View<const std::int64_t, 1>& ids, const View<const T, 2>& dy, const View<T, 2>& dtable,
-                   Range rows, Range columns) {
+                   Range rows, Range columns, const InterruptWatch& watch) {
   const auto add = active_kernels<T>().add;
   const std::int64_t width = dtable.shape[1];
-  for (std::int64_t v = rows.begin; v < rows.end; ++v) {
-    std::fill_n(dtable.data + v * width + columns.begin, columns.size(), T(0));
-  }
-  for (std::int64_t m = 0; m < ids.shape[0]; ++m) {
-    const std::int64_t v = ids.data[m];
-    if (v < rows.begin || v >= rows.end) continue;
-    add(dy.data + m * width + columns.begin, dtable.data + v * width + columns.begin, columns.size());
-  }
+  const double row_cost = policy::cost::visited * static_cast<double>(columns.size());
+  ops::in_pieces(watch, rows, row_cost, 1, [&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t v = first; v < first + count; ++v) {
+      std::fill_n(dtable.data + v * width + columns.begin, columns.size(), T(0));
+    }
+  });
+  ops::in_pieces(watch, {0, ids.shape[0]}, row_cost, 1, [&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t m = first; m < first + count; ++m) {
+      const std::int64_t v = ids.data[m];
+      if (v < rows.begin || v >= rows.end) continue;
+      add(dy.data + m * width + columns.begin, dtable.data + v * width + columns.begin, columns.size());
+    }
+  });
 }
 
 }  // namespace
@@ -66,9 +71,9 @@ void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, Vi
   const std::int64_t lines = (width + ops::line_elements<T> - 1) / ops::line_elements<T>;
   const int groups = static_cast<int>(std::min<std::int64_t>(threads, lines));
   const int bands = threads / groups;
-  parallel(groups * bands, [&](int part) {
+  ops::parallel_watched(groups * bands, [&](int part, const InterruptWatch& watch) {
     sum_gradients(ids, dy, dtable, split(vocabulary, bands, part / groups),
-                  split(width, groups, part % groups, ops::line_elements<T>));
+                  split(width, groups, part % groups, ops::line_elements<T>), watch);
   });
 }
 

@@ -58,10 +58,10 @@ double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& wei
     loss = weight * row_loss(m, row);
     if (dlogits) row_gradient(m, row, scale * weight, dlogits.data + m * classes);
   };
-  parallel(threads, [&](int thread) {
+  ops::parallel_watched(threads, [&](int thread, const InterruptWatch& watch) {
     const Range range = split(rows, threads, thread);
     T* const exponentials = scratch.data() + thread * chunk * classes;
-    for (std::int64_t begin = range.begin; begin < range.end; begin += chunk) {
+    for (std::int64_t begin = range.begin; begin < range.end && !watch.stopped(); begin += chunk) {
       const std::int64_t count = std::min(chunk, range.end - begin);
       for (std::int64_t m = 0; m < count; ++m) shift_row(begin + m, exponentials + m * classes);
       kernels.exp(exponentials, exponentials, count * classes);

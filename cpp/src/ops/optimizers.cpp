@@ -21,8 +21,10 @@ void require_not_negative(const char* name, double value) {
   require(std::isfinite(value) && value >= 0, name, ": expected a finite number >= 0, got ", value);
 }
 
+/// A step is whole: arrays that it has half changed would be of no use.
 template <class T, class Body>
 void parallel_step(std::int64_t count, Body&& body) {
+  const Uninterrupted whole;
   ops::parallel_ranges(count, policy::cost::optimized, ops::line_elements<T>, body);
 }
 

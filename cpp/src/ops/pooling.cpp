@@ -3,6 +3,7 @@
 #include <limits>
 #include <lstmcore/ops.hpp>
 #include <type_traits>
+#include <vector>
 
 #include "../api/check.hpp"
 #include "sequences.hpp"
@@ -78,14 +79,14 @@ void check_windows(const Windows& windows) {
   require(windows.padding != Padding::causal, "padding: expected valid or same for pooling, got causal");
 }
 
-/// max_pool1d_forward of one sequence; `argmax` may be null.
+/// max_pool1d_forward of some windows of one sequence; `argmax` may be null.
 template <class T>
-void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const Windows& windows, std::int64_t outputs,
-                    T* y, std::int64_t* argmax) {
-  const std::int64_t count = windows.count(length), before = windows.before(length);
+void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const Windows& windows, Range some, T* y,
+                    std::int64_t* argmax) {
+  const std::int64_t before = windows.before(length);
   T best[block_columns];
   Position<T> place[block_columns];
-  for (std::int64_t t = 0; t < count; ++t) {
+  for (std::int64_t t = some.begin; t < some.end; ++t) {
     const std::int64_t start = t * windows.stride - before;
     const std::int64_t begin = std::max<std::int64_t>(start, 0), end = std::min(length, start + windows.size);
     for (std::int64_t first = 0; first < columns; first += block_columns) {
@@ -97,8 +98,6 @@ void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const
       for (std::int64_t column = 0; column < width; ++column) to[column] = begin + place[column];
     }
   }
-  std::fill(y + count * columns, y + outputs * columns, T(0));
-  if (argmax != nullptr) std::fill(argmax + count * columns, argmax + outputs * columns, std::int64_t{-1});
 }
 
 }  // namespace
@@ -186,10 +185,16 @@ void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths,
   const std::int64_t outputs = windows.count(steps);
   require_array("y", y, {rows, outputs, columns});
   require_array_or_none("argmax", argmax, {rows, outputs, columns});
-  ops::parallel_rows(x, [&](std::int64_t n) {
-    const std::int64_t first = n * outputs * columns;
-    max_of_windows(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, windows, outputs,
-                   y.data + first, argmax ? argmax.data + first : nullptr);
+  const ops::ValidSteps numbers = ops::ValidSteps::of_windows(windows, x, lengths);
+  ops::fill_padding(y, numbers, T(0));
+  if (argmax) ops::fill_padding(argmax, numbers, std::int64_t{-1});
+  const double cost = policy::cost::visited * static_cast<double>(std::min(windows.size, steps) * columns);
+  ops::parallel_ranges(numbers.total(), cost, 1, [&](std::int64_t begin, std::int64_t count) {
+    numbers.for_runs(begin, begin + count, [&](std::int64_t n, std::int64_t t, std::int64_t, std::int64_t run) {
+      const std::int64_t first = n * outputs * columns;
+      max_of_windows(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, windows, {t, t + run},
+                     y.data + first, argmax ? argmax.data + first : nullptr);
+    });
   });
 }
 

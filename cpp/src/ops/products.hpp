@@ -1,4 +1,5 @@
-// Matrix products for the layers around an LSTM, shared among threads. Bits do not depend on how the work is cut.
+// Matrix products for the layers around an LSTM, shared among threads. Bits do not depend on how the work is cut. They
+// throw what the caller answers to end the call (lstmcore/interrupt.hpp); results are then half written.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "../runtime/buffer.hpp"
 #include "../runtime/isa.hpp"
 #include "../runtime/threads.hpp"
+#include "elements.hpp"
 
 namespace lstmcore::ops {
 
@@ -82,21 +84,23 @@ class Factor {
     const Index copied = Left::copies ? std::min(chunk, rows) * depth_ : 0;
     Buffer<T> scratch(static_cast<std::size_t>(threads * copied));
     if (by_rows) {
-      parallel(threads, [&](int thread) {
+      parallel_watched(threads, [&](int thread, const InterruptWatch& watch) {
         const Range range = split(rows, threads, thread);
         for (Index begin = range.begin; begin < range.end; begin += chunk) {
           const Index end = std::min(range.end, begin + chunk);
-          multiply_rows(left, begin, end, {0, panel_count()}, bias, out, scratch.data() + thread * copied);
+          T* const own = scratch.data() + thread * copied;
+          if (!multiply_rows(left, begin, end, {0, panel_count()}, bias, out, own, watch)) return;
           finish(begin, end);
         }
       });
       return;
     }
-    parallel(threads, [&](int thread) {
+    parallel_watched(threads, [&](int thread, const InterruptWatch& watch) {
       const Range panels = split(panel_count(), threads, thread);
       for (Index begin = 0; begin < rows; begin += chunk) {
         const Index end = std::min(rows, begin + chunk);
-        multiply_rows(left, begin, end, panels, bias, out, scratch.data() + thread * copied);
+        T* const own = scratch.data() + thread * copied;
+        if (!multiply_rows(left, begin, end, panels, bias, out, own, watch)) return;
       }
     });
     parallel(threads, [&](int thread) {
@@ -111,7 +115,7 @@ class Factor {
     static_assert(!Left::copies, "a left factor that needs no memory");
     for (Index begin = 0; begin < rows; begin += most_rows) {
       multiply_rows(left, begin, std::min(rows, begin + most_rows), {0, panel_count()}, bias, out,
-                    static_cast<T*>(nullptr));
+                    static_cast<T*>(nullptr), InterruptWatch(nullptr));
     }
   }
 
@@ -130,20 +134,18 @@ class Factor {
   /// Calls part(first, count, panels), which packs `count` columns from column `first` on.
   template <class Part>
   void pack(Part&& part) {
-    const int threads =
-        threads_for(policy::cost::factor_packed * static_cast<double>(depth_) * static_cast<double>(columns_));
-    parallel(threads, [&](int thread) {
-      const Range range = split(columns_, threads, thread, panel_columns());
-      part(range.begin, range.size(), panels_.data() + depth_ * range.begin);
-    });
+    const double cost = policy::cost::factor_packed * static_cast<double>(depth_);
+    parallel_ranges(columns_, cost, panel_columns(),
+                    [&](Index first, Index count) { part(first, count, panels_.data() + depth_ * first); });
   }
 
   Index panel_columns() const { return kernels::panel_vectors * kernels_.lanes; }
   Index panel_count() const { return (columns_ + panel_columns() - 1) / panel_columns(); }
 
+  /// Returns false if the call is to end, before all of it is computed.
   template <class Left, class Out>
-  void multiply_rows(const Left& left_rows, Index begin, Index end, Range panels, const T* bias, const Out& out_rows,
-                     T* scratch) const {
+  bool multiply_rows(const Left& left_rows, Index begin, Index end, Range panels, const T* bias, const Out& out_rows,
+                     T* scratch, const InterruptWatch& watch) const {
     const T* left[most_rows];
     T* result[most_rows];
     left_rows.locate(begin, end, 0, depth_, left, scratch);
@@ -156,9 +158,12 @@ class Factor {
     product.panels = panels_.data();
     product.out = result;
     product.bias = bias;
-    product.panel_begin = panels.begin;
-    product.panel_end = panels.end;
-    kernels_.product(product);
+    const double panel_cost = 2.0 * static_cast<double>(end - begin) * static_cast<double>(depth_ * panel_columns());
+    return in_pieces(watch, panels, panel_cost, 1, [&](Index first, Index count) {
+      product.panel_begin = first;
+      product.panel_end = first + count;
+      kernels_.product(product);
+    });
   }
 
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
@@ -185,11 +190,11 @@ class TransposedMultiply {
                 b_copied = Right::copies ? b_block_ * chunk_rows : 0;
     const Index panels_size = b_block_ * chunk_rows, size = panels_size + a_copied + b_copied;
     Buffer<T> scratch(static_cast<std::size_t>(threads * size));
-    parallel(threads, [&](int thread) {
+    parallel_watched(threads, [&](int thread, const InterruptWatch& watch) {
       T* const panels = scratch.data() + thread * size;
       const Range range = split(blocks, threads, thread);
       for (Index block = range.begin; block < range.end; ++block) {
-        multiply_block(a, b, block, panels, panels + panels_size, panels + panels_size + a_copied);
+        multiply_block(a, b, block, panels, panels + panels_size, panels + panels_size + a_copied, watch);
       }
     });
   }
@@ -213,7 +218,8 @@ class TransposedMultiply {
   }
 
   template <class Left, class Right>
-  void multiply_block(const Left& a, const Right& b, Index block, T* panels, T* a_scratch, T* b_scratch) const {
+  void multiply_block(const Left& a, const Right& b, Index block, T* panels, T* a_scratch, T* b_scratch,
+                      const InterruptWatch& watch) const {
     const Index across = block_count(b_columns_, b_block_);
     const Index a_first = block / across * a_block_, b_first = block % across * b_block_;
     kernels::TransposedProduct<T> product{};
@@ -223,7 +229,7 @@ class TransposedMultiply {
     product.out = out_ + a_first * b_columns_ + b_first;
     product.out_stride = b_columns_;
     product.panel_end = block_count(product.columns, kernels::panel_vectors * kernels_.lanes);
-    for (Index begin = 0; begin < rows_; begin += chunk_rows) {
+    for (Index begin = 0; begin < rows_ && !watch.stopped(); begin += chunk_rows) {
       product.depth = std::min(chunk_rows, rows_ - begin);
       product.accumulate = begin > 0;
       const T* a_rows[chunk_rows];

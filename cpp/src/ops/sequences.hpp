@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <lstmcore/tensor.hpp>
+#include <lstmcore/ops.hpp>
 #include <utility>
 #include <vector>
 
@@ -52,6 +52,15 @@ class ValidSteps {
     return ValidSteps(counts);
   }
 
+  /// The windows of each sequence of x, numbered likewise.
+  template <class T>
+  static ValidSteps of_windows(const Windows& windows, const View<T, 3>& x,
+                               const View<const std::int64_t, 1>& lengths) {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(x.shape[0]));
+    for (std::int64_t n = 0; n < x.shape[0]; ++n) counts[n] = windows.count(length_of(lengths, n, x.shape[1]));
+    return ValidSteps(counts);
+  }
+
   std::int64_t total() const { return first_.back(); }
   std::int64_t count(std::int64_t sequence) const { return first_[sequence + 1] - first_[sequence]; }
   /// The number of a sequence's first step.
@@ -74,14 +83,19 @@ class ValidSteps {
   std::vector<std::int64_t> first_;
 };
 
-/// Zeroes the steps of y (N, T, C) past the valid ones of each sequence.
+/// Fills the steps of y (N, T, C) past the valid ones of each sequence.
 template <class T>
-void zero_padding(const View<T, 3>& y, const ValidSteps& valid) {
+void fill_padding(const View<T, 3>& y, const ValidSteps& valid, T value) {
   const std::int64_t row = y.shape[1] * y.shape[2];
   if (valid.total() == y.shape[0] * y.shape[1]) return;
   parallel_rows(y, [&](std::int64_t n) {
-    std::fill(y.data + n * row + valid.count(n) * y.shape[2], y.data + (n + 1) * row, T(0));
+    std::fill(y.data + n * row + valid.count(n) * y.shape[2], y.data + (n + 1) * row, value);
   });
+}
+
+template <class T>
+void zero_padding(const View<T, 3>& y, const ValidSteps& valid) {
+  fill_padding(y, valid, T(0));
 }
 
 }  // namespace lstmcore::ops

@@ -1,4 +1,4 @@
-// How a walk learns that its call is to end: see lstmcore/interrupt.hpp.
+// How a computation learns that its call is to end: see lstmcore/interrupt.hpp.
 #pragma once
 
 #include <lstmcore/interrupt.hpp>
@@ -7,14 +7,16 @@
 
 namespace lstmcore {
 
-/// What one thread of a call looks at between two time steps. Only the thread that made the call asks the caller; what
-/// the answer was, all threads see.
+/// What one thread of a call looks at between two time steps, or two pieces of other work. Only the thread that made
+/// the call asks the caller; what the answer was, all threads see.
 class InterruptWatch {
  public:
   /// `call`: `of_thread()` on the thread of the call. `arithmetic`: of the thread's `UnitSession`, if it has one.
   explicit InterruptWatch(Interruptible* call, const Arithmetic& arithmetic = {})
       : call_(call), arithmetic_(arithmetic), asks_(call != nullptr && call == of_thread()) {}
 
+  /// Whether anyone can stop the call at all.
+  bool stoppable() const { return call_ != nullptr; }
   /// Whether the call is to end. Asks the caller first, if that is due.
   bool stopped() const {
     if (call_ == nullptr) return false;

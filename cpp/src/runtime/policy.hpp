@@ -55,6 +55,9 @@ constexpr int longest_look_stride = 64;
 /// may hold the interpreter's lock for 5 ms. For a user who presses Ctrl-C, it comes after at most `most_asking` times
 /// the usual time.
 constexpr std::int64_t asking_share = 200, most_asking = 10;
+/// The work of a piece of a call that does not walk over time, as in `cost`, about 20 microseconds: between two pieces
+/// it may look at the clock.
+constexpr double flops_per_look = 2e6;
 /// A walk whose layer has more weights than this also looks between the steps whose input parts are one product: 96
 /// such steps of one row may take seconds.
 constexpr std::int64_t weights_to_look_often = 1 << 20;

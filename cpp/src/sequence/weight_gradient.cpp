@@ -116,7 +116,7 @@ Index WeightGradient<T>::scratch_size(const CellShape& shape) {
 
 template <class T>
 void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part,
-                            T* scratch, LowpGradient& lowp) {
+                            T* scratch, LowpGradient& lowp, const InterruptWatch& watch) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
   if (direct_ && rows.count > 0) {
@@ -128,7 +128,10 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
     }
   }
   const SumArea area{blocks, x_columns, h_columns, column_part == 0};
-  for (const SumBlock& block : rows.blocks) add_block(rows, block, area, scratch, lowp);
+  for (const SumBlock& block : rows.blocks) {
+    if (watch.stopped()) return;
+    add_block(rows, block, area, scratch, lowp);
+  }
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
   if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
   if (norms_.size() > 0 && column_part == 0) add_norms(rows, first, blocks);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "../runtime/interrupt.hpp"
 #include "gate_sums.hpp"
 
 namespace lstmcore {
@@ -30,9 +31,10 @@ class WeightGradient {
   /// Elements of scratch that `add` needs.
   static Index scratch_size(const CellShape& shape);
   /// Adds what these rows contribute, for some blocks of hidden units and for part `column_part` of `column_parts` of
-  /// the columns of x and h. `first`: these rows begin the sums.
+  /// the columns of x and h. `first`: these rows begin the sums. Once the call of `watch` is to end, which it looks at
+  /// between two blocks of rows, the rest is left out.
   void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch,
-           LowpGradient& lowp);
+           LowpGradient& lowp, const InterruptWatch& watch = InterruptWatch(nullptr));
   /// Zeroes the sums of some blocks, for a batch without rows.
   void clear(Range blocks);
   /// Adds the separate sums, for some blocks, after all rows.
