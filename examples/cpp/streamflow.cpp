@@ -8,6 +8,7 @@
 // The table has a header and a line for each day: the date, then the weather in the order of the model's inputs. "-"
 // reads it from the standard input, so that a service may append a line each morning: the state stays in memory. With a
 // column "discharge", which the model does not see, the Nash-Sutcliffe efficiency after the spin-up is printed at last.
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <lstmcore/model_file.hpp>
 #include <sstream>
 #include <stdexcept>
@@ -35,11 +37,13 @@ std::vector<std::string> fields(const std::string& line) {
   return found;
 }
 
+// What is not finite as float, in which the model computes, would stay in its state for ever.
 double number(const std::string& field, std::int64_t line) {
   char* end = nullptr;
   const double value = std::strtod(field.c_str(), &end);
-  if (field.empty() || *end != '\0') {
-    throw std::runtime_error("line " + std::to_string(line) + ": expected a number, got \"" + field + "\"");
+  const bool finite = std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max());  // false for NaN
+  if (field.empty() || *end != '\0' || !finite) {
+    throw std::runtime_error("line " + std::to_string(line) + ": expected a finite number, got \"" + field + "\"");
   }
   return value;
 }

@@ -15,14 +15,19 @@
 
 namespace example {
 
-// One sequence, row-major: steps x width.
+// One sequence, row-major: steps x width. Padding follows the first `valid` steps.
 struct Sequence {
-  std::int64_t steps = 0, width = 0;
+  std::int64_t steps = 0, width = 0, valid = 0;
   std::vector<float> values;
 
-  Sequence(std::int64_t step_count, std::int64_t feature_count)
-      : steps(step_count), width(feature_count), values(static_cast<std::size_t>(step_count * feature_count)) {}
+  Sequence(std::int64_t step_count, std::int64_t feature_count) : Sequence(step_count, feature_count, step_count) {}
+  Sequence(std::int64_t step_count, std::int64_t feature_count, std::int64_t valid_steps)
+      : steps(step_count),
+        width(feature_count),
+        valid(valid_steps),
+        values(static_cast<std::size_t>(step_count * feature_count)) {}
 
+  lstmcore::View<const std::int64_t, 1> lengths() const { return {&valid, {1}}; }
   lstmcore::View<const float, 3> view() const { return {values.data(), {1, steps, width}}; }
   lstmcore::View<float, 3> view() { return {values.data(), {1, steps, width}}; }
   lstmcore::View<const float, 2> rows() const { return {values.data(), {steps, width}}; }
@@ -49,18 +54,21 @@ class Recurrent : public Layer {
   }
 
   Sequence apply(const Sequence& x) const override {
-    Sequence y(x.steps, layer_.output_size);
-    lstm_.forward(x.view(), y.view(), {});
+    Sequence y(x.steps, layer_.output_size, x.valid);
+    lstmcore::LstmSequence<float> sequence(x.view());
+    sequence.lengths = x.lengths();
+    lstm_.forward(sequence, y.view(), {});
     if (layer_.return_sequences) {
       if (layer_.lstm.go_backwards) put_in_order_of_processing(y);
       return y;
     }
-    // The last step of each direction, in the order in which it reads the sequence.
+    // The last step of each direction, in the order in which it reads the sequence; zeros if there is none.
     Sequence last(1, y.width);
+    if (y.valid == 0) return last;
     const std::int64_t directions = layer_.lstm.bidirectional ? 2 : 1, units = y.width / directions;
     for (std::int64_t direction = 0; direction < directions; ++direction) {
       const bool from_the_end = direction == 1 || layer_.lstm.go_backwards;
-      const float* const from = y.values.data() + (from_the_end ? 0 : y.steps - 1) * y.width + direction * units;
+      const float* const from = y.values.data() + (from_the_end ? 0 : y.valid - 1) * y.width + direction * units;
       std::copy(from, from + units, last.values.data() + direction * units);
     }
     return last;
@@ -71,7 +79,7 @@ class Recurrent : public Layer {
   // of x.
   static void put_in_order_of_processing(Sequence& y) {
     float* const values = y.values.data();
-    for (std::int64_t first = 0, last = y.steps - 1; first < last; ++first, --last) {
+    for (std::int64_t first = 0, last = y.valid - 1; first < last; ++first, --last) {
       std::swap_ranges(values + first * y.width, values + (first + 1) * y.width, values + last * y.width);
     }
   }
@@ -91,7 +99,7 @@ class Dense : public Layer {
   }
 
   Sequence apply(const Sequence& x) const override {
-    Sequence y(x.steps, units_);
+    Sequence y(x.steps, units_, x.valid);
     lstmcore::View<const float, 1> bias;
     if (!bias_.empty()) bias = {bias_.data(), {units_}};
     lstmcore::dense_forward<float>(x.rows(), {kernel_.data(), {width_, units_}}, bias, activation_, y.rows());
@@ -126,10 +134,10 @@ class GlobalPooling : public Layer {
   Sequence apply(const Sequence& x) const override {
     Sequence y(1, x.width);
     if (pooling_ == Pooling::mean) {
-      lstmcore::mean_over_time_forward<float>(x.view(), {}, y.rows());
+      lstmcore::mean_over_time_forward<float>(x.view(), x.lengths(), y.rows());
     } else {
       std::vector<std::int64_t> argmax(y.values.size());
-      lstmcore::max_over_time_forward<float>(x.view(), {}, y.rows(), {argmax.data(), {1, x.width}});
+      lstmcore::max_over_time_forward<float>(x.view(), x.lengths(), y.rows(), {argmax.data(), {1, x.width}});
     }
     return y;
   }
@@ -147,6 +155,7 @@ class Chain {
         if (!layers_.empty()) throw cannot_run(layer, "an Embedding that is not the first layer");
         vocabulary_ = layer.vocabulary_size;
         input_width_ = layer.output_size;
+        mask_zero_ = layer.mask_zero;
         embeddings_ = file.tensor<float>(layer.name + ".embeddings", {vocabulary_, input_width_});
       } else if (layer.class_name != "TextVectorization" && layer.class_name != "Dropout") {
         if (input_width_ == 0) input_width_ = layer.input_size;
@@ -161,14 +170,20 @@ class Chain {
   std::int64_t input_width() const { return input_width_; }
   std::int64_t output_width() const { return output_width_; }
 
-  // `ids`: from 1 to vocabulary() - 1, since 0 is padding.
+  // `ids`: from 0 to vocabulary() - 1. With mask_zero, 0 is padding at the end; padding has its row of the table, as in
+  // Python, and layers that know lengths pass over it.
   Sequence embedded(const std::int32_t* ids, std::int64_t steps) const {
     if (vocabulary_ == 0) throw std::invalid_argument("ids: the model takes features, not token numbers");
     Sequence x(steps, input_width_);
     for (std::int64_t t = 0; t < steps; ++t) {
-      if (ids[t] < 1 || ids[t] >= vocabulary_) {
-        throw std::invalid_argument("ids: expected 1 to " + std::to_string(vocabulary_ - 1) + ", got " +
+      if (ids[t] < 0 || ids[t] >= vocabulary_) {
+        throw std::invalid_argument("ids: expected 0 to " + std::to_string(vocabulary_ - 1) + ", got " +
                                     std::to_string(ids[t]) + " at step " + std::to_string(t));
+      }
+      if (mask_zero_ && ids[t] == 0) x.valid = std::min(x.valid, t);
+      if (t > x.valid && ids[t] != 0) {
+        throw std::invalid_argument("ids: 0 is padding and may appear only at the end, got " + std::to_string(ids[t]) +
+                                    " at step " + std::to_string(t) + " after it");
       }
       const float* const row = embeddings_.data() + ids[t] * input_width_;
       std::copy(row, row + input_width_, x.values.data() + t * input_width_);
@@ -195,6 +210,7 @@ class Chain {
   std::vector<std::unique_ptr<Layer>> layers_;
   std::int64_t vocabulary_ = 0, input_width_ = 0, output_width_ = 0;
   std::vector<float> embeddings_;
+  bool mask_zero_ = false;
 };
 
 }  // namespace example

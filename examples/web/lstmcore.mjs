@@ -4,7 +4,8 @@
 //   const model = loadModel(engine, await (await fetch("model.safetensors")).arrayBuffer());
 //   model.predict("A warm, funny film.");     // Float32Array: the model's outputs
 //
-// A model that takes features takes an array of steps, each an array of numbers.
+// A model of features takes an array of steps, each an array of numbers, or the numbers of all steps one after the other;
+// one of token numbers an array of them. Typed arrays will do for each of these.
 
 const UNKNOWN = 1; // padding is 0, the vocabulary begins at 2
 const FIRST = 2;
@@ -55,6 +56,55 @@ class Vectorization {
   }
 }
 
+const isTyped = (value) => ArrayBuffer.isView(value) && !(value instanceof DataView);
+const isList = (value) => Array.isArray(value) || isTyped(value);
+
+/** A value for an error, in a few characters. */
+function described(value) {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (isList(value)) return `${Array.isArray(value) ? "an array" : value.constructor.name} of length ${value.length}`;
+  return value !== null && typeof value === "object" ? "an object" : String(value);
+}
+
+/** Token numbers as the engine takes them. */
+function tokenNumbers(input) {
+  if (!isList(input)) {
+    throw new TypeError(`input: the model takes token numbers, not features; expected an array, got ${described(input)}`);
+  }
+  return Int32Array.from(input, (value, step) => {
+    const number = typeof value === "bigint" ? Number(value) : value;
+    if (typeof number === "number" && (number | 0) === number) return number;
+    const what = "the model takes token numbers, not features; expected whole numbers";
+    throw new TypeError(`input: ${what}, got ${described(value)} at step ${step}`);
+  });
+}
+
+/** The numbers of all steps one after the other. */
+function featuresOfSteps(input, width) {
+  if (!isList(input)) throw new TypeError(`input: expected an array of steps, got ${described(input)}`);
+  const steps = Array.isArray(input) && isList(input[0]) ? input : null;
+  const values = new Float32Array(steps === null ? input.length : width * steps.length);
+  const copy = (from, place, where) => {
+    for (let k = 0; k < from.length; ++k) {
+      if (typeof from[k] !== "number") throw new TypeError(`input: expected numbers${where}, got ${described(from[k])}`);
+      values[place + k] = from[k];
+    }
+  };
+  if (steps === null) {
+    copy(input, 0, "");
+    if (values.length % width === 0) return values;
+    throw new TypeError(`input: expected ${width} numbers for each step, got ${values.length} in all`);
+  }
+  for (let t = 0; t < steps.length; ++t) {
+    if (!isList(steps[t]) || steps[t].length !== width) {
+      throw new TypeError(`input: expected an array of ${width} numbers at step ${t}, got ${described(steps[t])}`);
+    }
+    copy(steps[t], width * t, ` at step ${t}`);
+  }
+  return values;
+}
+
 class Model {
   #engine;
   #handle;
@@ -66,26 +116,31 @@ class Model {
     this.#handle = engine._web_load(place, bytes.length);
     engine._free(place);
     if (this.#handle === 0) throw new Error(this.#error());
-    const description = readDescription(bytes);
-    const first = description.layers[0];
-    if (first.class === "TextVectorization") this.#texts = new Vectorization(first.config);
-    /** Names of the classes, or null. */
-    this.classNames = description.class_names ?? null;
+    try {
+      const description = readDescription(bytes);
+      const first = description.layers[0];
+      if (first.class === "TextVectorization") this.#texts = new Vectorization(first.config);
+      /** Names of the classes, or null. */
+      this.classNames = description.class_names ?? null;
+    } catch (error) {
+      this.free();
+      throw error;
+    }
     /** Features of a step; 0 for a model of texts or token numbers. */
     this.features = engine._web_features(this.#handle);
     /** Outputs of a step, or of the sequence. */
     this.outputWidth = engine._web_output_width(this.#handle);
   }
 
-  /** The outputs for a text, an Int32Array of token numbers, or an array of steps of features. */
+  /** The outputs for a text, token numbers, or steps of features, as the head of this file describes them. */
   predict(input) {
-    const ids = typeof input === "string" ? this.#encoded(input) : input instanceof Int32Array ? input : null;
-    const values = ids ?? Float32Array.from(input.flat());
-    const steps = ids !== null || this.features === 0 ? values.length : values.length / this.features;
-    if (!Number.isInteger(steps)) throw new Error(`input: expected ${this.features} numbers a step`);
-    const place = this.#copied(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    const run = ids !== null ? this.#engine._web_predict_ids : this.#engine._web_predict_features;
-    const count = run(this.#handle, place, steps);
+    if (this.#handle === 0) throw new Error("predict: the model was freed");
+    const read = () => (this.features === 0 ? tokenNumbers(input) : featuresOfSteps(input, this.features));
+    const values = typeof input === "string" ? this.#encoded(input) : read();
+    const isIds = values instanceof Int32Array;
+    const place = this.#copied(new Uint8Array(values.buffer));
+    const run = isIds ? this.#engine._web_predict_ids : this.#engine._web_predict_features;
+    const count = run(this.#handle, place, isIds ? values.length : values.length / this.features);
     this.#engine._free(place);
     if (count < 0) throw new Error(this.#error());
     const from = this.#engine._web_outputs(this.#handle);

@@ -4,11 +4,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
+
+#include "files.hpp"
 
 namespace catchments {
 namespace {
@@ -34,22 +35,15 @@ void require_width(const std::string& path, const char* what, std::int64_t expec
                            ", but the config file " + "has " + std::to_string(came) + " " + of);
 }
 
-std::vector<float> read_state(const std::string& path, std::size_t size) {
-  std::vector<float> state(size);
-  std::ifstream file(std::filesystem::u8path(path), std::ios::binary);
-  const auto bytes = static_cast<std::streamsize>(size * sizeof(float));
-  if (!file.read(reinterpret_cast<char*>(state.data()), bytes) || file.peek() != std::ifstream::traits_type::eof()) {
-    throw std::runtime_error(path + ": expected a state of " + std::to_string(bytes) +
-                             " bytes, that of these catchments and this model");
+[[noreturn]] void refuse_forcing(const std::string& name, double value, const std::string& catchment) {
+  std::ostringstream text;
+  text << "Update: " << name;
+  if (std::isnan(value)) {
+    text << " has no value (NaN) for catchment " << catchment;
+  } else {
+    text << " for catchment " << catchment << ": expected a number that is finite as float, got " << value;
   }
-  return state;
-}
-
-void write_state(const std::string& path, const std::vector<float>& state) {
-  std::ofstream file(std::filesystem::u8path(path), std::ios::binary);
-  file.write(reinterpret_cast<const char*>(state.data()), static_cast<std::streamsize>(state.size() * sizeof(float)));
-  file.close();
-  if (!file) throw std::runtime_error(path + ": the state cannot be written");
+  throw std::invalid_argument(text.str());
 }
 
 }  // namespace
@@ -96,10 +90,7 @@ void Catchments::Update() {
   for (std::size_t k = 0; k < run.forcings.size(); ++k) {
     for (std::size_t n = 0; n < run.count(); ++n) {
       const double value = run.forcings[k][n];
-      if (std::isnan(value)) {  // it would stay in the state for ever
-        throw std::invalid_argument("Update: " + run.config.forcings[k].name + " has no value (NaN) for catchment " +
-                                    run.attributes.catchments[n]);
-      }
+      if (!finite_as_float(value)) refuse_forcing(run.config.forcings[k].name, value, run.attributes.catchments[n]);
       run.x[n * inputs + k] = static_cast<float>(value);
     }
   }

@@ -24,7 +24,8 @@ namespace catchments {
 class Catchments final : public bmi::Bmi {
  public:
   void Initialize(std::string config_file) override;
-  /// One step. Throws std::invalid_argument, before anything changes, if a forcing is missing (NaN).
+  /// One step. Throws std::invalid_argument, before anything changes, if a forcing is missing (NaN), or not finite as
+  /// float.
   void Update() override;
   /// Steps until `time`, which must be a whole number of steps away.
   void UpdateUntil(double time) override;

@@ -1,13 +1,16 @@
 #include "config.hpp"
 
-#include <cstdlib>
-#include <filesystem>
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <locale>
 #include <map>
+#include <set>
 #include <sstream>
 #include <stdexcept>
+
+#include "files.hpp"
 
 namespace catchments {
 namespace {
@@ -15,7 +18,7 @@ namespace {
 /// A text file, line by line, for errors that name the line.
 class Lines {
  public:
-  explicit Lines(const std::string& path) : path_(path), file_(std::filesystem::u8path(path)) {
+  explicit Lines(const std::string& path) : path_(path), file_(path_of(path)) {
     if (!file_) throw std::runtime_error(path + ": cannot be opened");
   }
   bool next(std::string& line) {
@@ -41,23 +44,47 @@ std::string trimmed(const std::string& text) {
 
 std::vector<std::string> fields(const std::string& line) {
   std::vector<std::string> found;
-  std::istringstream rest(line);
-  for (std::string field; std::getline(rest, field, ',');) found.push_back(trimmed(field));
+  std::size_t begin = 0;
+  for (std::size_t comma = line.find(','); comma != std::string::npos; comma = line.find(',', begin)) {
+    found.push_back(trimmed(line.substr(begin, comma - begin)));
+    begin = comma + 1;
+  }
+  found.push_back(trimmed(line.substr(begin)));  // also an empty one after the last comma
   return found;
 }
 
+/// Neither hexadecimal digits nor subnormal numbers are meant, and a host's locale must not change what is read.
 double number(const Lines& lines, const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value - value == 0)) lines.fail("expected a number, got \"" + text + "\"");
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  const bool decimal = text.find_first_not_of("0123456789+-.eE") == std::string::npos;
+  if (!decimal || !(stream >> value) || stream.peek() != std::istringstream::traits_type::eof()) {
+    lines.fail("expected a decimal number, got \"" + text + "\"");
+  }
+  if (value != 0 && !std::isnormal(value)) lines.fail("expected 0 or a number of at least 2.3e-308, got " + text);
   return value;
+}
+
+double positive_number(const Lines& lines, const std::string& text) {
+  const double value = number(lines, text);
+  if (value <= 0) lines.fail("expected a number above 0, got " + text);
+  return value;
+}
+
+int positive_whole_number(const Lines& lines, const std::string& text) {
+  const double value = number(lines, text);
+  if (!(value >= 1 && value <= std::numeric_limits<int>::max()) || value != std::floor(value)) {
+    lines.fail("expected a whole number above 0, got " + text);
+  }
+  return static_cast<int>(value);
 }
 
 std::vector<Variable> variables(const Lines& lines, const std::string& text) {
   std::vector<Variable> found;
   for (const std::string& field : fields(text)) {
-    const auto open = field.find('[');
-    if (open == std::string::npos || field.back() != ']') {
+    const auto open = field.find('['), close = field.find(']');
+    if (open == std::string::npos || close != field.size() - 1 || field.rfind('[') != open) {
       lines.fail("expected names with units, such as \"discharge [mm d-1]\", got \"" + field + "\"");
     }
     found.push_back({trimmed(field.substr(0, open)), field.substr(open + 1, field.size() - open - 2)});
@@ -70,24 +97,20 @@ std::vector<Variable> variables(const Lines& lines, const std::string& text) {
 
 Config::Config(const std::string& path) : end_time(std::numeric_limits<double>::max()) {
   Lines lines(path);
-  const auto folder = std::filesystem::u8path(path).parent_path();
-  const auto path_of = [&](const std::string& text) { return (folder / std::filesystem::u8path(text)).u8string(); };
-  const auto positive = [&](const std::string& text) {
-    const double value = number(lines, text);
-    if (value <= 0) lines.fail("expected a number above 0, got " + text);
-    return value;
-  };
+  const auto folder = path_of(path).parent_path();
+  const auto beside = [&](const std::string& text) { return text_of(folder / path_of(text)); };
   const std::map<std::string, std::function<void(const std::string&)>> keys = {
-      {"model", [&](const std::string& text) { model = path_of(text); }},
-      {"attributes", [&](const std::string& text) { attributes = path_of(text); }},
-      {"initial_state", [&](const std::string& text) { initial_state = path_of(text); }},
-      {"final_state", [&](const std::string& text) { final_state = path_of(text); }},
+      {"model", [&](const std::string& text) { model = beside(text); }},
+      {"attributes", [&](const std::string& text) { attributes = beside(text); }},
+      {"initial_state", [&](const std::string& text) { initial_state = beside(text); }},
+      {"final_state", [&](const std::string& text) { final_state = beside(text); }},
       {"forcings", [&](const std::string& text) { forcings = variables(lines, text); }},
       {"outputs", [&](const std::string& text) { outputs = variables(lines, text); }},
-      {"time_step", [&](const std::string& text) { time_step = positive(text); }},
-      {"end_time", [&](const std::string& text) { end_time = positive(text); }},
-      {"threads", [&](const std::string& text) { threads = static_cast<int>(positive(text)); }},
+      {"time_step", [&](const std::string& text) { time_step = positive_number(lines, text); }},
+      {"end_time", [&](const std::string& text) { end_time = positive_number(lines, text); }},
+      {"threads", [&](const std::string& text) { threads = positive_whole_number(lines, text); }},
   };
+  std::set<std::string> seen;
   for (std::string line; lines.next(line);) {
     line = trimmed(line.substr(0, line.find('#')));
     if (line.empty()) continue;
@@ -96,10 +119,22 @@ Config::Config(const std::string& path) : end_time(std::numeric_limits<double>::
     const std::string key = trimmed(line.substr(0, equals));
     const auto found = keys.find(key);
     if (found == keys.end()) lines.fail("unknown key \"" + key + "\"");
-    found->second(trimmed(line.substr(equals + 1)));
+    if (!seen.insert(key).second) lines.fail("the key \"" + key + "\" occurs a second time");
+    const std::string value = trimmed(line.substr(equals + 1));
+    if (value.empty()) lines.fail("expected a value for \"" + key + "\"");
+    found->second(value);
   }
   if (model.empty() || attributes.empty() || forcings.empty() || outputs.empty()) {
     throw std::runtime_error(path + ": expected the keys model, attributes, forcings and outputs");
+  }
+  std::set<std::string> names;
+  for (const auto* list : {&forcings, &outputs}) {
+    for (const Variable& variable : *list) {
+      if (!names.insert(variable.name).second) {
+        throw std::runtime_error(path + ": expected a name of its own for each forcing and output, got \"" +
+                                 variable.name + "\" twice");
+      }
+    }
   }
 }
 
@@ -112,6 +147,7 @@ Attributes::Attributes(const std::string& path) {
   if (header.size() < fixed) lines.fail("expected at least the columns name, longitude and latitude");
   names.assign(header.begin() + fixed, header.end());
   while (lines.next(line)) {
+    if (trimmed(line).empty()) continue;
     const std::vector<std::string> found = fields(line);
     if (found.size() != header.size()) {
       lines.fail("expected " + std::to_string(header.size()) + " columns, got " + std::to_string(found.size()));
@@ -119,7 +155,11 @@ Attributes::Attributes(const std::string& path) {
     catchments.push_back(found[0]);
     longitude.push_back(number(lines, found[1]));
     latitude.push_back(number(lines, found[2]));
-    for (std::size_t k = fixed; k < found.size(); ++k) values.push_back(static_cast<float>(number(lines, found[k])));
+    for (std::size_t k = fixed; k < found.size(); ++k) {
+      const double value = number(lines, found[k]);
+      if (!finite_as_float(value)) lines.fail("expected a number that is finite as float, got " + found[k]);
+      values.push_back(static_cast<float>(value));
+    }
   }
   if (catchments.empty()) lines.fail("expected at least one catchment");
 }

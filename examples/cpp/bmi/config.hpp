@@ -11,7 +11,8 @@ struct Variable {
   std::string units;
 };
 
-/// A text file with lines "key = value"; "#" begins a comment. Paths are relative to the folder of the file.
+/// A text file with lines "key = value", each key once; "#" begins a comment. Paths are relative to the folder of the
+/// file, and numbers are decimal.
 ///
 ///     model = catchments.safetensors       the model file
 ///     attributes = attributes.csv          the catchments
@@ -19,11 +20,12 @@ struct Variable {
 ///     outputs = discharge [mm d-1]
 ///     time_step = 86400                    seconds; 86400 by default
 ///     end_time = 31536000                  seconds; without it, the model never ends
-///     threads = 4                          optional; the library's default otherwise
+///     threads = 4                          optional: a limit for all models of the process; it stays after Finalize
 ///     initial_state = state.bin            optional: the state to begin with, instead of zeros
 ///     final_state = state.bin              optional: where Finalize writes the state
 ///
-/// The model's inputs are the forcings and then the attributes, in their order, in the units of the files.
+/// The model's inputs are the forcings and then the attributes, in their order, in the units of the files. No two
+/// variables have the same name.
 struct Config {
   std::string model, attributes, initial_state, final_state;
   std::vector<Variable> forcings, outputs;
@@ -35,13 +37,15 @@ struct Config {
   explicit Config(const std::string& path);
 };
 
-/// A table with a header and a line for each catchment: its name, longitude and latitude, and its attributes.
+/// A table with a header and a line for each catchment: its name, longitude and latitude, and its attributes. Blank
+/// lines count for nothing.
 struct Attributes {
   std::vector<std::string> catchments;
   std::vector<std::string> names;  ///< of the attributes
   std::vector<double> longitude, latitude;
   std::vector<float> values;  ///< (catchments, attributes)
 
+  /// Throws std::runtime_error, naming file and line, if a line cannot be understood.
   explicit Attributes(const std::string& path);
 };
 

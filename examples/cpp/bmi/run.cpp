@@ -1,9 +1,11 @@
 // Simulates all catchments of a config file with drawn weather, as a framework would, and prints how fast that was.
 //
-//   python make_catchments.py --catchments 5000      trains a model, and writes it with catchments.cfg and
-//   attributes.csv cmake -S .. -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
+//   python make_catchments.py --catchments 5000
+//   cmake -S .. -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
 //   cmake --build build
 //   build/bmi/run_catchments catchments.cfg 365
+//
+// The first line trains a model, and writes it with catchments.cfg and attributes.csv.
 #include <chrono>
 #include <cmath>
 #include <cstdio>

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -77,6 +78,11 @@ std::string config_text(const std::string& attributes, const std::string& more =
          "\nforcings = precipitation [mm d-1], temperature [degC], evaporation [mm d-1]\n"
          "outputs = discharge [mm d-1], soil_moisture [mm]\n" +
          more;
+}
+
+/// The text of a table with one catchment that has these attributes.
+std::string table_text(const std::string& attributes) {
+  return "name,lon,lat,slope,forest\na,1,2," + attributes + "\n";
 }
 
 void refused(const std::string& config, const char* text) {
@@ -240,6 +246,69 @@ TEST("a missing forcing stops the step and changes nothing") {
   CHECK_SAME_BITS(values_of(model, "discharge"), values_of(other, "discharge"));
 }
 
+TEST("a forcing that is infinite as float stops the step and changes nothing") {
+  Catchments model, other;
+  for (Catchments* each : {&model, &other}) {
+    each->Initialize(golden + "/catchments.cfg");
+    set_day(*each, 0);
+  }
+  int place[1] = {3};
+  for (const double bad :
+       {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), 1e300, -3.5e38}) {
+    double value[1] = {bad};
+    model.SetValueAtIndices("temperature", place, 1, value);
+    CHECK_THROWS(model.Update(),
+                 "Update: temperature for catchment river 3: expected a number that is finite as float");
+  }
+  set_day(model, 0);
+  model.Update();
+  other.Update();
+  CHECK_SAME_BITS(values_of(model, "discharge"), values_of(other, "discharge"));
+}
+
+TEST("a stored state that is not finite is refused") {
+  const TemporaryFile state("state.bin", "");
+  const std::string config = config_text(golden + "/attributes.csv", "initial_state = " + state.path());
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    std::vector<float> numbers(80, 0.5f);
+    numbers[7] = bad;
+    std::ofstream(state.path(), std::ios::binary)
+        .write(reinterpret_cast<const char*>(numbers.data()), static_cast<std::streamsize>(4 * numbers.size()));
+    refused(config, "expected a state of finite numbers, got");
+    refused(config, "at number 7 of 80");
+  }
+}
+
+TEST("the final state takes the place of the old one at once") {
+  namespace fs = std::filesystem;
+  const TemporaryFile state("state.bin", "old"), other_name("link.bin", ""),
+      config("final.cfg", config_text(golden + "/attributes.csv", "final_state = " + state.path()));
+  fs::remove(other_name.path());
+  fs::create_hard_link(state.path(), other_name.path());
+  Catchments model;
+  model.Initialize(config.path());
+  model.Finalize();
+  CHECK_EQUAL(fs::file_size(state.path()), 320u);
+  CHECK_EQUAL(fs::file_size(other_name.path()), 3u);  // the old file was not written to
+  CHECK(!fs::exists(state.path() + ".part"));
+
+  fs::remove(other_name.path());
+  fs::create_symlink(state.path(), other_name.path());
+  const TemporaryFile by_link("link.cfg",
+                              config_text(golden + "/attributes.csv", "final_state = " + other_name.path()));
+  std::ofstream(state.path(), std::ios::trunc) << "old";
+  model.Initialize(by_link.path());
+  model.Finalize();
+  CHECK(fs::is_symlink(other_name.path()));
+  CHECK_EQUAL(fs::file_size(state.path()), 320u);
+
+  const TemporaryFile nowhere("nowhere.cfg",
+                              config_text(golden + "/attributes.csv", "final_state = no such folder/state.bin"));
+  model.Initialize(nowhere.path());
+  CHECK_THROWS(model.Finalize(), "no such folder/state.bin: the state cannot be written");
+  CHECK_EQUAL(model.GetCurrentTime(), 0.0);  // nothing is lost
+}
+
 TEST("a state that is stored continues with the same bits") {
   const TemporaryFile state("state.bin", "");
   const TemporaryFile first("first.cfg", config_text(golden + "/attributes.csv", "final_state = " + state.path()));
@@ -287,20 +356,77 @@ TEST("files that cannot be understood") {
   refused("model = x\n", "expected the keys model, attributes, forcings and outputs");
   refused(config_text(attributes, "colour = blue\n"), "line 5: unknown key \"colour\"");
   refused(config_text(attributes, "nonsense\n"), "line 5: expected \"key = value\", got \"nonsense\"");
-  refused(config_text(attributes, "time_step = soon\n"), "expected a number, got \"soon\"");
+  refused(config_text(attributes, "time_step = soon\n"), "expected a decimal number, got \"soon\"");
   refused(config_text(attributes, "time_step = -1\n"), "expected a number above 0, got -1");
-  refused(config_text(attributes, "outputs = discharge\n"), "expected names with units");
-  refused(config_text(attributes, "outputs = discharge [mm]\n"), "the model has 2 outputs, but the config file has 1");
-  refused(config_text(attributes, "forcings = temperature [K]\n"),
+  const std::string files = "model = " + golden + "/catchments.safetensors\nattributes = " + attributes + "\n";
+  refused(files + "outputs = discharge\n", "expected names with units");
+  refused(files + "forcings = a [K], b [K], c [K]\noutputs = discharge [mm]\n",
+          "the model has 2 outputs, but the config file has 1");
+  refused(files + "forcings = temperature [K]\noutputs = discharge [mm], soil [mm]\n",
           "the model has 5 inputs, but the config file has 3 forcings and attributes");
   refused(config_text("no table.csv"), "no table.csv: cannot be opened");
   refused(config_text(golden + "/catchments.cfg"), "expected at least the columns name, longitude and latitude");
-  refused(config_text(attributes, "model = " + attributes + "\n"), "not a safetensors file");
+  refused("model = " + attributes + "\nattributes = " + attributes + "\nforcings = a [K]\noutputs = q [mm]\n",
+          "not a safetensors file");
   refused(config_text(attributes, "threads = 5000\n"), "expected 1 to 1024 threads, got 5000");
   const TemporaryFile short_row("table.csv", "name,lon,lat,slope,forest\na,1,2,3\n");
   refused(config_text(short_row.path()), "line 2: expected 5 columns, got 4");
+  const TemporaryFile open_end("table.csv", table_text("3,"));
+  refused(config_text(open_end.path()), "line 2: expected a decimal number, got \"\"");
+  for (const char* const bad : {"1e300", "-3.5e38"}) {
+    const TemporaryFile too_large("table.csv", table_text("3," + std::string(bad)));
+    refused(config_text(too_large.path()),
+            ("line 2: expected a number that is finite as float, got " + std::string(bad)).c_str());
+  }
   const TemporaryFile no_rows("table.csv", "name,lon,lat,slope,forest\n");
   refused(config_text(no_rows.path()), "expected at least one catchment");
+}
+
+TEST("numbers of config files are decimal, and those of threads whole") {
+  const std::string attributes = golden + "/attributes.csv";
+  for (const char* const text : {"0x10", "inf", "nan", "1e400", "1e5x", "1 2", "1.2.3"}) {
+    refused(config_text(attributes, "time_step = " + std::string(text)), "line 5: expected a decimal number, got");
+  }
+  refused(config_text(attributes, "time_step = 1e-320"), "line 5: expected 0 or a number of at least 2.3e-308");
+  for (const char* const text : {"0.5", "1.5", "-1", "0", "1e300"}) {
+    refused(config_text(attributes, "threads = " + std::string(text)), "line 5: expected a whole number above 0, got");
+  }
+}
+
+TEST("each key and each variable occurs once") {
+  const std::string attributes = golden + "/attributes.csv";
+  refused(config_text(attributes, "time_step = 1\ntime_step = 1\n"),
+          "line 6: the key \"time_step\" occurs a second time");
+  refused(config_text(attributes, "outputs = discharge [mm], soil [mm]\n"), "the key \"outputs\" occurs a second time");
+  refused(config_text(attributes, "final_state =  # none\n"), "line 5: expected a value for \"final_state\"");
+  const std::string files = "model = " + golden + "/catchments.safetensors\nattributes = " + attributes + "\n";
+  refused(files + "forcings = a [mm], b [mm], a [degC]\noutputs = discharge [mm], soil [mm]\n",
+          "expected a name of its own for each forcing and output, got \"a\" twice");
+  refused(files + "forcings = a [mm], b [mm], c [mm]\noutputs = c [mm], soil [mm]\n", "got \"c\" twice");
+  for (const char* const forcings : {"a [mm], b [mm],", "a [mm] [degC]", "a [mm]]", "a]"}) {
+    refused(files + "forcings = " + forcings + "\noutputs = discharge [mm], soil [mm]\n",
+            "line 3: expected names with units, such as");
+  }
+}
+
+TEST("blank lines of the table count for nothing") {
+  const TemporaryFile table("table.csv", table_text("0.5,0.25") + "\n \t\r\n");
+  const TemporaryFile config("blank.cfg", config_text(table.path()));
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_EQUAL(model.GetGridSize(0), 1);
+}
+
+TEST("the module exports its two functions alone") {
+  void* const module = dlopen(LSTMCORE_MODULE, RTLD_NOW | RTLD_LOCAL);
+  CHECK(module != nullptr);
+  if (module == nullptr) return;
+  for (const char* const hidden : {"_ZTVN10catchments10CatchmentsE", "_ZTIN10catchments10CatchmentsE",
+                                   "_ZN10catchments10Catchments6UpdateEv", "lstmcore_stream_step"}) {
+    CHECK(dlsym(module, hidden) == nullptr);
+  }
+  CHECK(dlsym(module, "bmi_model_create") != nullptr && dlsym(module, "bmi_model_destroy") != nullptr);
+  dlclose(module);
 }
 
 TEST("a framework loads the module") {

@@ -1,5 +1,6 @@
 // Predict with the WebAssembly module in Node: `node predict.mjs SITE MODEL` reads a JSON list of inputs from the standard
-// input and writes a JSON list of outputs, or of {"error": text}.
+// input and writes a JSON list of outputs, or of {"error": text}. What JSON lacks is written {"make": "Float32Array",
+// "of": [1, 2]} or {"make": "undefined"}; {"make": "free"} frees the model. "alive": models in the engine's memory.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -17,15 +18,44 @@ function attempt(body) {
   }
 }
 
+const makers = {
+  undefined: () => undefined,
+  Float32Array: (values) => Float32Array.from(values),
+  Float64Array: (values) => Float64Array.from(values),
+  Int32Array: (values) => Int32Array.from(values),
+  Uint8Array: (values) => Uint8Array.from(values),
+  BigInt64Array: (values) => BigInt64Array.from(values, BigInt),
+  DataView: (values) => new DataView(Uint8Array.from(values).buffer),
+};
+
+/** The input that a part of the JSON stands for. */
+function made(value) {
+  if (Array.isArray(value)) return value.map(made);
+  return value?.make === undefined ? value : makers[value.make](value.of);
+}
+
 // Older versions of Emscripten fetch the module by its path, which Node's fetch refuses.
-const engine = await createEngine({ wasmBinary: readFileSync(join(site, "lstmcore_engine.wasm")) });
+const module = await createEngine({ wasmBinary: readFileSync(join(site, "lstmcore_engine.wasm")) });
+const alive = new Set();
+const engine = Object.create(module);
+engine._web_load = (...bytes) => {
+  const handle = module._web_load(...bytes);
+  if (handle !== 0) alive.add(handle);
+  return handle;
+};
+engine._web_free = (handle) => {
+  alive.delete(handle);
+  module._web_free(handle);
+};
 const inputs = JSON.parse(readFileSync(0, "utf-8"));
 const model = attempt(() => loadModel(engine, readFileSync(modelPath)));
+const predicted = (input) => (input?.make === "free" ? (model.free(), null) : [...model.predict(made(input))]);
 const outputs = model.error
-  ? model
+  ? { ...model, alive: alive.size }
   : {
       isa: engine.UTF8ToString(engine._web_isa()),
       classNames: model.classNames,
-      outputs: inputs.map((input) => attempt(() => [...model.predict(input)])),
+      outputs: inputs.map((input) => attempt(() => predicted(input))),
+      alive: alive.size,
     };
 process.stdout.write(JSON.stringify(outputs));

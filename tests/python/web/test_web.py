@@ -138,6 +138,175 @@ def test_what_is_refused(model_file, tmp_path):
     assert "takes token numbers, not features" in outputs[2]["error"]
 
 
+def typed(kind, values=None):
+    """Return what predict.mjs makes a value from that JSON lacks."""
+    return {"make": kind, "of": values}
+
+
+@needs_node
+def test_forms_of_features():
+    """All forms of the same steps have the same outputs."""
+    steps = [[0.25, -0.5, 1.0], [2.0, 0.0, -0.125]]
+    flat = [number for step in steps for number in step]
+    forms = [
+        steps,
+        flat,
+        typed("Float32Array", flat),
+        typed("Float64Array", flat),
+        [typed("Float32Array", step) for step in steps],
+        [steps[0], typed("Float64Array", steps[1])],
+    ]
+    path = GOLDEN / "features_model.safetensors"
+    outputs = predict_in_node(path, forms)["outputs"]
+    expected = lc.load(path).predict(np.array([steps], np.float32), verbose=0)[0]
+    for output in outputs:
+        np.testing.assert_allclose(output, expected, rtol=0, atol=3e-6)
+
+
+REFUSED_FEATURES = [
+    (
+        [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6]],
+        "expected an array of 3 numbers at step 0, got an array of length 4",
+    ),
+    (
+        [[0.1, 0.2, 0.3], [0.4]],
+        "expected an array of 3 numbers at step 1, got an array of length 1",
+    ),
+    ([[0.1, 0.2, 0.3], 0.4], "expected an array of 3 numbers at step 1, got 0.4"),
+    ([0.1, [0.1, 0.2, 0.3]], "expected numbers, got an array of length 3"),
+    ([["a", "b", "c"]], 'expected numbers at step 0, got "a"'),
+    (["a", "b", "c"], 'expected numbers, got "a"'),
+    ([[None, 1, 2]], "expected numbers at step 0, got null"),
+    ([[[0.1, 0.2, 0.3]]], "expected an array of 3 numbers at step 0, got an array of length 1"),
+    ([[[0.1], [0.2], [0.3]]], "expected numbers at step 0, got an array of length 1"),
+    (
+        [typed("Float32Array", [1, 2])],
+        "expected an array of 3 numbers at step 0, got Float32Array of length 2",
+    ),
+    ([0.1, 0.2, 0.3, 0.4], "expected 3 numbers for each step, got 4 in all"),
+    (typed("Float32Array", [1, 2, 3, 4]), "expected 3 numbers for each step, got 4 in all"),
+    (typed("BigInt64Array", [1, 2, 3]), "expected numbers, got 1n"),
+    (typed("DataView", [1, 2, 3]), "expected an array of steps, got an object"),
+    (typed("undefined"), "expected an array of steps, got undefined"),
+    (None, "expected an array of steps, got null"),
+    (0.5, "expected an array of steps, got 0.5"),
+    ({}, "expected an array of steps, got an object"),
+    ("words", "the model takes numbers, not texts"),
+]
+
+
+@needs_node
+def test_features_that_are_refused():
+    """No input has an answer for other numbers than it holds."""
+    inputs = [case for case, _ in REFUSED_FEATURES]
+    outputs = predict_in_node(GOLDEN / "features_model.safetensors", [*inputs, []])["outputs"]
+    for output, (case, text) in zip(outputs, REFUSED_FEATURES, strict=False):
+        assert "error" in output, case
+        assert output["error"] == f"input: {text}"
+    assert outputs[-1]["error"] == "steps: expected at least 1, got 0"
+
+
+STACKS = {
+    "last step": lambda: [lc.layers.LSTM(3)],
+    "steps": lambda: [
+        lc.layers.LSTM(3, return_sequences=True),
+        lc.layers.Dense(2, activation="softmax"),
+    ],
+    "backwards": lambda: [lc.layers.LSTM(3, return_sequences=True, go_backwards=True)],
+    "backwards, last step": lambda: [lc.layers.LSTM(3, go_backwards=True)],
+    "both": lambda: [lc.layers.Bidirectional(lc.layers.LSTM(2)), lc.layers.Dense(1)],
+    "both, maximum": lambda: [
+        lc.layers.Bidirectional(lc.layers.LSTM(2, return_sequences=True)),
+        lc.layers.GlobalMaxPooling1D(),
+        lc.layers.Dense(1),
+    ],
+    "mean": lambda: [lc.layers.GlobalAveragePooling1D(), lc.layers.Dense(2)],
+    "no recurrence": lambda: [lc.layers.Dense(2, activation="tanh")],
+}
+
+
+def token_model(path, mask_zero, stack):
+    """Save a model of ten token numbers, whose padding has a vector of its own, and return it."""
+    embedding = lc.layers.Embedding(10, 4, mask_zero=mask_zero)
+    model = lc.Sequential([embedding, *STACKS[stack]()], seed=3)
+    model.build((None, None))
+    model.set_weights([20 * weight for weight in model.get_weights()])
+    model.save(path)
+    return model
+
+
+@needs_node
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_token_numbers(tmp_path, stack, mask_zero):
+    """Number 0 is what it is in Python: a token like others, or the padding at the end."""
+    path = tmp_path / "tokens.safetensors"
+    model = token_model(path, mask_zero, stack)
+    rows = [[1, 2, 9], [0, 1, 2, 3], [3, 1, 0, 0], [0, 0], [5, 0, 5]]
+    outputs = predict_in_node(path, rows)["outputs"]
+    for output, row in zip(outputs, rows, strict=True):
+        if mask_zero and row[-1] != 0 and 0 in row:
+            with pytest.raises(ValueError, match="id 0 is padding"):
+                model.predict([row], verbose=0)
+            assert output["error"].startswith(
+                "ids: 0 is padding and may appear only at the end, got "
+            )
+        else:
+            expected = model.predict(np.array([row]), verbose=0)[0].reshape(-1)
+            np.testing.assert_allclose(output, expected, rtol=0, atol=2e-6)
+
+
+@needs_node
+def test_forms_of_token_numbers(tmp_path):
+    """Plain lists and arrays of integers; any other number is an error."""
+    path = tmp_path / "tokens.safetensors"
+    token_model(path, False, "last step")
+    row = [1, 2, 0, 9]
+    kinds = ["Int32Array", "BigInt64Array", "Uint8Array", "Float32Array"]
+    outputs = predict_in_node(path, [row, *(typed(kind, row) for kind in kinds)])["outputs"]
+    assert outputs == [outputs[0]] * len(outputs)
+    assert len(outputs[0]) == 3
+    refused = {
+        "ids: expected 0 to 9, got 10 at step 1": [1, 10],
+        "ids: expected 0 to 9, got -1 at step 0": [-1],
+        "steps: expected at least 1, got 0": [],
+        "whole numbers, got 0.5 at step 1": [1, 0.5],
+        "whole numbers, got 4294967297 at step 0": [4294967297],
+        "whole numbers, got 4294967297n at step 0": typed("BigInt64Array", [4294967297]),
+        'whole numbers, got "1" at step 0': ["1"],
+        "whole numbers, got an array of length 2 at step 0": [[1, 2]],
+        "expected an array, got undefined": typed("undefined"),
+        "input: the model takes numbers, not texts": "words",
+    }
+    outputs = predict_in_node(path, list(refused.values()))["outputs"]
+    for text, output in zip(refused, outputs, strict=True):
+        assert output["error"].endswith(text)
+
+
+@needs_node
+def test_a_model_that_was_freed():
+    """It says so, and its memory is free."""
+    answer = predict_in_node(
+        GOLDEN / "features_model.safetensors",
+        [[[1, 2, 3]], typed("free"), [[1, 2, 3]], typed("free")],
+    )
+    assert len(answer["outputs"][0]) > 0
+    assert answer["outputs"][1:] == [None, {"error": "predict: the model was freed"}, None]
+    assert answer["alive"] == 0
+
+
+@needs_node
+def test_memory_of_a_model_whose_texts_cannot_be_read(model_file, tmp_path):
+    """The loader finds that it cannot split as the model does when the engine has loaded it."""
+    other = tmp_path / "model.safetensors"
+    whole = model_file.read_bytes()
+    assert whole.count(b"whitespace") == 1
+    other.write_bytes(whole.replace(b"whitespace", b"whitespxce"))
+    answer = predict_in_node(other, [])
+    assert answer["error"].endswith('or "raw_character", got "whitespxce"')
+    assert answer["alive"] == 0
+
+
 class Quiet(SimpleHTTPRequestHandler):
     """Serve files without a line for each."""
 

@@ -1,0 +1,23 @@
+// What comes from outside: paths, numbers and stored states.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace catchments {
+
+/// A path from and to UTF-8, on every system and in every version of C++.
+std::filesystem::path path_of(const std::string& text);
+std::string text_of(const std::filesystem::path& path);
+
+/// Whether a number is finite as float, in which the model computes. What is not would stay in the state for ever.
+bool finite_as_float(double value);
+
+/// A state of `size` numbers. Throws std::runtime_error if the file has another size, or a number that is not finite.
+std::vector<float> read_state(const std::string& path, std::size_t size);
+/// Replaces the file at once, so that whatever ends the program leaves the old state or the new one.
+void write_state(const std::string& path, const std::vector<float>& state);
+
+}  // namespace catchments
