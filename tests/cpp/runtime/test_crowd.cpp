@@ -33,14 +33,19 @@ std::vector<int> meet(lstmcore::StepBarrier& barrier, int rounds, std::chrono::m
 }  // namespace
 
 TEST("threads part, all at the same meeting, if one is always late") {
-  lstmcore::StepBarrier barrier;
-  const std::vector<int> made = meet(barrier, 1000, 2ms);
-  CHECK(barrier.parted());
-  CHECK_EQUAL(made[0], made[1]);
-  // Each meeting wastes 2 ms, and the limit is below a millisecond.
-  CHECK(made[0] < 10);
-  CHECK(lstmcore::crowded());
-  std::this_thread::sleep_for(std::chrono::nanoseconds(2 * lstmcore::policy::first_crowded_nanoseconds) + 50ms);
+  bool crowded = false;
+  // The crowded time lasts milliseconds. Where the machine itself is crowded, it may be over before this thread goes on.
+  for (int attempt = 0; attempt < 20 && !crowded; ++attempt) {
+    lstmcore::StepBarrier barrier;
+    const std::vector<int> made = meet(barrier, 1000, 2ms);
+    crowded = lstmcore::crowded();
+    CHECK(barrier.parted());
+    CHECK_EQUAL(made[0], made[1]);
+    // Each meeting wastes 2 ms, and the limit is below a millisecond.
+    CHECK(made[0] < 10);
+  }
+  CHECK(crowded);
+  std::this_thread::sleep_for(std::chrono::nanoseconds(lstmcore::policy::longest_crowded_nanoseconds));
   CHECK(!lstmcore::crowded());
 }
 
