@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <locale>
+#include <sstream>
 
 #include "../model_file/file_error.hpp"
 #include "../model_file/members.hpp"
@@ -22,6 +24,16 @@ std::int64_t checked_count(const std::string& where, const Value& value) {
                  (value.is(Kind::integer) ? std::to_string(value.integer()) : kind_name(value.kind())));
   }
   return value.integer();
+}
+
+std::optional<double> number_in(const std::string& text) {
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  if (!(stream >> value)) return std::nullopt;
+  stream >> std::ws;
+  if (!stream.eof()) return std::nullopt;
+  return value;
 }
 
 void check_list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
@@ -53,12 +65,26 @@ std::optional<double> optional_number(const Value& object, const char* name) {
   return as_double(*value);
 }
 
-std::optional<double> optional_rate(const Value& object, const char* name) {
-  const std::optional<double> rate = optional_number(object, name);
-  if (rate && !(*rate > 0)) {
-    fail_reading(std::string(name) + ": expected a number of samples a second above 0, got " + std::to_string(*rate));
-  }
-  return rate;
+std::optional<double> noted_number(const Value& object, const char* name) {
+  const Value* const value = object.find(name);
+  if (value == nullptr) return std::nullopt;
+  std::optional<double> number;
+  if (is_number(*value)) number = as_double(*value);
+  if (value->is(Kind::string)) number = number_in(value->string());
+  return number && std::isfinite(*number) ? number : std::nullopt;
+}
+
+std::optional<double> noted_rate(const Value& object, const char* name) {
+  const std::optional<double> rate = noted_number(object, name);
+  return rate && *rate > 0 ? rate : std::nullopt;
+}
+
+bool is_on(const std::string& where, const Value& value) {
+  if (value.is(Kind::boolean)) return value.boolean();
+  if (!is_number(value)) fail_reading(where + ": expected 0 or 1, got " + kind_name(value.kind()));
+  const double number = as_double(value);
+  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + std::to_string(number));
+  return number == 1;
 }
 
 std::int64_t count(const std::string& where, const Value& object, const char* name) {
