@@ -18,6 +18,8 @@ double as_double(const Value& value) {
   return value.is(Kind::integer) ? static_cast<double>(value.integer()) : value.real();
 }
 
+bool fits_float(double value) { return std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()); }
+
 std::int64_t checked_count(const std::string& where, const Value& value) {
   if (!value.is(Kind::integer) || value.integer() < 1 || value.integer() > most_units) {
     fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) + ", got " +
@@ -52,7 +54,7 @@ void check_list(const std::string& where, const Value& value, std::int64_t size,
 float number(const std::string& where, const Value& value) {
   if (!is_number(value)) fail_reading(where + ": expected a number, got " + kind_name(value.kind()));
   const double wide = as_double(value);
-  if (std::fabs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
+  if (!fits_float(wide)) {
     fail_reading(where + ": expected a number that a float can hold, got one above 3.4e38");
   }
   return static_cast<float>(wide);
@@ -71,7 +73,7 @@ std::optional<double> noted_number(const Value& object, const char* name) {
   std::optional<double> number;
   if (is_number(*value)) number = as_double(*value);
   if (value->is(Kind::string)) number = number_in(value->string());
-  return number && std::isfinite(*number) ? number : std::nullopt;
+  return number && fits_float(*number) ? number : std::nullopt;
 }
 
 std::optional<double> noted_rate(const Value& object, const char* name) {

@@ -24,7 +24,7 @@ float number(const std::string& where, const Value& value);
 std::optional<double> optional_number(const Value& object, const char* name);
 
 /// The same for a note about the capture, without which it plays as well: a number, also one that an exporter wrote as
-/// a text. Anything else counts as missing, so that no note makes a capture unplayable.
+/// a text, finite as a float. Anything else counts as missing, so that no note makes a capture unplayable.
 std::optional<double> noted_number(const Value& object, const char* name);
 
 /// The same for a number of samples a second, which is above 0.

@@ -365,7 +365,7 @@ TEST("a stream checks captures that a program made") {
     *gain = std::numeric_limits<double>::quiet_NaN();
     CHECK_THROWS(CaptureStream{capture}, (name + ": expected a factor that a float can hold, got nan").c_str());
     *gain = 1e39;
-    CHECK_THROWS(CaptureStream{capture}, (name + ": expected a factor that a float can hold, got 1e+39").c_str());
+    CHECK_THROWS(CaptureStream{capture}, (name + ": expected a factor that a float can hold").c_str());
     *gain = 1;
   }
   capture.layers[1].input_size = 4;
