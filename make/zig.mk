@@ -1,5 +1,5 @@
-# Other systems: the library, three programs and a shared library are compiled and linked for them by Zig's C++ compiler,
-# which has their headers and libraries. Nothing is run, so nothing is optimized.
+# Other systems: the library, programs in C++ and C, and shared libraries are compiled and linked for them by Zig's
+# compilers, which have their headers and libraries. Nothing is run, so nothing is optimized.
 .PHONY: test-zig test-zig-quick
 ZIG_VERSION := 0.17.0
 ZIG_QUICK := x86_64-windows-gnu aarch64-macos
@@ -18,7 +18,8 @@ test-zig-quick: $(addprefix test-zig-,$(ZIG_QUICK))
 
 .PHONY: $(addprefix test-zig-,$(ZIG_ALL))
 $(addprefix test-zig-,$(ZIG_ALL)): test-zig-%: $(STAMPS)/zig
-	cmake -S tests/platforms -B build/zig/$* -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-fno-sanitize=undefined \
+	cmake -S tests/platforms -B build/zig/$* -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_C_FLAGS_DEBUG=-fno-sanitize=undefined -DCMAKE_CXX_FLAGS_DEBUG=-fno-sanitize=undefined \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cpp/cmake/toolchains/zig.cmake -DLSTMCORE_ZIG=$(ZIG) -DLSTMCORE_ZIG_TARGET=$* \
 	  -DPython_EXECUTABLE=$(VENV)/bin/python
 	cmake --build build/zig/$*

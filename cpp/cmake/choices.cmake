@@ -3,6 +3,10 @@ if(NOT LSTMCORE_EXCEPTIONS AND (LSTMCORE_PYTHON OR LSTMCORE_TESTS))
   message(FATAL_ERROR "lstmcore: LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_PYTHON and LSTMCORE_TESTS, which rely on exceptions")
 endif()
 
+if(NOT LSTMCORE_EXCEPTIONS AND LSTMCORE_SHARED)
+  message(FATAL_ERROR "lstmcore: LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_SHARED: the C interface turns exceptions into statuses")
+endif()
+
 set(LSTMCORE_KNOWN_KERNELS baseline avx2 avx512)
 foreach(isa IN LISTS LSTMCORE_KERNELS)
   if(NOT isa IN_LIST LSTMCORE_KNOWN_KERNELS)

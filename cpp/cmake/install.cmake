@@ -4,7 +4,11 @@ include(GNUInstallDirs)
 
 set(LSTMCORE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/lstmcore)
 
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+set(LSTMCORE_HEADERS PATTERN "*.hpp")
+if(LSTMCORE_EXCEPTIONS)
+  list(APPEND LSTMCORE_HEADERS PATTERN "*.h")  # the C interface, which a library without exceptions lacks
+endif()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING ${LSTMCORE_HEADERS})
 install(TARGETS lstmcore EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -17,6 +21,11 @@ install(EXPORT lstmcore-targets NAMESPACE lstmcore:: DESTINATION ${LSTMCORE_PACK
 # From the build folder, too: projects that export theirs from there need it, and `lstmcore_DIR` may name it.
 export(EXPORT lstmcore-targets NAMESPACE lstmcore:: FILE ${CMAKE_CURRENT_BINARY_DIR}/lstmcore-targets.cmake)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/lstmcore)
+
+# What a linker that is not C++'s has to be told: the runtime of C++, as the compiler's driver adds it.
+set(LSTMCORE_CXX_RUNTIME "${CMAKE_CXX_IMPLICIT_LINK_LIBRARIES}")
+list(FILTER LSTMCORE_CXX_RUNTIME INCLUDE REGEX "^(stdc\\+\\+|c\\+\\+|c\\+\\+abi|m)$")
+list(REMOVE_DUPLICATES LSTMCORE_CXX_RUNTIME)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cpp/cmake/lstmcore-config.cmake.in lstmcore-config.cmake
                               INSTALL_DESTINATION ${LSTMCORE_PACKAGE_DIR})
@@ -46,6 +55,8 @@ set(LSTMCORE_PC_LIBS "${CMAKE_THREAD_LIBS_INIT}")
 foreach(library IN LISTS CMAKE_DL_LIBS)
   string(APPEND LSTMCORE_PC_LIBS " -l${library}")
 endforeach()
+list(TRANSFORM LSTMCORE_CXX_RUNTIME PREPEND -l OUTPUT_VARIABLE LSTMCORE_PC_LIBS_PRIVATE)
+list(JOIN LSTMCORE_PC_LIBS_PRIVATE " " LSTMCORE_PC_LIBS_PRIVATE)
 set(LSTMCORE_PC_CFLAGS "")
 if(NOT LSTMCORE_EXCEPTIONS)
   set(LSTMCORE_PC_CFLAGS " -DLSTMCORE_NO_EXCEPTIONS")

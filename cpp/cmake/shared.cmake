@@ -9,7 +9,7 @@ add_library(lstmcore::lstmcore_c ALIAS lstmcore_c)
 target_link_libraries(lstmcore_c PRIVATE lstmcore)
 target_compile_definitions(lstmcore_c PRIVATE LSTMCORE_BUILDS_SHARED INTERFACE LSTMCORE_SHARED)
 target_compile_options(lstmcore_c PRIVATE ${LSTMCORE_CXX_OPTIONS})
-target_include_directories(lstmcore_c PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include> $<INSTALL_INTERFACE:include>)
+target_include_directories(lstmcore_c PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
 set_target_properties(lstmcore_c PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
                                             SOVERSION ${LSTMCORE_ABI_VERSION} UNITY_BUILD ${LSTMCORE_UNITY}
                                             UNITY_BUILD_BATCH_SIZE 0)

@@ -4,8 +4,8 @@
  *   cmake -S . -B build -DCMAKE_PREFIX_PATH=<where lstmcore is installed> && cmake --build build
  *   build/step model.safetensors inputs.txt
  *
- * or, with pkg-config: cc step.c $(pkg-config --cflags --libs lstmcore_c) -o step. "-" as the second argument reads the
- * standard input, so that a sensor or another program can write the steps.
+ * or with pkg-config, as docs/c.md says. "-" as the second argument reads the standard input, so that a sensor or
+ * another program can write the steps.
  */
 #include <lstmcore/lstmcore.h>
 #include <stdio.h>

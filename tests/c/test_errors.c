@@ -19,6 +19,9 @@ static void test_files(const char* golden) {
   char* path = check_path(golden, "no such file, größe");
   CHECK_ERROR(lstmcore_model_load(path, &model), LSTMCORE_ERROR_FILE, "größe: cannot be read");
   free(path);
+  CHECK_ERROR(lstmcore_model_load("", &model), LSTMCORE_ERROR_FILE, "an empty path: cannot be read");
+  CHECK_ERROR(lstmcore_model_load("no such \xFF\xC3 file", &model), LSTMCORE_ERROR_FILE,
+              "no such \xEF\xBF\xBD\xEF\xBF\xBD file: cannot be read");
   path = check_path(golden, "make_model_files.py");
   CHECK_ERROR(lstmcore_model_load(path, &model), LSTMCORE_ERROR_FILE, "not a safetensors file");
   free(path);

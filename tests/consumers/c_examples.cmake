@@ -1,4 +1,4 @@
-# The programs of examples/c, with the installed shared library: each must print what Python predicts step by step.
+# The programs of examples/c, with the installed shared library, and the one in C with the static one, too: each must print what Python predicts step by step.
 set(LSTMCORE_MODEL ${PROJECT_SOURCE_DIR}/tests/golden/stream_model.safetensors)
 set(LSTMCORE_INPUTS ${PROJECT_SOURCE_DIR}/tests/golden/stream_inputs.txt)
 set(LSTMCORE_STAGED_LIB ${LSTMCORE_STAGE}/${CMAKE_INSTALL_LIBDIR})
@@ -11,6 +11,10 @@ lstmcore_add_consumer(c_example SOURCE ${PROJECT_SOURCE_DIR}/examples/c
                       PROGRAM step ${LSTMCORE_MODEL} ${LSTMCORE_INPUTS} OPTIONS -DCMAKE_PREFIX_PATH=${LSTMCORE_STAGE})
 set_tests_properties("consumer[c_example]" PROPERTIES FIXTURES_REQUIRED lstmcore_installed
                                                       FIXTURES_SETUP lstmcore_c_example)
+
+lstmcore_add_consumer(c_static SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/c_static
+                      PROGRAM step ${LSTMCORE_MODEL} ${LSTMCORE_INPUTS} OPTIONS -DCMAKE_PREFIX_PATH=${LSTMCORE_STAGE})
+set_tests_properties("consumer[c_static]" PROPERTIES FIXTURES_REQUIRED lstmcore_installed FIXTURES_SETUP lstmcore_c_static)
 
 # lstmcore_add_c_example(name REQUIRES fixtures COMMAND program [arguments])
 function(lstmcore_add_c_example name)
@@ -40,13 +44,21 @@ function(lstmcore_add_built_example name)
 endfunction()
 
 lstmcore_add_c_example(c REQUIRES lstmcore_c_example COMMAND ${CMAKE_CURRENT_BINARY_DIR}/c_example/step)
+lstmcore_add_c_example(static REQUIRES lstmcore_c_static COMMAND ${CMAKE_CURRENT_BINARY_DIR}/c_static/step)
 lstmcore_add_c_example(ctypes REQUIRES lstmcore_installed
                        COMMAND ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/examples/c/ctypes_step.py ${LSTMCORE_STAGED_C})
 lstmcore_add_built_example(
   rust TOOL ${LSTMCORE_RUSTC}
   COMMAND ${LSTMCORE_RUSTC} -O -D warnings ${PROJECT_SOURCE_DIR}/examples/c/step.rs -o step_rust -L
           native=${LSTMCORE_STAGED_LIB} -l dylib=lstmcore_c -C link-arg=-Wl,-rpath,${LSTMCORE_STAGED_LIB})
-lstmcore_add_built_example(
-  pkg_config TOOL ${LSTMCORE_PKG_CONFIG}
-  COMMAND ${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${LSTMCORE_STAGED_LIB}/pkgconfig CC=${CMAKE_C_COMPILER} sh -c
-          "$CC ${PROJECT_SOURCE_DIR}/examples/c/step.c $(${LSTMCORE_PKG_CONFIG} --cflags --libs lstmcore_c) -Wl,-rpath,${LSTMCORE_STAGED_LIB} -o step_pkg_config")
+
+# The commands of docs/c.md.
+function(lstmcore_add_pkg_config_example name options)
+  lstmcore_add_built_example(
+    ${name} TOOL ${LSTMCORE_PKG_CONFIG}
+    COMMAND ${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${LSTMCORE_STAGED_LIB}/pkgconfig CC=${CMAKE_C_COMPILER} sh -c
+            "$CC ${PROJECT_SOURCE_DIR}/examples/c/step.c ${options} -o step_${name}")
+endfunction()
+lstmcore_add_pkg_config_example(
+  pkg_config "$(pkg-config --cflags --libs lstmcore_c) -Wl,-rpath,$(pkg-config --variable=libdir lstmcore_c)")
+lstmcore_add_pkg_config_example(pkg_config_static "$(pkg-config --static --cflags --libs lstmcore)")

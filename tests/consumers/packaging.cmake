@@ -37,12 +37,28 @@ endfunction()
 lstmcore_add_refusal(kernels "LSTMCORE_KERNELS: expected baseline" -DLSTMCORE_KERNELS=avx2)
 lstmcore_add_refusal(unknown "LSTMCORE_KERNELS: expected some of[^\n]*got.*sse9" -DLSTMCORE_KERNELS=sse9)
 lstmcore_add_refusal(exceptions "LSTMCORE_EXCEPTIONS=OFF excludes" -DLSTMCORE_EXCEPTIONS=OFF -DLSTMCORE_TESTS=ON)
+lstmcore_add_refusal(shared "LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_SHARED" -DLSTMCORE_EXCEPTIONS=OFF -DLSTMCORE_SHARED=ON)
+
+# What options are where nobody sets them: whoever installs the library must not fail at a warning.
+function(lstmcore_add_defaults name expected)
+  add_test(NAME "consumer[defaults: ${name}]"
+           COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/defaults_${name} -G ${CMAKE_GENERATOR}
+                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DEigen3_DIR=${Eigen3_DIR} -DLSTMCORE_KERNELS=baseline -LA ${ARGN})
+  set_tests_properties("consumer[defaults: ${name}]" PROPERTIES LABELS "cpp;consumer" PASS_REGULAR_EXPRESSION "${expected}")
+endfunction()
+lstmcore_add_defaults(plain "LSTMCORE_SHARED:BOOL=ON.*LSTMCORE_WERROR:BOOL=OFF")
+lstmcore_add_defaults(exceptions "LSTMCORE_SHARED:BOOL=OFF" -DLSTMCORE_EXCEPTIONS=OFF)
 
 # Without exceptions and RTTI, and with one instruction set. Unoptimized, to save time.
 lstmcore_add_consumer(small SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/small PROGRAM small
                       OPTIONS -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR} -DEigen3_DIR=${Eigen3_DIR}
-                              -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_KERNELS=baseline -DSMALL_READS_FILES=ON)
+                              -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_KERNELS=baseline -DSMALL_READS_FILES=ON
+                              -DLSTMCORE_INSTALL=ON)
 set_tests_properties("consumer[small]" PROPERTIES FIXTURES_SETUP lstmcore_small)
+add_test(NAME "consumer[small: installed headers]"
+         COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_CURRENT_BINARY_DIR}/small -DSTAGE=${CMAKE_CURRENT_BINARY_DIR}/small_installed
+                 -P ${CMAKE_CURRENT_SOURCE_DIR}/small/headers.cmake)
+set_tests_properties("consumer[small: installed headers]" PROPERTIES FIXTURES_REQUIRED lstmcore_small LABELS "cpp;consumer")
 function(lstmcore_add_small name expected)
   add_test(NAME "consumer[small: ${name}]" COMMAND ${CMAKE_CURRENT_BINARY_DIR}/small/small ${ARGN})
   set_tests_properties("consumer[small: ${name}]" PROPERTIES FIXTURES_REQUIRED lstmcore_small LABELS "cpp;consumer"

@@ -3,6 +3,8 @@
 import numpy as np
 
 RNG = np.random.default_rng(5)
+# The member of each format that has the number of samples a second.
+RATES = {"nam": "sample_rate", "rtneural": "samplerate", "state_dict": "samplerate"}
 X = RNG.uniform(-0.9, 0.9, size=300).astype(np.float32)
 
 

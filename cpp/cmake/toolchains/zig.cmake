@@ -1,5 +1,5 @@
-# Windows or macOS, built by the C++ compiler of Zig, which brings the headers and libraries of its targets. Configure with
-# -DLSTMCORE_ZIG=<zig> and -DLSTMCORE_ZIG_TARGET=<processor>-<windows-gnu or macos>.
+# Windows or macOS, built by the C and C++ compilers of Zig, which bring the headers and libraries of its targets. Configure
+# with -DLSTMCORE_ZIG=<zig> and -DLSTMCORE_ZIG_TARGET=<processor>-<windows-gnu or macos>.
 if(NOT LSTMCORE_ZIG_TOOLS)
   set(LSTMCORE_ZIG_TOOLS ${CMAKE_BINARY_DIR}/zig)
 endif()
@@ -33,10 +33,12 @@ exec '${LSTMCORE_ZIG}' ${command} \"$@\"
     file(CHMOD ${program} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
   endif()
 endfunction()
+lstmcore_add_zig_tool(cc "cc -target ${LSTMCORE_ZIG_TARGET}")
 lstmcore_add_zig_tool(c++ "c++ -target ${LSTMCORE_ZIG_TARGET}")
 foreach(tool ar ranlib rc)
   lstmcore_add_zig_tool(${tool} ${tool})
 endforeach()
+set(CMAKE_C_COMPILER ${LSTMCORE_ZIG_TOOLS}/cc)
 set(CMAKE_CXX_COMPILER ${LSTMCORE_ZIG_TOOLS}/c++)
 set(CMAKE_AR ${LSTMCORE_ZIG_TOOLS}/ar)
 set(CMAKE_RANLIB ${LSTMCORE_ZIG_TOOLS}/ranlib)

@@ -3,7 +3,8 @@
 // docs/audio.md describes what each of them stores.
 //
 // Reading is strict. It throws std::runtime_error, naming the file and what is wrong, if numbers are missing, left over
-// or not finite, or if the file holds something else than LSTM and dense layers.
+// or not finite, or if the file holds something else than LSTM and dense layers. Notes without which a capture sounds
+// the same (name, rate, levels) count as missing where they are not what they should be.
 #pragma once
 
 #include <cstdint>
@@ -70,13 +71,14 @@ Capture parse_capture(const std::string& text);
 class CaptureStream {
  public:
   /// Begins with the capture's first state and all controls at 0. Throws std::invalid_argument if the layers do not fit
-  /// each other.
+  /// each other, or a gain is not finite as a float.
   explicit CaptureStream(const Capture& capture);
   ~CaptureStream();
   CaptureStream(CaptureStream&&) noexcept;
   CaptureStream& operator=(CaptureStream&&) noexcept;
 
   /// Computes y, `count` samples, from x, which may be the same memory. Does not allocate, lock or throw.
+  /// After a sample or a control that is NaN, all samples are, until reset().
   void process(const float* x, float* y, std::int64_t count) noexcept;
 
   /// Number of controls: `input_size` - 1.

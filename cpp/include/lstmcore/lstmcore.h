@@ -82,8 +82,9 @@ enum {
 };
 
 /*
- * What was wrong with the last failed call of this thread, in UTF-8; "" if none has failed. A call that succeeds leaves
- * it as it is. Valid until the next call of this thread fails. Each thread has its own.
+ * What was wrong with the last failed call of this thread, in UTF-8, with U+FFFD for the bytes of a path that are not;
+ * "" if none has failed. A call that succeeds leaves it as it is. Valid until the next call of this thread fails. Each
+ * thread has its own.
  */
 LSTMCORE_API const char* lstmcore_last_error(void);
 

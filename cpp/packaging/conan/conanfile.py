@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from conan import ConanFile
-from conan.tools.build import check_min_cppstd
+from conan.tools.build import check_min_cppstd, stdcpp_library
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 from conan.tools.files import copy, rmdir
 
@@ -56,7 +56,7 @@ class Lstmcore(ConanFile):
         """Pass the options to CMake."""
         toolchain = CMakeToolchain(self)
         toolchain.cache_variables["LSTMCORE_INSTALL"] = True
-        toolchain.cache_variables["LSTMCORE_WERROR"] = False
+        toolchain.cache_variables["LSTMCORE_SHARED"] = False
         toolchain.cache_variables["LSTMCORE_OPENMP"] = bool(self.options.openmp)
         toolchain.cache_variables["LSTMCORE_EXCEPTIONS"] = bool(self.options.exceptions)
         toolchain.cache_variables["LSTMCORE_KERNELS"] = str(self.options.kernels)
@@ -84,6 +84,8 @@ class Lstmcore(ConanFile):
         self.cpp_info.set_property("cmake_target_name", "lstmcore::lstmcore")
         self.cpp_info.set_property("pkg_config_name", "lstmcore")
         if self.settings.os in ("Linux", "FreeBSD"):
-            self.cpp_info.system_libs = ["pthread", "dl"]
+            self.cpp_info.system_libs = ["pthread", "dl", "m"]
+        if runtime := stdcpp_library(self):  # for programs in C
+            self.cpp_info.system_libs.append(runtime)
         if not self.options.exceptions:
             self.cpp_info.defines = ["LSTMCORE_NO_EXCEPTIONS"]

@@ -1,7 +1,9 @@
 #include "status.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string_view>
 
 namespace lstmcore::c {
 namespace {
@@ -25,17 +27,34 @@ constexpr Named names[] = {
     {LSTMCORE_ERROR_INTERNAL, "LSTMCORE_ERROR_INTERNAL"},
 };
 
-bool continues_character(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }  // in UTF-8
+/// Bytes of the character at the beginning of `text`; 0 if it is none of UTF-8 (RFC 3629).
+std::size_t character_size(const char* text) {
+  const auto byte = [text](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  const std::size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  for (std::size_t at = 1; at < size; ++at) {
+    if ((byte(at) & 0xC0) != 0x80) return 0;  // the end of the text, too
+  }
+  const bool longer_than_needed = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
+  const bool no_point = (first == 0xED && byte(1) > 0x9F) || (first == 0xF4 && byte(1) > 0x8F);
+  return longer_than_needed || no_point ? 0 : size;
+}
 
 }  // namespace
 
 lstmcore_status failed(lstmcore_status status, const char* text) noexcept {
-  std::size_t size = std::strlen(text);
-  if (size >= sizeof(last_error)) {
-    size = sizeof(last_error) - 1;
-    while (size > 0 && continues_character(text[size])) --size;
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
+  std::size_t size = 0;
+  while (*text != '\0') {
+    const std::size_t taken = character_size(text);
+    const std::string_view character = taken == 0 ? replacement : std::string_view(text, taken);
+    if (size + character.size() >= sizeof(last_error)) break;
+    std::memcpy(last_error + size, character.data(), character.size());
+    size += character.size();
+    text += std::max<std::size_t>(taken, 1);
   }
-  std::memcpy(last_error, text, size);
   last_error[size] = '\0';
   return status;
 }

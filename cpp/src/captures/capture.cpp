@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iterator>
 #include <lstmcore/capture.hpp>
+#include <string_view>
 #include <system_error>
 
 #include "../api/check.hpp"
@@ -86,8 +87,12 @@ Lstm<float> CaptureLayer::lstm() const {
 
 Capture parse_capture(const std::string& text) {
   check_bytes(static_cast<std::int64_t>(text.size()));
+  constexpr std::string_view mark = "\xEF\xBB\xBF";  // of UTF-8, which some editors write at the beginning
+  const bool marked = text.compare(0, mark.size(), mark) == 0;
+  // Spaces in its place, so that errors name the file's own bytes.
   const json::Value document = rephrased<std::invalid_argument>(
-      [&] { return json::parse(text); }, [](const std::string& error) { fail_reading("not valid " + error); });
+      [&] { return json::parse(marked ? std::string(mark.size(), ' ') + text.substr(mark.size()) : text); },
+      [](const std::string& error) { fail_reading("not valid " + error); });
   Capture capture = read_document_of_capture(document);
   check_network(capture);
   return capture;

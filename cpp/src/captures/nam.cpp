@@ -119,12 +119,12 @@ Capture read_nam(const Value& document) {
     capture.layers.push_back(read_nam_layer(sizes, index, numbers));
   }
   capture.layers.push_back(read_head(sizes, numbers));
-  capture.sample_rate = optional_rate(document, "sample_rate").value_or(0);
+  capture.sample_rate = noted_rate(document, "sample_rate").value_or(0);
   capture.name = name_of(document);
   if (const Value* const metadata = document.find("metadata")) {
-    capture.loudness = optional_number(*metadata, "loudness");
-    capture.input_level = optional_number(*metadata, "input_level_dbu");
-    capture.output_level = optional_number(*metadata, "output_level_dbu");
+    capture.loudness = noted_number(*metadata, "loudness");
+    capture.input_level = noted_number(*metadata, "input_level_dbu");
+    capture.output_level = noted_number(*metadata, "output_level_dbu");
   }
   return capture;
 }

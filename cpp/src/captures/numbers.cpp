@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <locale>
+#include <sstream>
 
 #include "../model_file/file_error.hpp"
 #include "../model_file/members.hpp"
@@ -16,12 +18,24 @@ double as_double(const Value& value) {
   return value.is(Kind::integer) ? static_cast<double>(value.integer()) : value.real();
 }
 
+bool fits_float(double value) { return std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()); }
+
 std::int64_t checked_count(const std::string& where, const Value& value) {
   if (!value.is(Kind::integer) || value.integer() < 1 || value.integer() > most_units) {
     fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) + ", got " +
                  (value.is(Kind::integer) ? std::to_string(value.integer()) : kind_name(value.kind())));
   }
   return value.integer();
+}
+
+std::optional<double> number_in(const std::string& text) {
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  if (!(stream >> value)) return std::nullopt;
+  stream >> std::ws;
+  if (!stream.eof()) return std::nullopt;
+  return value;
 }
 
 void check_list(const std::string& where, const Value& value, std::int64_t size, const char* what) {
@@ -40,7 +54,7 @@ void check_list(const std::string& where, const Value& value, std::int64_t size,
 float number(const std::string& where, const Value& value) {
   if (!is_number(value)) fail_reading(where + ": expected a number, got " + kind_name(value.kind()));
   const double wide = as_double(value);
-  if (std::fabs(wide) > static_cast<double>(std::numeric_limits<float>::max())) {
+  if (!fits_float(wide)) {
     fail_reading(where + ": expected a number that a float can hold, got one above 3.4e38");
   }
   return static_cast<float>(wide);
@@ -53,12 +67,26 @@ std::optional<double> optional_number(const Value& object, const char* name) {
   return as_double(*value);
 }
 
-std::optional<double> optional_rate(const Value& object, const char* name) {
-  const std::optional<double> rate = optional_number(object, name);
-  if (rate && !(*rate > 0)) {
-    fail_reading(std::string(name) + ": expected a number of samples a second above 0, got " + std::to_string(*rate));
-  }
-  return rate;
+std::optional<double> noted_number(const Value& object, const char* name) {
+  const Value* const value = object.find(name);
+  if (value == nullptr) return std::nullopt;
+  std::optional<double> number;
+  if (is_number(*value)) number = as_double(*value);
+  if (value->is(Kind::string)) number = number_in(value->string());
+  return number && fits_float(*number) ? number : std::nullopt;
+}
+
+std::optional<double> noted_rate(const Value& object, const char* name) {
+  const std::optional<double> rate = noted_number(object, name);
+  return rate && *rate > 0 ? rate : std::nullopt;
+}
+
+bool is_on(const std::string& where, const Value& value) {
+  if (value.is(Kind::boolean)) return value.boolean();
+  if (!is_number(value)) fail_reading(where + ": expected 0 or 1, got " + kind_name(value.kind()));
+  const double number = as_double(value);
+  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + std::to_string(number));
+  return number == 1;
 }
 
 std::int64_t count(const std::string& where, const Value& object, const char* name) {

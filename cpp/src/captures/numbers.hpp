@@ -23,8 +23,15 @@ float number(const std::string& where, const Value& value);
 /// The member as a number, or none if it is missing or null.
 std::optional<double> optional_number(const Value& object, const char* name);
 
-/// The member as a number of samples a second, above 0, or none if it is missing or null.
-std::optional<double> optional_rate(const Value& object, const char* name);
+/// The same for a note about the capture, without which it plays as well: a number, also one that an exporter wrote as
+/// a text, finite as a float. Anything else counts as missing, so that no note makes a capture unplayable.
+std::optional<double> noted_number(const Value& object, const char* name);
+
+/// The same for a number of samples a second, which is above 0.
+std::optional<double> noted_rate(const Value& object, const char* name);
+
+/// A switch: 0 or 1, of any kind of number, or a truth value.
+bool is_on(const std::string& where, const Value& value);
 
 /// An integer from 1 to `most_units`.
 std::int64_t count(const std::string& where, const Value& object, const char* name);

@@ -101,12 +101,12 @@ double gain_of(const Value& document, const char* name) {
   return gain;
 }
 
-/// From the metadata or from the document itself, under the names that exporters use.
+/// The first rate in the metadata or in the document itself, under the names that exporters use; 0 if there is none.
 double read_sample_rate(const Value& document) {
   for (const Value* const object : {document.find("metadata"), &document}) {
     for (const char* const name : {"samplerate", "sample_rate"}) {
       if (object == nullptr) continue;
-      if (const std::optional<double> rate = optional_rate(*object, name)) return *rate;
+      if (const std::optional<double> rate = noted_rate(*object, name)) return *rate;
     }
   }
   return 0;
@@ -121,9 +121,8 @@ Capture read_rtneural(const Value& document) {
   const Value& layers = require_member("the capture", document, "layers", Kind::array);
   std::size_t index = 0;
   for (const Value& layer : layers.array()) add_layer("layer " + std::to_string(index++), layer, capture);
-  const double skip = optional_number(document, "in_skip").value_or(0);
-  if (skip != 0 && skip != 1) fail_reading("in_skip: expected 0 or 1, got " + std::to_string(skip));
-  capture.skip = skip == 1;
+  const Value* const skip = document.find("in_skip");
+  capture.skip = skip != nullptr && !skip->is(Kind::null) && is_on("in_skip", *skip);
   capture.input_gain = gain_of(document, "in_gain");
   capture.output_gain = gain_of(document, "out_gain");
   capture.sample_rate = read_sample_rate(document);

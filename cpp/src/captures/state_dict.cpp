@@ -148,9 +148,9 @@ void read_model_data(const Value& description, Capture& capture) {
                    std::to_string(size));
     }
   }
-  const std::int64_t skip = require_member("model_data", description, "skip", Kind::integer).integer();
-  if (skip != 0 && skip != 1) fail_reading("model_data: expected 0 or 1 as skip, got " + std::to_string(skip));
-  capture.skip = skip == 1;
+  const Value* const skip = description.find("skip");
+  if (skip == nullptr) fail_reading("model_data: missing skip");
+  capture.skip = is_on("model_data: skip", *skip);
 }
 
 }  // namespace
@@ -181,7 +181,7 @@ Capture read_state_dict(const Value& document) {
   tensors.require_all_taken();
   capture.input_size = capture.layers.front().input_size;
   if (description != nullptr) read_model_data(*description, capture);
-  if (!alone) capture.sample_rate = optional_rate(document, "samplerate").value_or(0);
+  if (!alone) capture.sample_rate = noted_rate(document, "samplerate").value_or(0);
   return capture;
 }
 

@@ -111,6 +111,9 @@ struct CaptureStream::Impl {
         input_gain(static_cast<float>(capture.input_gain)),
         output_gain(static_cast<float>(capture.output_gain)),
         skip(capture.skip) {
+    require(std::isfinite(input_gain), "input_gain: expected a factor that a float can hold, got ", capture.input_gain);
+    require(std::isfinite(output_gain), "output_gain: expected a factor that a float can hold, got ",
+            capture.output_gain);
     std::int64_t width = capture.input_size;
     for (const CaptureLayer& layer : capture.layers) {
       require(layer.input_size == width, "layers: expected an input_size of ", width, ", got ", layer.input_size);

@@ -13,6 +13,7 @@ namespace lstmcore {
 
 /// A path for messages, in UTF-8 on every system and in every version of C++.
 inline std::string text_of(const std::filesystem::path& path) {
+  if (path.empty()) return "an empty path";
   const auto text = path.u8string();  // of char8_t since C++20
   return {reinterpret_cast<const char*>(text.data()), text.size()};
 }

@@ -40,9 +40,9 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
         If the file cannot be read.
     ValueError
         If it is none of these formats, if its sizes contradict each other, if it has layers other
-        than LSTM and dense ones, such as GRU, WaveNet or convolutions, or a gain, a rate or a
-        weight that cannot be played (the error names what it is), or if it has more than 16 MiB:
-        captures have less than one.
+        than LSTM and dense ones, such as GRU, WaveNet or convolutions, or a gain or a weight that
+        cannot be played (the error names what it is), or if it has more than 16 MiB: captures have
+        less than one. Notes without which it sounds the same, such as its rate, never are an error.
 
     Notes
     -----

@@ -64,6 +64,29 @@ TEST("texts are cut at a whole character") {
   CHECK_EQUAL(last(), "");
 }
 
+TEST("texts are UTF-8, whatever a path has") {
+  const auto stored = [](const std::string& text) {
+    lstmcore::c::failed(LSTMCORE_ERROR_FILE, text.c_str());
+    return std::string(lstmcore_last_error());
+  };
+  for (const char* const text : {"a\x7F", "\xC2\x80\xDF\xBF", "\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF",
+                                 "\xF0\x90\x80\x80\xF4\x8F\xBF\xBF"}) {
+    CHECK_EQUAL(stored(text), text);
+  }
+  const std::string mark = "\xEF\xBF\xBD";
+  CHECK_EQUAL(stored("a\xFF"
+                     "b"),
+              "a" + mark + "b");
+  for (const char* const two : {"\xC0\x80", "\xC1\xBF", "\xC3\xC3", "\xF5\x80", "\x80\x80", "\xE2\x82"}) {
+    CHECK_EQUAL(stored(two), mark + mark);
+  }
+  for (const char* const three : {"\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF", "\xF4\x90\x80"}) {
+    CHECK_EQUAL(stored(three), mark + mark + mark);
+  }
+  CHECK_EQUAL(stored(std::string(1021, 'a') + "\xFF"), std::string(1021, 'a'));
+  CHECK_EQUAL(stored(std::string(1020, 'a') + "\xFF"), std::string(1020, 'a') + mark);
+}
+
 TEST("structs of an older, the same and a newer header than the library's") {
   struct Newer {
     Grown known;

@@ -5,6 +5,7 @@
 #include <lstmcore/capture.hpp>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "allocation_counter.hpp"
 #include "captures_kit.hpp"
@@ -232,10 +233,6 @@ TEST("what a stream could not play is refused when it is read") {
   CHECK(std::isfinite(static_cast<float>(parse_capture(gain("\"in_gain\": 770")).input_gain)));
   CHECK_EQUAL(parse_capture(gain("\"in_gain\": -1e9")).input_gain, 0.0);
   refused_capture(replaced(rtneural, "\"out_gain\": 0.000000", "\"out_gain\": 800"), "out_gain: expected at most 770");
-  refused_capture(replaced(rtneural, "44100.0", "-44100"),
-                  "samplerate: expected a number of samples a second above 0, got -44100");
-  refused_capture(replaced(rtneural, "44100.0", "true"), "samplerate: expected a number, got true or false");
-  refused_capture(replaced(maker.nam(), "48000", "0"), "sample_rate: expected a number of samples a second above 0");
   refused_capture(replaced(rtneural, "\"dense\", \"activation\": \"\"", "\"dense\", \"activation\": 3"),
                   "layer 1 (dense): expected a string as activation, got an integer");
   refused_capture(replaced(rtneural, "\"lstm\", \"activation\": \"\"", "\"lstm\", \"activation\": [\"relu\"]"),
@@ -253,6 +250,72 @@ TEST("what a stream could not play is refused when it is read") {
   sums = replaced(sums, "\"rec.bias_hh_l1\": " + CaptureMaker::list(std::vector<float>(20)),
                   "\"rec.bias_hh_l1\": " + CaptureMaker::list(large));
   refused_capture(sums, "rec.bias_ih_l1 + bias_hh_l1: expected sums that a float can hold");
+}
+
+TEST("notes about a capture never make it unplayable") {
+  const CaptureMaker maker;
+  const std::string rtneural = maker.rtneural(), nam = maker.nam();
+  const auto rate = [&](const std::string& note) {
+    const check::Context context(note);
+    const double found = parse_capture(replaced(rtneural, "44100.0", note)).sample_rate;
+    CHECK_EQUAL(parse_capture(replaced(nam, "48000", note)).sample_rate, found);
+    const std::string dict =
+        replaced(maker.state_dict(), "{\"model_data\"", "{\"samplerate\": " + note + ", \"model_data\"");
+    CHECK_EQUAL(parse_capture(dict).sample_rate, found);
+    return found;
+  };
+  CHECK_EQUAL(rate("\"48000\""), 48000.0);
+  CHECK_EQUAL(rate("\" 44100.5 \""), 44100.5);
+  for (const char* const none : {"\"48 kHz\"", "\"\"", "\"-1\"", "\"inf\"", "\"1e999\"", "-44100", "0", "1e999", "true",
+                                 "null", "[48000]", "{}"}) {
+    CHECK_EQUAL(rate(none), 0.0);
+  }
+  // The next place counts where the first says nothing.
+  CHECK_EQUAL(parse_capture(replaced(rtneural, "44100.0", "\"?\", \"sample_rate\": 96000")).sample_rate, 96000.0);
+  CHECK(parse_capture(replaced(nam, "-17.5", "\"-17.5\"")).loudness == -17.5);
+  CHECK(!parse_capture(replaced(nam, "-17.5", "\"quiet\"")).loudness.has_value());
+  CHECK(!parse_capture(replaced(nam, "18.3", "[18.3]")).input_level.has_value());
+}
+
+TEST("switches are 0 or 1 in any kind of number, or truth values") {
+  const CaptureMaker maker;
+  const std::pair<std::string, std::string> forms[] = {{maker.rtneural(), "\"in_skip\": "},
+                                                       {maker.state_dict(), "\"skip\": "}};
+  for (const auto& [text, name] : forms) {
+    const auto with = [&, &text = text, &name = name](const char* value) {
+      return replaced(text, name + "0", name + value);
+    };
+    for (const char* const on : {"1", "1.0", "true"}) CHECK(parse_capture(with(on)).skip);
+    for (const char* const off : {"0", "0.0", "false"}) CHECK(!parse_capture(with(off)).skip);
+    refused_capture(with("2"), "skip: expected 0 or 1, got 2");
+    refused_capture(with("0.5"), "skip: expected 0 or 1, got 0.5");
+    refused_capture(with("\"1\""), "skip: expected 0 or 1, got a string");
+  }
+  CHECK(!parse_capture(replaced(maker.rtneural(), "\"in_skip\": 0", "\"in_skip\": null")).skip);
+  refused_capture(replaced(maker.state_dict(), "\"skip\": 0, ", ""), "model_data: missing skip");
+}
+
+TEST("a mark of the byte order is skipped") {
+  const std::string text = CaptureMaker().nam(), mark = "\xEF\xBB\xBF";
+  CHECK(played(parse_capture(mark + text), signal()) == played(parse_capture(text), signal()));
+  refused_capture(mark + "x", "not valid JSON: expected a value at byte 3");
+  refused_capture(mark, "not valid JSON");
+  refused_capture(mark + mark + text, "not valid JSON: expected a value at byte 3");
+}
+
+TEST("after a sample that is not a number, none is until the stream is reset") {
+  CaptureMaker maker;
+  CaptureStream stream(parse_capture(maker.nam()));
+  const float not_a_number = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> x = signal();
+  std::vector<float> y(x.size());
+  stream.process(&not_a_number, y.data(), 1);
+  CHECK(std::isnan(y[0]));
+  stream.process(x.data(), y.data(), 200);
+  CHECK(std::all_of(y.begin(), y.end(), [](float sample) { return std::isnan(sample); }));
+  stream.reset();
+  stream.process(x.data(), y.data(), 200);
+  CHECK_ARRAYS_CLOSE(std::vector<double>(y.begin(), y.end()), maker.played(x), tolerance);
 }
 
 TEST("files beyond 16 MiB are refused before they are read") {
@@ -291,12 +354,20 @@ TEST("sizes and numbers are checked") {
   const std::string dict = maker.state_dict();
   refused_capture(replaced(dict, "\"hidden_size\": 5", "\"hidden_size\": 6"),
                   "hidden_size is 6, but the tensors have 5");
-  refused_capture(replaced(dict, "\"skip\": 0", "\"skip\": 2"), "expected 0 or 1 as skip, got 2");
+  refused_capture(replaced(dict, "\"skip\": 0", "\"skip\": 2"), "model_data: skip: expected 0 or 1, got 2");
   refused_capture(replaced(dict, "\"lin.weight\": [", "\"lin.weight\": [[1], "), "lin.weight: expected 1 rows, got 2");
 }
 
 TEST("a stream checks captures that a program made") {
   Capture capture = parse_capture(CaptureMaker().rtneural());
+  for (double* const gain : {&capture.input_gain, &capture.output_gain}) {
+    const std::string name = gain == &capture.input_gain ? "input_gain" : "output_gain";
+    *gain = std::numeric_limits<double>::quiet_NaN();
+    CHECK_THROWS(CaptureStream{capture}, (name + ": expected a factor that a float can hold, got nan").c_str());
+    *gain = 1e39;
+    CHECK_THROWS(CaptureStream{capture}, (name + ": expected a factor that a float can hold").c_str());
+    *gain = 1;
+  }
   capture.layers[1].input_size = 4;
   CHECK_THROWS(CaptureStream{capture}, "layers: expected an input_size of 5, got 4");
   capture.layers[1].input_size = 5;
@@ -322,5 +393,6 @@ TEST("files, also with names beyond ASCII; every truncation is refused with the 
   const TemporaryFile broken(text.substr(0, 100), "\xC3\xA4.nam");
   CHECK_THROWS(lstmcore::read_capture(std::filesystem::u8path(broken.path())), broken.path().c_str());
   CHECK_THROWS(lstmcore::read_capture("no such file.nam"), "no such file.nam: cannot be read");
+  CHECK_THROWS(lstmcore::read_capture(""), "an empty path: cannot be read");
   CHECK_THROWS(lstmcore::read_capture("."), "cannot be read");
 }

@@ -68,6 +68,7 @@ TEST("file names beyond ASCII, in files and in errors") {
 
 TEST("missing files, and files without a model") {
   CHECK_THROWS(ModelFile("no_such_file.safetensors"), "no_such_file.safetensors: cannot be read");
+  CHECK_THROWS(ModelFile(""), "an empty path: cannot be read");
   CHECK_THROWS(ModelFile("."), "cannot be read");
   const TemporaryFile text("This is a text that has more than a few bytes.");
   CHECK_THROWS(ModelFile(text.path()), "not a safetensors file");

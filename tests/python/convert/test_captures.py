@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from capture_kit import RNG, Network, X
+from capture_kit import RATES, RNG, Network, X
 from lstmcore.convert import Capture, CaptureStream, load_capture
 from lstmcore.stream import LSTMStream
 
@@ -175,7 +175,7 @@ REFUSED = [
     ("rtneural", ["in_skip"], 2, "in_skip: expected 0 or 1"),
     ("rtneural", ["out_gain"], "loud", "out_gain: expected a number, got a string"),
     ("rtneural", ["in_gain"], 1e30, "in_gain: expected at most 770 dB"),
-    ("rtneural", ["samplerate"], -1, "samplerate: expected a number of samples a second above 0"),
+    ("rtneural", ["in_skip"], "yes", "in_skip: expected 0 or 1, got a string"),
     ("rtneural", ["layers", 1, "activation"], 5, "expected a string as activation, got an integer"),
     ("state_dict", ["model_data", "unit_type"], "GRU", 'got "GRU"'),
     ("state_dict", ["model_data", "model"], "WaveNet1", 'got "WaveNet1"'),
@@ -184,6 +184,49 @@ REFUSED = [
     ("state_dict", ["state_dict", "rec.weight_hr_l0"], [], "got also rec.weight_hr_l0"),
     ("state_dict", ["state_dict", "rec.bias_hh_l0"], ..., "missing rec.bias_hh_l0"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("note", "rate"),
+    [
+        ("48000", 48000.0),
+        ("44100.0", 44100.0),
+        *((note, None) for note in ("48 kHz", "", -1, 0, True, [], {}, None)),
+    ],
+)
+@pytest.mark.parametrize("form", ["nam", "rtneural", "state_dict"])
+def test_no_note_about_the_rate_makes_a_capture_unplayable(load, form, note, rate):
+    network = Network()
+    capture = load(getattr(network, form)() | {RATES[form]: note})
+    assert capture.sample_rate == rate
+    close(capture.play(X), network.play(X, skip=int(capture.skip)))
+
+
+def test_the_rate_as_a_string_in_the_metadata(load):
+    document = Network().rtneural()
+    del document["samplerate"]
+    assert load(document | {"metadata": {"samplerate": "48000"}}).sample_rate == 48000.0
+
+
+def test_levels_that_are_no_numbers(load):
+    document = Network().nam()
+    document["metadata"] |= {"loudness": "-17.5", "input_level_dbu": "high"}
+    capture = load(document)
+    assert (capture.loudness, capture.input_level) == (-17.5, None)
+
+
+@pytest.mark.parametrize("skip", [1, 1.0, True, 0, 0.0, False])
+def test_skip_is_any_kind_of_zero_or_one(load, skip):
+    network = Network()
+    for document in (network.rtneural(skip), network.state_dict(skip)):
+        assert load(document).skip is bool(skip)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    network = Network()
+    path = tmp_path / "x.nam"
+    path.write_text(json.dumps(network.nam()), encoding="utf-8-sig")
+    close(load_capture(path).play(X), network.play(X))
 
 
 @pytest.mark.parametrize(("form", "path", "value", "message"), REFUSED)

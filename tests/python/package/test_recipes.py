@@ -18,7 +18,16 @@ pytestmark = pytest.mark.skipif(not PACKAGING.exists(), reason="only in the sour
 def test_vcpkg_has_the_version_of_the_header():
     port = json.loads((PACKAGING / "vcpkg" / "lstmcore" / "vcpkg.json").read_text(encoding="utf-8"))
     assert port["version"] == lstmcore.__version__
-    assert "eigen3" in port["dependencies"]
+    assert {"name": "eigen3", "version>=": "3.4.0"} in port["dependencies"]
+
+
+def test_recipes_of_the_library_have_the_static_one_alone():
+    port = (PACKAGING / "vcpkg" / "lstmcore" / "portfile.cmake").read_text(encoding="utf-8")
+    assert "ONLY_STATIC_LIBRARY" in port
+    assert "-DLSTMCORE_SHARED=OFF" in port
+    recipe = (PACKAGING / "conan" / "conanfile.py").read_text(encoding="utf-8")
+    assert 'package_type = "static-library"' in recipe
+    assert 'cache_variables["LSTMCORE_SHARED"] = False' in recipe
 
 
 def test_conda_renders_with_the_version_and_the_requirements():

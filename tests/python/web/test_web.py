@@ -3,6 +3,7 @@
 ``make test-wasm`` builds it into ``build/wasm/site`` first.
 """
 
+import gzip
 import html
 import json
 import os
@@ -99,6 +100,19 @@ def predict_on_baseline(model, texts):
         check=True,
     )
     return np.array(json.loads(done.stdout), np.float32)
+
+
+def test_the_module_is_as_small_as_its_page_says():
+    page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
+    said = re.findall(r"(\d+) kB\s\((\d+) kB\s+compressed\)", page)
+    files = [(SITE / f"lstmcore_engine.{ending}").read_bytes() for ending in ("wasm", "js")]
+    sizes = [(len(data), len(gzip.compress(data))) for data in files]
+    found = [sizes[0], tuple(map(sum, zip(*sizes, strict=True)))]
+    print("bytes of the module, and with its JavaScript (compressed):", found)
+    assert len(said) == len(found)
+    for row, limits in zip(found, said, strict=True):
+        for size, limit in zip(row, limits, strict=True):
+            assert size < 1100 * int(limit)  # a tenth more, since compilers differ
 
 
 @needs_node

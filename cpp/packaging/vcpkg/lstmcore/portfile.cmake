@@ -6,7 +6,7 @@ vcpkg_cmake_configure(
   SOURCE_PATH "${SOURCE_PATH}"
   OPTIONS
     -DLSTMCORE_INSTALL=ON
-    -DLSTMCORE_WERROR=OFF)
+    -DLSTMCORE_SHARED=OFF)
 vcpkg_cmake_install()
 vcpkg_cmake_config_fixup(PACKAGE_NAME lstmcore CONFIG_PATH lib/cmake/lstmcore)
 vcpkg_fixup_pkgconfig()
