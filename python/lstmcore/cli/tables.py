@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstmcore._files import SEPARATORS
+from lstmcore._files import SEPARATORS, check_source
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 from lstmcore.cli.report import counted
@@ -210,6 +210,8 @@ def read_table(path: str) -> Table:
         If it is not a valid table; the error says where.
     """
     source = "standard input" if path == "-" else path
+    if path != "-":
+        check_source(path, "DATA", streams=True)
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     if content[:2] == b"\x1f\x8b":
         try:

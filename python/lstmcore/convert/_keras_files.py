@@ -24,6 +24,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
+from lstmcore._files import check_source
 from lstmcore._typing import Array
 from lstmcore.convert._hdf5_sizes import check_attribute, check_chunks
 from lstmcore.convert._keras_weights import LAYERS, ByAddress, ByGroup, Numbering, Weights
@@ -81,6 +82,7 @@ def open_file(path: Path) -> Iterator[KerasFile]:
         If it is not one of Keras' files, or is damaged.
     """
     h5py = import_h5py()
+    check_source(path, "source")
     with path.open("rb") as content:
         archived = content.read(4) == b"PK\x03\x04"
         if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):

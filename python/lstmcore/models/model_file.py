@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore._checks import METADATA_KEY
-from lstmcore._files import OWN, as_path, check_ending, reading_hint, replace
+from lstmcore._files import OWN, as_path, check_ending, check_source, reading_hint, replace
 from lstmcore._typing import Array
 
 __all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "read_notes", "write"]
@@ -89,9 +89,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     """
     from safetensors import SafetensorError, safe_open
 
-    as_path(path)
-    with open(path, "rb"):  # for the usual errors if it is missing or unreadable
-        pass
+    check_source(as_path(path))
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             document = _document(path, file.metadata())
