@@ -83,7 +83,7 @@ def open_file(path: Path) -> Iterator[KerasFile]:
     """
     h5py = import_h5py()
     check_source(path, "source")
-    with path.open("rb") as content:
+    with path.open("rb") as content, _named(path):
         archived = content.read(4) == b"PK\x03\x04"
         if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
             document, version, weights = _unzip(path)
@@ -180,6 +180,8 @@ class _Attributes:
         if name not in holder.attrs:
             return default
         known = holder.attrs.get_id(name)
+        if known.shape is None:
+            raise ValueError(f"its attribute {name!r} holds nothing")
         if (size := math.prod(known.shape) * known.dtype.itemsize) > ROOM:
             raise ValueError(f"its attribute {name!r} would have {size} bytes")
         check_attribute(self._h5py, self._content, holder, name)
@@ -335,6 +337,19 @@ class _Contents:
                 return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
 
         return read
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors about what a file holds name it, without the ends of its long texts."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = _checks.shortened(str(error), _checks.LONGEST_MESSAGE)
+        if text != str(error) or str(path) not in text:
+            text = text if str(path) in text else f"{path}: {text}"
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
+        raise
 
 
 @contextmanager
