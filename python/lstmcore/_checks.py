@@ -13,6 +13,15 @@ from lstmcore._typing import Array
 METADATA_KEY = "lstmcore"
 """Name of lstmcore's own entry in the metadata of a model file."""
 
+LONGEST = 60
+"""Characters of a value that an error message shows: a file may hold 20,000."""
+
+LONGEST_MESSAGE = 1000
+"""Characters of an error about a file, whose names of layers may stand in any message."""
+
+MOST_NAMES = 20
+"""Names that an error message lists."""
+
 FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -75,14 +84,14 @@ def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         expected = ", ".join(repr(entry) for entry in choices)
         hint = did_you_mean(value, choices)
-        raise ValueError(f"{name}: expected one of {expected}, got {value!r}{hint}")
+        raise ValueError(f"{name}: expected one of {expected}, got {quote(value)}{hint}")
     return value
 
 
 def label(value: Any, name: str = "name") -> str:
     """Return `value`, which must be a string without dots."""
     if not isinstance(value, str) or not value or "." in value:
-        raise ValueError(f"{name}: expected a non-empty string without dots, got {value!r}")
+        raise ValueError(f"{name}: expected a non-empty string without dots, got {quote(value)}")
     return text(value, name)
 
 
@@ -118,15 +127,15 @@ def metadata(values: Any) -> dict[str, str]:
 def class_names(names: Any) -> list[str]:
     """Return `names` as a list of different printable strings."""
     if isinstance(names, (str, bytes)):
-        raise TypeError(f"class_names: expected a sequence of strings, got {names!r}")
+        raise TypeError(f"class_names: expected a sequence of strings, got {quote(names)}")
     found = list(names)
     for name in found:
         if not isinstance(name, str):
             raise TypeError(f"class_names: expected strings, got {describe(name)}")
         if not name or not name.isprintable():
-            raise ValueError(f"class_names: expected printable names, got {name!r}")
+            raise ValueError(f"class_names: expected printable names, got {quote(name)}")
     if len(set(found)) < len(found):
-        raise ValueError(f"class_names: expected different names, got {', '.join(found)}")
+        raise ValueError(f"class_names: expected different names, got {listed(found)}")
     return found
 
 
@@ -144,7 +153,7 @@ def float_dtype(value: Any, name: str = "dtype") -> "np.dtype[Any]":
                 return dtype
         except TypeError:
             break
-    raise ValueError(f"{name}: expected 'float32' or 'float64', got {value!r}")
+    raise ValueError(f"{name}: expected 'float32' or 'float64', got {quote(value)}")
 
 
 def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) -> Array:
@@ -247,8 +256,24 @@ def describe(value: Any) -> str:
         return f"an array of {value.dtype} with shape {value.shape}"
     if isinstance(value, type):
         return f"the class {value.__name__}; call it to make an object"
-    text = " ".join(repr(value).split())  # error messages have one line
-    return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
+    return f"{quote(value)} ({type(value).__name__})"
+
+
+def quote(value: Any) -> str:
+    """Write `value` in a few words and without its type, for an error message."""
+    return shortened(" ".join(repr(value).split()))  # error messages have one line
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names in an error message, the first of many, each without its end if it is long."""
+    found = list(names)
+    more = f", ... ({len(found)} in all)" if len(found) > MOST_NAMES else ""
+    return ", ".join(map(shortened, found[:MOST_NAMES])) + more
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Return `text` without its end if it has more than `longest` characters."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def show_shape(shape: tuple[int | None, ...], letters: str = "NTCDEFG") -> str:

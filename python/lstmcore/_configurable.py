@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._options import Checked, arguments
 from lstmcore._suggest import did_you_mean
 
@@ -170,16 +171,19 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     kind = classes.get(class_name) if isinstance(class_name, str) else None
     if kind is None:
         hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}."
-        if isinstance(class_name, str) and class_name.isidentifier():
+        short = isinstance(class_name, str) and len(class_name) <= _checks.LONGEST
+        if short and class_name.isidentifier():
             hint += f" Pass a class of your own as custom_objects={{{class_name!r}: {class_name}}}"
-        raise ValueError(f"unknown class {class_name!r}{hint}")
+        raise ValueError(f"unknown class {_checks.quote(class_name)}{hint}")
     if not isinstance(config, Mapping):
-        raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
+        raise ValueError(
+            f"the configuration of {class_name} must be an object, got {_checks.quote(config)}"
+        )
     later = {name for name in getattr(kind, "_set_when_made", ()) if name in config}
     expected = set(arguments(kind)) - set(more) - set(getattr(kind, "_set_when_made", ()))
     if unknown := sorted(set(config) - expected - later):
         hint = did_you_mean(unknown[0], expected)
-        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}{hint}")
+        raise ValueError(f"{class_name}: unknown configuration {_checks.listed(unknown)}{hint}")
     optional = getattr(kind, "_left_out_if_none", ())
     if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")

@@ -1,16 +1,17 @@
-"""Write files atomically, and recognize formats by their endings."""
+"""Write files atomically, and recognize formats by their endings, and what is no file."""
 
 import errno
 import os
 import platform
 import re
 import secrets
+import stat
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from lstmcore import _checks
 from lstmcore._signals import signals_deferred
@@ -26,7 +27,8 @@ __all__ = [
     "SEPARATORS",
     "as_path",
     "check_ending",
-    "check_no_folder",
+    "check_source",
+    "check_target",
     "reading_hint",
     "remove_unfinished",
     "replace",
@@ -105,6 +107,85 @@ def _format(path: "str | os.PathLike[str]") -> tuple[str, _Format | None]:
     )
 
 
+# ---- what is no file -----------------------------------------------------------------------------
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device of blocks"),
+)
+
+
+def _kind_of(mode: int) -> str:
+    """Return what something is that has this mode; "" for a file."""
+    return next((kind for holds, kind in _KINDS if holds(mode)), "")
+
+
+def _refuse(path: "str | os.PathLike[str]", message: str, kind: str) -> NoReturn:
+    if kind == "a folder":
+        raise IsADirectoryError(errno.EISDIR, message, os.fspath(path))
+    raise OSError(errno.EINVAL, message, os.fspath(path))
+
+
+def check_source(
+    path: "str | os.PathLike[str]", name: str = "path", *, streams: bool = False
+) -> None:
+    """Raise OSError unless `path` is a file that can be read.
+
+    Opening a pipe waits for a program that writes to it, perhaps for ever, and most formats are not
+    read from the first byte to the last.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str
+        Of the argument.
+    streams : bool
+        Whether pipes will do as well, and whatever the standard input is: for formats that are.
+    """
+    found = os.stat(path)
+    kind = _kind_of(found.st_mode)
+    if kind and not (streams and (kind == "a pipe" or _is_standard_input(found))):
+        hint = "; copy what it holds into a file" if kind == "a pipe" else ""
+        _refuse(path, f"{name}: expected a file, got {kind}{hint}", kind)
+    if not kind:
+        with open(path, "rb"):  # raises the usual errors if it is not readable
+            pass
+
+
+def _is_standard_input(found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(found, os.fstat(0))
+    except OSError:  # it is closed
+        return False
+
+
+def check_target(path: "str | os.PathLike[str]", name: str = "path") -> None:
+    """Raise OSError if `path`, where a file is to be written, is something that is not replaced.
+
+    Devices such as ``/dev/null`` are written to, as whoever names them expects. A pipe or a socket
+    is refused: a file is written next to its place and renamed, which would end it.
+    """
+    kind = _target_kind(path)
+    if kind == "a folder":
+        _refuse(path, f"{name}: expected the path of a file, got a folder; name a file in it", kind)
+    if kind not in ("", "a device"):
+        _refuse(
+            path,
+            f"{name}: expected the path of a file, got {kind}; write a file, and send its content",
+            kind,
+        )
+
+
+def _target_kind(path: "str | os.PathLike[str]") -> str:
+    try:
+        return _kind_of(os.stat(path).st_mode)
+    except (OSError, ValueError):  # usually there is nothing; else opening it says what is wrong
+        return ""
+
+
 # ---- writing -------------------------------------------------------------------------------------
 
 # The name of a file that is being written: an id of the machine, and a random number. It does not
@@ -116,25 +197,33 @@ _DAY = 24 * 60 * 60
 def replace(path: Path, content: bytes) -> None:
     """Write a file next to `path`, flush it to the disk, then rename it to `path`.
 
-    First, unfinished files that killed writers left in the folder are removed.
+    First, unfinished files that killed writers left in the folder are removed. If `path` is a
+    symbolic link, all this happens where it leads, and it stays one. A device is written to.
 
     Raises
     ------
     OSError
         If it cannot be written; the error names `path`, not the temporary file.
     """
-    check_no_folder(path)
+    check_target(path)
     try:
-        _replace(path, content)
+        if _target_kind(path):
+            with path.open("wb") as device:
+                device.write(content)
+        else:
+            _replace(_resolved(path), content)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-def check_no_folder(path: "str | os.PathLike[str]", name: str = "path") -> None:
-    """Raise IsADirectoryError if `path`, where a file is to be written, is a folder."""
-    if os.path.isdir(path):
-        message = f"{name}: expected the path of a file, got a folder; name a file in it"
-        raise IsADirectoryError(errno.EISDIR, message, os.fspath(path))
+def _resolved(path: Path) -> Path:
+    """Return where a symbolic link leads, and any other path as it is."""
+    if not os.path.islink(path):
+        return path
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except FileNotFoundError:  # a link to a file that is to be made
+        return Path(os.path.realpath(path))
 
 
 def _replace(path: Path, content: bytes) -> None:

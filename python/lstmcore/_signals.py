@@ -2,15 +2,21 @@
 
 import signal
 import threading
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
 __all__ = ["signals_deferred"]
 
-# Those whose handlers commonly raise: Ctrl-C, the end of a batch job, a time limit. Windows lacks
-# the last.
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)
+# What `signal` is made of. `signal.getsignal` looks its result up in an enumeration, which takes
+# microseconds for each of the sixty signals that any step would have to ask about.
+_signal: Any = import_module("_signal")
+
+# No handler of these ever runs: the system handles them.
+_NUMBERS = tuple(
+    int(number)
+    for number in sorted(signal.valid_signals())
+    if number not in {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
 )
 
 
@@ -20,6 +26,7 @@ class signals_deferred:
     Without it, a handler that raises, as Ctrl-C's does, may end any function between two of its
     lines: after the weights have changed, say, and before the step is counted. Only for blocks that
     are short. Handlers run on the main thread alone, so that on other threads this does nothing.
+    Which signal it is does not matter: batch systems warn with SIGUSR1, time limits with SIGALRM.
     """
 
     def __enter__(self) -> None:
@@ -28,11 +35,11 @@ class signals_deferred:
         if threading.current_thread() is not threading.main_thread():
             return
         try:
-            for number in _SIGNALS:
-                handler = signal.getsignal(number)
+            for number in _NUMBERS:
+                handler = _signal.getsignal(number)
                 if callable(handler):  # else the system handles or ignores it
                     self._before[number] = handler
-                    signal.signal(number, self._note)
+                    _signal.signal(number, self._note)
         except BaseException:  # a handler that was not yet replaced has raised
             self.__exit__()
             raise
@@ -47,7 +54,7 @@ class signals_deferred:
         """Set all handlers again, also if those that are set already raise meanwhile."""
         try:
             for number, handler in self._before.items():
-                signal.signal(number, handler)
+                _signal.signal(number, handler)
         except BaseException:  # before anything was set: it looks for signals first
             self._restore()
             raise

@@ -3,6 +3,7 @@
 Files whose names begin with "find" are inputs that fuzzing found; they stay as they are.
 """
 
+import gzip
 import json
 import random
 import sys
@@ -336,6 +337,9 @@ def tables():
     yield "walks.csv", "\n".join(rows) + "\n"
     yield "broken.csv", 'a,b\n1,2\n"1,2\n3,,4\n\n'
     yield "numbers.csv", "step,end\n" + "".join(f"{k},{k * k % 7}\n" for k in range(40))
+    for name, count in (("small.csv.gz", 2000), ("bomb.csv.gz", 400_000)):
+        text = "\n".join([*rows[:20], *("1,2,up,,\n" for _ in range(count))])
+        yield name, gzip.compress(text.encode(), mtime=0)
 
 
 def main():
@@ -351,7 +355,8 @@ def main():
     for name, program in calls():
         (CORPUS / "c_interface" / name).write_bytes(program)
     for name, text in tables():
-        (CORPUS / "tables" / name).write_text(text, encoding="utf-8")
+        content = text if isinstance(text, bytes) else text.encode()
+        (CORPUS / "tables" / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <lstmcore/capture.hpp>
 #include <string_view>
-#include <system_error>
 
 #include "../api/check.hpp"
 #include "../model_file/file_error.hpp"
@@ -19,7 +18,7 @@ std::string members_of(const json::Value& document) {
   std::size_t count = 0;
   for (const json::Member& member : document.object()) {
     if (++count > 8) return text + ", ...";
-    text += (text.empty() ? "" : ", ") + member.name;
+    text += (text.empty() ? "" : ", ") + shortened(member.name);
   }
   return text.empty() ? "nothing" : text;
 }
@@ -50,8 +49,7 @@ void check_bytes(std::int64_t bytes) {
 }
 
 std::string contents_of(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) fail_reading("cannot be read, since it is a folder");
+  check_is_file(path);
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
   if (size < 0) fail_reading("cannot be read");

@@ -50,7 +50,7 @@ void check_version(const std::string& version) {
   const char* const known[] = {"0.5.", "0.6.", "0.7."};
   const auto begins = [&](const char* text) { return version.rfind(text, 0) == 0; };
   if (std::none_of(std::begin(known), std::end(known), begins)) {
-    fail_reading("version: expected 0.5 to 0.7, got \"" + version + "\"");
+    fail_reading("version: expected 0.5 to 0.7, got " + in_quotes(version));
   }
 }
 
@@ -103,7 +103,7 @@ Capture read_nam(const Value& document) {
   check_version(require_member("the capture", document, "version", Kind::string).string());
   const std::string& architecture = require_member("the capture", document, "architecture", Kind::string).string();
   if (architecture != "LSTM") {
-    fail_reading("architecture: expected LSTM, the only one that is read, got \"" + architecture + "\"");
+    fail_reading("architecture: expected LSTM, the only one that is read, got " + in_quotes(architecture));
   }
   const NamSizes sizes = read_sizes(document);
   const Value& weights = require_member("the capture", document, "weights", Kind::array);

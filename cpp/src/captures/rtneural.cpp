@@ -22,7 +22,7 @@ Activation read_activation(const std::string& where, const Value& layer) {
   for (const auto& [text, activation] : known) {
     if (name == text) return activation;
   }
-  fail_reading(where + ": expected linear, relu, tanh, sigmoid, softmax or \"\" as activation, got \"" + name + "\"");
+  fail_reading(where + ": expected linear, relu, tanh, sigmoid, softmax or \"\" as activation, got " + in_quotes(name));
 }
 
 /// Exporters write the cell's own activations, or nothing; RTNeural reads neither.
@@ -30,7 +30,7 @@ void check_cell(const std::string& where, const Value& layer) {
   for (const auto& [name, usual] : {std::pair{"activation", "tanh"}, std::pair{"recurrent_activation", "sigmoid"}}) {
     const std::string found = optional_text(where, layer, name);
     if (!found.empty() && found != usual) {
-      fail_reading(where + ": expected " + usual + " or \"\" as " + name + " of an LSTM, got \"" + found + "\"");
+      fail_reading(where + ": expected " + usual + " or \"\" as " + name + " of an LSTM, got " + in_quotes(found));
     }
   }
 }
@@ -86,7 +86,8 @@ void add_layer(const std::string& place, const Value& description, Capture& capt
     }
     last->activation = read_activation(where, description);
   } else {
-    fail_reading(place + ": expected lstm, dense, time-distributed-dense or activation as type, got \"" + type + "\"");
+    fail_reading(place + ": expected lstm, dense, time-distributed-dense or activation as type, got " +
+                 in_quotes(type));
   }
 }
 

@@ -128,8 +128,8 @@ CaptureLayer read_torch_linear(const std::string& prefix, std::int64_t input, Te
 void require_text(const Value& description, const char* name, const char* expected) {
   const std::string& found = require_member("model_data", description, name, Kind::string).string();
   if (found != expected) {
-    fail_reading(std::string("model_data: expected ") + expected + " as " + name +
-                 ", the only one that is read, got \"" + found + "\"");
+    fail_reading(std::string("model_data: expected ") + expected + " as " + name + ", the only one that is read, got " +
+                 in_quotes(found));
   }
 }
 

@@ -55,7 +55,7 @@ namespace {
 /// A wrapped layer sees each step as a row of its own, which here only changes nothing if it treats steps alone.
 void check_wrapped(const ModelLayer& described, const Layer& layer) {
   if (!described.time_distributed || layer.each_step_alone()) return;
-  raise<std::domain_error>("layer \"" + described.name + "\": cannot run a TimeDistributed around a " +
+  raise<std::domain_error>("layer " + in_quotes(described.name) + ": cannot run a TimeDistributed around a " +
                            described.class_name + " here; expected one around Dense, Dropout or LayerNormalization");
 }
 
@@ -70,7 +70,8 @@ Chain::Chain(const ModelFile& file, const std::vector<ModelLayer>& layers, std::
     if (layer == nullptr) continue;
     check_wrapped(described, *layer);
     if (!steps && !layer->each_step_alone()) {
-      raise<std::domain_error>("layer \"" + described.name + "\": expected sequences, got one vector for each row");
+      raise<std::domain_error>("layer " + in_quotes(described.name) +
+                               ": expected sequences, got one vector for each row");
     }
     steps = steps && !layer->makes_vectors();
     layers_.push_back(std::move(layer));

@@ -84,7 +84,7 @@ Activation activation_of(const std::string& name) {
   for (std::size_t place = 0; place < std::size(names); ++place) {
     if (name == names[place]) return static_cast<Activation>(place);
   }
-  raise<std::domain_error>("cannot run the activation \"" + name + "\" here");
+  raise<std::domain_error>("cannot run the activation " + in_quotes(name) + " here");
 }
 
 std::unique_ptr<Layer> make_dense(const ModelFile& file, const ModelLayer& layer) {

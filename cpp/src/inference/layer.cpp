@@ -7,7 +7,7 @@
 namespace lstmcore::inference {
 
 std::unique_ptr<Stepper> Layer::stepper(Index /*rows*/) const {
-  raise<std::logic_error>("layer \"" + name_ + "\" does not run step by step");
+  raise<std::logic_error>("layer " + in_quotes(name_) + " does not run step by step");
 }
 
 std::unique_ptr<Layer> make_layer(const ModelFile& file, const ModelLayer& layer) {
@@ -21,7 +21,7 @@ std::unique_ptr<Layer> make_layer(const ModelFile& file, const ModelLayer& layer
   if (kind == "LayerNormalization") return make_normalization(file, layer);
   if (kind == "Attention") return make_attention(file, layer);
   if (kind == "Residual") return make_residual(file, layer);
-  raise<std::domain_error>("layer \"" + layer.name + "\": cannot run a layer of class " + kind + " here");
+  raise<std::domain_error>("layer " + in_quotes(layer.name) + ": cannot run a layer of class " + kind + " here");
 }
 
 }  // namespace lstmcore::inference

@@ -33,7 +33,7 @@ Network::Network(const ModelFile& file) : layers_(file.layers()) {
   if (layers_.front().class_name == "TextVectorization") ++first;  // whose outputs, tokens, are what the caller passes
   if (first < layers_.size() && layers_[first].class_name == "Embedding") read_embedding(file, layers_[first++]);
   if (layers_.front().class_name == "TextVectorization" && !takes_tokens()) {
-    raise<std::domain_error>("layer \"" + layers_.front().name + "\": expected an Embedding after it");
+    raise<std::domain_error>("layer " + in_quotes(layers_.front().name) + ": expected an Embedding after it");
   }
   input_size_ = takes_tokens() ? 0 : layers_.front().input_size;
   chain_ = std::make_unique<const Chain>(file, layers_, first, takes_tokens() ? embedding_size_ : input_size_);
@@ -41,7 +41,8 @@ Network::Network(const ModelFile& file) : layers_(file.layers()) {
 
 void Network::read_embedding(const ModelFile& file, const ModelLayer& layer) {
   if (layer.time_distributed) {
-    raise<std::domain_error>("layer \"" + layer.name + "\": cannot run a TimeDistributed around an Embedding here");
+    raise<std::domain_error>("layer " + in_quotes(layer.name) +
+                             ": cannot run a TimeDistributed around an Embedding here");
   }
   vocabulary_size_ = layer.vocabulary_size;
   embedding_size_ = layer.output_size;

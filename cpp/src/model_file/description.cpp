@@ -65,7 +65,7 @@ double Description::number(const char* option) const {
 std::string Description::choice(const char* option, const Names& choices) const {
   const std::string& value = at(option, Kind::string).string();
   if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
-    fail(std::string("unknown ") + option + " \"" + value + "\"");
+    fail(std::string("unknown ") + option + " " + in_quotes(value));
   }
   return value;
 }

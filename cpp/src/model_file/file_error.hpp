@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "../runtime/errors.hpp"
 
@@ -10,6 +11,16 @@ namespace lstmcore {
 
 /// For what is wrong with a file. (`fail`, of api/check.hpp, is for arguments and raises std::invalid_argument.)
 [[noreturn]] inline void fail_reading(const std::string& what) { raise<std::runtime_error>(what); }
+
+/// Raises the error unless `path` names a file, or nothing. Opening a pipe waits for a program that writes to it.
+inline void check_is_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const std::filesystem::file_status found = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_directory(found)) fail_reading("cannot be read, since it is a folder");
+  if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found)) {
+    fail_reading("cannot be read, since it is no file but a pipe, a socket or a device");
+  }
+}
 
 /// A path for messages, in UTF-8 on every system and in every version of C++.
 inline std::string text_of(const std::filesystem::path& path) {

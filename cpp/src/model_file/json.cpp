@@ -130,7 +130,7 @@ class Parser {
       count();
       result.push_back({string(), {}});
       Member& member = result.back();
-      if (!names.insert(member.name).second) fail("the name \"" + member.name + "\" appears twice");
+      if (!names.insert(member.name).second) fail("the name " + in_quotes(member.name) + " appears twice");
       skip_space();
       expect(':');
       member.value = value(depth + 1);

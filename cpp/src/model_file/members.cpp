@@ -14,7 +14,11 @@ namespace {
 
 std::string joined(const std::set<std::string>& names) {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  std::size_t count = 0;
+  for (const std::string& name : names) {
+    if (++count > 8) return text + ", ...";
+    text += (text.empty() ? "" : ", ") + shortened(name);
+  }
   return text;
 }
 

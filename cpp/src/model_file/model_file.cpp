@@ -39,7 +39,7 @@ using safetensors::shape_text;
 void check_options(const ModelLayer& layer, const std::string& dtype) {
   rephrased<std::invalid_argument>(
       [&] { dtype == "float32" ? check_representable<float>(layer.lstm) : check_representable<double>(layer.lstm); },
-      [&](const std::string& text) { fail_reading("layer \"" + layer.name + "\": " + text); });
+      [&](const std::string& text) { fail_reading("layer " + in_quotes(layer.name) + ": " + text); });
 }
 
 /// Options and precisions fit the element type. The lower precisions are those of products of float32.
@@ -48,8 +48,8 @@ void check_types(const std::vector<ModelLayer>& layers, const std::string& dtype
     check_options(layer, dtype);
     const bool own = layer.precision.empty() || layer.precision == "fp32" || layer.precision == "auto";
     if (dtype == "float64" && !own) {
-      fail_reading("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
-                   layer.precision + "\"");
+      fail_reading("layer " + in_quotes(layer.name) + ": expected \"fp32\" or \"auto\" as precision for float64, got " +
+                   in_quotes(layer.precision));
     }
     check_types(layer.layers, dtype);
   }
@@ -58,8 +58,8 @@ void check_types(const std::vector<ModelLayer>& layers, const std::string& dtype
 void check_int8(const std::vector<ModelLayer>& layers) {
   for (const ModelLayer& layer : layers) {
     if (layer.lstm.hidden_size > 0 && layer.precision != "int8") {
-      fail_reading("layer \"" + layer.name + "\": expected \"int8\" as precision in a quantized model, got \"" +
-                   layer.precision + "\"");
+      fail_reading("layer " + in_quotes(layer.name) + ": expected \"int8\" as precision in a quantized model, got " +
+                   in_quotes(layer.precision));
     }
     check_int8(layer.layers);
   }
@@ -68,8 +68,8 @@ void check_int8(const std::vector<ModelLayer>& layers) {
 /// What the metadata of a quantized model says beyond that of another.
 void check_quantization(const Value& document, const std::string& dtype, const std::vector<ModelLayer>& layers) {
   const std::string& kind = require_member("metadata", document, "quantization", Kind::string).string();
-  if (kind != "int8") fail_reading("quantization: expected int8, got \"" + kind + "\"");
-  if (dtype != "float32") fail_reading("dtype: expected float32 in a quantized model, got \"" + dtype + "\"");
+  if (kind != "int8") fail_reading("quantization: expected int8, got " + in_quotes(kind));
+  if (dtype != "float32") fail_reading("dtype: expected float32 in a quantized model, got " + in_quotes(dtype));
   if (!document.find("training")->is(Kind::null)) fail_reading("training: expected null in a quantized model");
   check_int8(layers);
 }
@@ -84,7 +84,7 @@ std::shared_ptr<const ModelFile::Impl> checked_model(const std::string& path, sa
   }
   impl->dtype = require_member("metadata", document, "dtype", Kind::string).string();
   if (impl->dtype != "float32" && impl->dtype != "float64") {
-    fail_reading("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
+    fail_reading("dtype: expected float32 or float64, got " + in_quotes(impl->dtype));
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
   check_types(impl->model.layers, impl->dtype);
@@ -157,19 +157,19 @@ const ModelLayer& ModelFile::layer(const std::string& name) const {
   if (const ModelLayer* const found = find_layer(impl_->model.layers, name)) return *found;
   std::string known;
   for (const ModelLayer& layer : impl_->model.layers) {
-    known += (known.empty() ? "" : ", ") + layer.name;
+    known += (known.empty() ? "" : ", ") + shortened(layer.name);
   }
-  refuse(impl_->path + ": has no layer \"" + name + "\"; its layers are " + known);
+  refuse(impl_->path + ": has no layer " + in_quotes(name) + "; its layers are " + known);
 }
 
 template <class T>
 std::vector<T> ModelFile::tensor(const std::string& name, const std::vector<std::int64_t>& shape) const {
   require_type<T>(*impl_);
   const auto found = impl_->content.tensors.find(name);
-  if (found == impl_->content.tensors.end()) refuse(impl_->path + ": has no tensor \"" + name + "\"");
+  if (found == impl_->content.tensors.end()) refuse(impl_->path + ": has no tensor " + in_quotes(name));
   const safetensors::Tensor& tensor = found->second;
   if (tensor.shape != shape) {
-    refuse(impl_->path + ": tensor \"" + name + "\" has shape " + shape_text(tensor.shape) + ", asked for " +
+    refuse(impl_->path + ": tensor " + in_quotes(name) + " has shape " + shape_text(tensor.shape) + ", asked for " +
            shape_text(shape));
   }
   if (tensor.dtype == "I8") {
@@ -191,7 +191,7 @@ Lstm<T> ModelFile::lstm(const std::string& name, Precision precision) const {
   const ModelLayer& found = layer(name);
   const LstmConfig& config = found.lstm;
   if (config.hidden_size == 0)
-    refuse(impl_->path + ": layer \"" + name + "\" is not an LSTM but a " + found.class_name);
+    refuse(impl_->path + ": layer " + in_quotes(name) + " is not an LSTM but a " + found.class_name);
   std::vector<std::vector<T>> values;
   LstmWeights<T> weights(static_cast<std::size_t>(config.num_layers * config.directions()));
   for (const LstmParameter& parameter : lstm_parameters(config)) {

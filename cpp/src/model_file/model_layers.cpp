@@ -28,7 +28,7 @@ std::map<std::string, LayerKind> collect_kinds() {
 const LayerKind& layer_kind(const std::string& class_name, const std::string& where) {
   static const std::map<std::string, LayerKind> kinds = collect_kinds();
   const auto found = kinds.find(class_name);
-  if (found == kinds.end()) fail_reading(where + ": unknown class \"" + class_name + "\"");
+  if (found == kinds.end()) fail_reading(where + ": unknown class " + in_quotes(class_name));
   return found->second;
 }
 
@@ -79,9 +79,10 @@ ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t
     ModelLayer layer;
     layer.name = require_member(place, entry, "name", Kind::string).string();
     if (layer.name.empty() || layer.name.find('.') != std::string::npos) {
-      fail_reading(place + ": expected a name without dots, got \"" + layer.name + "\"");
+      fail_reading(place + ": expected a name without dots, got " + in_quotes(layer.name));
     }
-    if (!names.insert(layer.name).second) fail_reading(place + ": the name \"" + layer.name + "\" appears twice");
+    if (!names.insert(layer.name).second)
+      fail_reading(place + ": the name " + in_quotes(layer.name) + " appears twice");
     layer.input_size = width;
     read_layer(description, layer);
     NeededTensors tensors{description.where(), most_tensors, result.tensors};

@@ -32,7 +32,7 @@ constexpr int largest_number = 127;
 /// A scale has 16 binary digits, so that its products with the integers are exact.
 void check_scales(const std::string& name, const std::vector<float>& scales) {
   constexpr float least_scale = 1e-37f, largest_scale = std::numeric_limits<float>::max() / largest_number;
-  const std::string where = "tensor \"" + scale_name(name) + "\": ";
+  const std::string where = "tensor " + in_quotes(scale_name(name)) + ": ";
   for (const float scale : scales) {
     std::uint32_t bits = 0;
     std::memcpy(&bits, &scale, sizeof bits);
@@ -54,7 +54,7 @@ void check_numbers(const std::string& name, const QuantizedMatrix& matrix) {
   for (std::size_t output = 0; output < matrix.outputs; ++output) {
     const int expected = matrix.scales[output] > 0 ? largest_number : 0;
     if (largest[output] != expected) {
-      fail_reading("tensor \"" + name + "\": expected " + std::to_string(expected) +
+      fail_reading("tensor " + in_quotes(name) + ": expected " + std::to_string(expected) +
                    " as the largest magnitude of the integers of scale " + std::to_string(output) + ", got " +
                    std::to_string(largest[output]));
     }
@@ -91,7 +91,7 @@ void check_quantized_tensors(const safetensors::File& content, const Shapes& ten
     }
   }
   for (const auto& [name, tensor] : content.tensors) {
-    if (known.count(name) == 0) fail_reading("unknown tensor \"" + name + "\"");
+    if (known.count(name) == 0) fail_reading("unknown tensor " + in_quotes(name));
   }
 }
 

@@ -17,18 +17,18 @@ using Kind = json::Value::Kind;
 constexpr std::uint64_t length_bytes = 8;
 constexpr std::uint64_t longest_header = 100'000'000;  // as in the format's own reader
 
-std::string quoted(const std::string& name) { return "tensor \"" + name + "\": "; }
+std::string of_tensor(const std::string& name) { return "tensor " + in_quotes(name) + ": "; }
 
 std::uint64_t size_of_type(const std::string& name, const std::string& dtype) {
   if (dtype == "F32") return 4;
   if (dtype == "F64") return 8;
   if (dtype == "I8") return 1;
-  fail_reading(quoted(name) + "expected F32, F64 or I8, got " + dtype);
+  fail_reading(of_tensor(name) + "expected F32, F64 or I8, got " + shortened(dtype));
 }
 
 const json::Value& member(const std::string& name, const json::Value& tensor, const char* key, Kind kind) {
   const json::Value* const value = tensor.find(key);
-  if (value == nullptr || !value->is(kind)) fail_reading(quoted(name) + "its header has no valid \"" + key + "\"");
+  if (value == nullptr || !value->is(kind)) fail_reading(of_tensor(name) + "its header has no valid " + in_quotes(key));
   return *value;
 }
 
@@ -37,7 +37,7 @@ std::vector<std::int64_t> counts(const std::string& name, const json::Value& ten
   std::vector<std::int64_t> result;
   for (const json::Value& entry : member(name, tensor, key, Kind::array).array()) {
     if (!entry.is(Kind::integer) || entry.integer() < 0)
-      fail_reading(quoted(name) + "its \"" + key + "\" holds an invalid number");
+      fail_reading(of_tensor(name) + "its " + in_quotes(key) + " holds an invalid number");
     result.push_back(entry.integer());
   }
   return result;
@@ -48,7 +48,7 @@ std::uint64_t bytes_of(const std::string& name, const Tensor& tensor) {
   if (std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end()) return 0;
   for (const std::int64_t extent : tensor.shape) {
     const auto factor = static_cast<std::uint64_t>(extent);
-    if (size > std::numeric_limits<std::uint64_t>::max() / factor) fail_reading(quoted(name) + "its size overflows");
+    if (size > std::numeric_limits<std::uint64_t>::max() / factor) fail_reading(of_tensor(name) + "its size overflows");
     size *= factor;
   }
   return size;
@@ -56,23 +56,23 @@ std::uint64_t bytes_of(const std::string& name, const Tensor& tensor) {
 
 Tensor read_tensor(const std::string& name, const json::Value& header, std::uint64_t data_size) {
   if (!header.is(Kind::object) || header.object().size() != 3) {
-    fail_reading(quoted(name) + "expected dtype, shape and data_offsets in its header");
+    fail_reading(of_tensor(name) + "expected dtype, shape and data_offsets in its header");
   }
   Tensor tensor;
   tensor.dtype = member(name, header, "dtype", Kind::string).string();
   tensor.shape = counts(name, header, "shape");
   const std::vector<std::int64_t> offsets = counts(name, header, "data_offsets");
   if (offsets.size() != 2 || offsets[0] > offsets[1])
-    fail_reading(quoted(name) + "expected data_offsets from begin to end");
+    fail_reading(of_tensor(name) + "expected data_offsets from begin to end");
   tensor.begin = static_cast<std::size_t>(offsets[0]);
   tensor.end = static_cast<std::size_t>(offsets[1]);
   if (tensor.end > data_size) {
-    fail_reading(quoted(name) + "ends at byte " + std::to_string(tensor.end) + " of " + std::to_string(data_size));
+    fail_reading(of_tensor(name) + "ends at byte " + std::to_string(tensor.end) + " of " + std::to_string(data_size));
   }
   const std::uint64_t expected = bytes_of(name, tensor);
   if (tensor.end - tensor.begin != expected) {
-    fail_reading(quoted(name) + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype + " of shape " +
-                 shape_text(tensor.shape) + ", got " + std::to_string(tensor.end - tensor.begin));
+    fail_reading(of_tensor(name) + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype +
+                 " of shape " + shape_text(tensor.shape) + ", got " + std::to_string(tensor.end - tensor.begin));
   }
   return tensor;
 }
@@ -100,7 +100,8 @@ void read_header(const std::string& text, std::uint64_t data_size, File& file) {
     }
     if (!entry.value.is(Kind::object)) fail_reading("expected an object as __metadata__");
     for (const json::Member& pair : entry.value.object()) {
-      if (!pair.value.is(Kind::string)) fail_reading("expected a string as \"" + pair.name + "\" in __metadata__");
+      if (!pair.value.is(Kind::string))
+        fail_reading("expected a string as " + in_quotes(pair.name) + " in __metadata__");
       file.metadata.emplace(pair.name, pair.value.string());
     }
   }
@@ -131,6 +132,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 File read(const std::filesystem::path& path) {
+  check_is_file(path);
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
   if (size < 0) fail_reading("cannot be read");

@@ -12,10 +12,10 @@ using safetensors::shape_text;
 const safetensors::Tensor& require_tensor(const safetensors::File& content, const std::string& type,
                                           const std::string& name, const std::vector<std::int64_t>& shape) {
   const auto found = content.tensors.find(name);
-  if (found == content.tensors.end()) fail_reading("missing tensor \"" + name + "\"");
+  if (found == content.tensors.end()) fail_reading("missing tensor " + in_quotes(name));
   const safetensors::Tensor& tensor = found->second;
   if (tensor.shape != shape || tensor.dtype != type) {
-    fail_reading("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " +
+    fail_reading("tensor " + in_quotes(name) + ": expected " + type + " of shape " + shape_text(shape) + ", got " +
                  tensor.dtype + " of shape " + shape_text(tensor.shape));
   }
   return tensor;
@@ -34,16 +34,16 @@ void check_tensors(const safetensors::File& content, const std::string& dtype, c
     require_tensor(content, type, slot, {static_cast<std::int64_t>(parameters)});
   }
   for (const std::string& name : training.others) {
-    if (content.tensors.count(name) == 0) fail_reading("missing tensor \"" + name + "\"");
+    if (content.tensors.count(name) == 0) fail_reading("missing tensor " + in_quotes(name));
   }
   const auto holds = [](const Names& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   for (const auto& [name, tensor] : content.tensors) {
     if (tensors.count(name) == 0 && !holds(training.slots, name) && !holds(training.others, name)) {
-      fail_reading("unknown tensor \"" + name + "\"");
+      fail_reading("unknown tensor " + in_quotes(name));
     }
-    if (tensor.dtype == "I8") fail_reading("tensor \"" + name + "\": expected F32 or F64, got I8");
+    if (tensor.dtype == "I8") fail_reading("tensor " + in_quotes(name) + ": expected F32 or F64, got I8");
   }
 }
 

@@ -17,7 +17,7 @@ Names optimizer_slots(const Value& training) {
   const Value& config = require_member("optimizer", optimizer, "config", Kind::object);
   if (name == "Adam" || name == "AdamW") return {"optimizer.m", "optimizer.v"};
   if (name == "RMSprop") return {"optimizer.mean_square"};
-  if (name != "SGD") fail_reading("optimizer: unknown class \"" + name + "\"");
+  if (name != "SGD") fail_reading("optimizer: unknown class " + in_quotes(name));
   const Value* const momentum = config.find("momentum");
   if (momentum == nullptr) fail_reading("optimizer: missing momentum");
   if (momentum->integer() == 0 && momentum->real() == 0) return {};

@@ -106,4 +106,16 @@ std::exception_ptr error_of(Body&& body) {
 
 #endif
 
+/// A text of a file or a caller as a message shows it: without its end, if it is long.
+inline std::string shortened(const std::string& text) {
+  constexpr std::size_t longest = 100;
+  if (text.size() <= longest) return text;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;  // not within a character of UTF-8
+  return text.substr(0, end) + "...";
+}
+
+/// The same in quotes.
+inline std::string in_quotes(const std::string& text) { return "\"" + shortened(text) + "\""; }
+
 }  // namespace lstmcore

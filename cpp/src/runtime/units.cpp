@@ -144,7 +144,7 @@ Precision precision_of(const std::string& name, const char* argument) {
     if (name == names[index]) return static_cast<Precision>(index);
     expected += (index == 0 ? "\"" : ", \"") + std::string(names[index]) + "\"";
   }
-  raise<std::invalid_argument>(std::string(argument) + ": expected one of " + expected + ", got \"" + name + "\"");
+  raise<std::invalid_argument>(std::string(argument) + ": expected one of " + expected + ", got " + in_quotes(name));
 }
 
 const kernels::ProductUnit* machine_matrix_unit([[maybe_unused]] bool of_int8) {

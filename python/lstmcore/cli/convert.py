@@ -5,6 +5,7 @@ import copy
 from pathlib import Path
 from typing import Any, cast
 
+from lstmcore._files import check_source
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import load_model
 from lstmcore.cli.layout import METADATA_NAME
@@ -89,7 +90,7 @@ def _ending(path: str, name: str, known: tuple[str, ...]) -> str:
 def _read(options: argparse.Namespace, ending: str) -> Sequential:
     from lstmcore.convert import from_keras, load_keras_weights, load_torch
 
-    Path(options.source).open("rb").close()  # raises the usual error if the file is missing
+    check_source(options.source, "IN")
     weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
     if ending not in OLD_KERAS and weights_alone != (options.like is not None):
         raise ValueError(

@@ -6,14 +6,15 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from lstmcore._files import SEPARATORS
+from lstmcore._files import SEPARATORS, check_source
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 from lstmcore.cli.report import counted
@@ -28,7 +29,16 @@ __all__ = [
     "read_table",
 ]
 
+TIMES, ROOM = 100, 1 << 20
+"""A gzip file may hold `TIMES` its own bytes, and `ROOM` more.
+
+Tables of numbers and texts shrink to a fifth or a twentieth; those that repeat themselves, such as
+one-hot columns, to a hundredth. gzip can do a thousandth, which only zeros and bombs need.
+"""
+
 LONGEST_FIELD = 1 << 30  # Python's default limit, 128 KiB, is too small for long texts
+MOST_KNOWN = 4096  # different fields that are looked for: categories, not all numbers
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
 
@@ -58,19 +68,19 @@ class Table:
         Name of the table in errors.
     names : list of str
         Names of the columns.
-    rows : list of list of str
-        Fields of each row, as many as `names`.
-    lines : list of int
+    columns : list of list of str
+        Fields of each column, as many as `names`. A list of rows takes four times the memory.
+    lines : sequence of int
         The line of the file in which each row ends, counted from 1.
     """
 
     source: str
     names: list[str]
-    rows: list[list[str]]
-    lines: list[int]
+    columns: list[list[str]]
+    lines: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.lines)
 
     def check_names(self, names: Sequence[str], option: str) -> None:
         """Raise ValueError unless all `names` are columns."""
@@ -82,9 +92,8 @@ class Table:
                 )
 
     def texts(self, name: str) -> list[str]:
-        """Return a column as text."""
-        place = self.names.index(name)
-        return [row[place] for row in self.rows]
+        """Return a column as text; it is not to be changed."""
+        return self.columns[self.names.index(name)]
 
     def filled(self, name: str, what: str) -> list[str]:
         """Return a column of `what`, after checking that it has no empty fields."""
@@ -210,13 +219,13 @@ def read_table(path: str) -> Table:
         If it is not a valid table; the error says where.
     """
     source = "standard input" if path == "-" else path
+    if path != "-":
+        check_source(path, "DATA", streams=True)
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{source}: damaged gzip file: {error}") from None
+        content = _inflate(content, source)
     text = decode(content, source)
+    del content
     header = text[: text.find("\n")] if "\n" in text else text
     endings = [ending.lower() for ending in Path(path).suffixes if ending.lower() != ".gz"]
     separator = SEPARATORS.get(endings[-1] if endings else "", "")
@@ -225,15 +234,46 @@ def read_table(path: str) -> Table:
     return _parse(text, source, separator)
 
 
+def _inflate(content: bytes, source: str) -> bytes:
+    """Return what a gzip file holds.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or holds more than `TIMES` its own bytes and `ROOM`.
+    """
+    most = TIMES * len(content) + ROOM
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            found = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{source}: damaged gzip file: {error}") from None
+    if len(found) > most:
+        raise ValueError(
+            f"{source}: expected a gzip file that holds at most {TIMES} times its own bytes and "
+            f"{ROOM:,} more, got one of {len(content):,} bytes that holds over {most:,}; if you "
+            "trust it, unpack it first, with gunzip"
+        )
+    return found
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines of a text with their ends, which are any of three.
+
+    `io.StringIO` does the same with four bytes for every character.
+    """
+    return (found[0] for found in _LINE.finditer(text))
+
+
 def _parse(text: str, source: str, separator: str) -> Table:
     limit = csv.field_size_limit(LONGEST_FIELD)
-    # newline="" keeps line ends within quotes as they are.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
+    reader = csv.reader(_lines(text), delimiter=separator, strict=True)
+    lines = array("q")
+    known: dict[str, str] = {}  # equal fields share their memory
     try:
         names = [name.strip() for name in next(reader, [])]
         _check_header(names, source)
+        columns: list[list[str]] = [[] for _ in names]
         for row in reader:
             if not row:
                 if len(names) > 1:
@@ -244,7 +284,11 @@ def _parse(text: str, source: str, separator: str) -> Table:
                     f"{source}, line {reader.line_num}: expected {counted(len(names), 'field')} "
                     f"like the header, got {len(row)}"
                 )
-            rows.append(row)
+            for column, field in zip(columns, row, strict=True):
+                if len(known) < MOST_KNOWN:
+                    column.append(known.setdefault(field, field))
+                else:
+                    column.append(known.get(field, field))
             lines.append(reader.line_num)
     except csv.Error as error:
         raise ValueError(
@@ -253,9 +297,9 @@ def _parse(text: str, source: str, separator: str) -> Table:
         ) from None
     finally:
         csv.field_size_limit(limit)
-    if not rows:
+    if not lines:
         raise ValueError(f"{source}: expected rows below the header, got none")
-    return Table(source, names, rows, lines)
+    return Table(source, names, columns, lines)
 
 
 def _check_header(names: list[str], source: str) -> None:

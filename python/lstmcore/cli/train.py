@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lstmcore._files import OWN, check_ending
+from lstmcore._files import OWN, check_ending, check_target
 from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers
 from lstmcore.cli.layout import METADATA_NAME, Layout, choose_layout
@@ -170,6 +170,7 @@ def _run(options: argparse.Namespace) -> int:
     check_not_source(options.out, options.data, "--out")
     if not out.parent.is_dir() or out.is_dir():
         raise ValueError(f"--out: expected a file in an existing folder, got {out}")
+    check_target(out, "--out")
     with if_interrupted(f"nothing was written to {out}"):
         model, layout, parts, report = _train(options)
         model.save(out)

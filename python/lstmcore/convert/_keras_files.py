@@ -24,6 +24,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
+from lstmcore._files import check_source
 from lstmcore._typing import Array
 from lstmcore.convert._hdf5_sizes import check_attribute, check_chunks
 from lstmcore.convert._keras_weights import LAYERS, ByAddress, ByGroup, Numbering, Weights
@@ -81,7 +82,8 @@ def open_file(path: Path) -> Iterator[KerasFile]:
         If it is not one of Keras' files, or is damaged.
     """
     h5py = import_h5py()
-    with path.open("rb") as content:
+    check_source(path, "source")
+    with path.open("rb") as content, _named(path):
         archived = content.read(4) == b"PK\x03\x04"
         if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
             document, version, weights = _unzip(path)
@@ -178,6 +180,8 @@ class _Attributes:
         if name not in holder.attrs:
             return default
         known = holder.attrs.get_id(name)
+        if known.shape is None:
+            raise ValueError(f"its attribute {name!r} holds nothing")
         if (size := math.prod(known.shape) * known.dtype.itemsize) > ROOM:
             raise ValueError(f"its attribute {name!r} would have {size} bytes")
         check_attribute(self._h5py, self._content, holder, name)
@@ -333,6 +337,19 @@ class _Contents:
                 return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
 
         return read
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors about what a file holds name it, without the ends of its long texts."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = _checks.shortened(str(error), _checks.LONGEST_MESSAGE)
+        if text != str(error) or str(path) not in text:
+            text = text if str(path) in text else f"{path}: {text}"
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
+        raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
+from lstmcore._files import check_source
 from lstmcore._typing import Array
 from lstmcore.convert._strict import Tensor, tensor
 
@@ -28,11 +29,13 @@ def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.suffix == ".safetensors":
+            check_source(path, "source")
             return _read_safetensors(path)
         if path.suffix not in PICKLED:
             raise ValueError(
                 f"source: expected a file .safetensors, {', '.join(PICKLED)}, got {path.name!r}"
             )
+        check_source(path, "source")
         source = _load(path)
     if not isinstance(source, Mapping):
         raise TypeError(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core, layers
+from lstmcore._files import check_source
 from lstmcore._typing import Exporter
 from lstmcore.functional import LSTMState
 from lstmcore.models import Sequential
@@ -53,6 +54,7 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
         file = Path(path)
     except TypeError:
         raise TypeError(f"path: expected a path, got {_checks.describe(path)}") from None
+    check_source(file)
     with file.open("rb") as stream:
         contents = stream.read(_core.most_capture_bytes + 1)  # more, and it is refused
     try:

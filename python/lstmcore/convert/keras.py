@@ -11,6 +11,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
+from lstmcore._files import as_path, check_target
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
@@ -516,9 +517,10 @@ def _weights(source: Any) -> Iterator[Weights]:
 
 
 def _target(path: Any, model: Any) -> Path:
-    target = Path(path)
+    target = as_path(path)
     if isinstance(model, Layer):
         raise ValueError(f"path: expected None for a layer, since a file holds a model, got {path}")
     if target.suffix != ".keras" and not target.name.endswith(".weights.h5"):
         raise ValueError(f"path: expected .keras or .weights.h5, got {target.name!r}")
+    check_target(target)
     return target

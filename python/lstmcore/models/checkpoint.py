@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._configurable import encode
 from lstmcore._core import __version__
 from lstmcore._intake import warn_of_infinite
@@ -91,7 +92,10 @@ def load(
         model = _restore(tensors, document, custom_objects or {})
         model.metadata = model_file.read_notes(path)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        # Names of layers stand in many messages, and are whatever the file says.
+        raise ValueError(
+            f"{path}: {_checks.shortened(str(error), _checks.LONGEST_MESSAGE)}"
+        ) from error
     return model
 
 
@@ -118,10 +122,11 @@ def _check_quantization(document: dict[str, Any]) -> None:
     """Raise ValueError unless the document fits a quantized model; remove "quantization"."""
     kind = document.pop("quantization")
     if kind != _INT8:
-        raise ValueError(f"quantization: expected {_INT8!r}, got {kind!r}")
+        raise ValueError(f"quantization: expected {_INT8!r}, got {_checks.quote(kind)}")
     if document.get("dtype") != "float32":
         raise ValueError(
-            f"dtype: expected 'float32' in a quantized model, got {document.get('dtype')!r}"
+            "dtype: expected 'float32' in a quantized model, got "
+            f"{_checks.quote(document.get('dtype'))}"
         )
     if document.get("training") is not None:
         raise ValueError("training: expected null in a quantized model")
@@ -138,11 +143,11 @@ def exactly(
 ) -> None:
     """Raise ValueError unless `came` is an object with the `expected` names and no others."""
     if not isinstance(came, dict):
-        raise ValueError(f"{what}: expected an object, got {came!r}")
+        raise ValueError(f"{what}: expected an object, got {_checks.quote(came)}")
     if unknown := sorted(set(came) - expected - set(optional)):
-        raise ValueError(f"{what}: unknown {', '.join(unknown)}")
+        raise ValueError(f"{what}: unknown {_checks.listed(unknown)}")
     if missing := sorted(expected - set(came)):
-        raise ValueError(f"{what}: missing {', '.join(missing)}")
+        raise ValueError(f"{what}: missing {_checks.listed(missing)}")
 
 
 def _fill(model: Trained, tensors: dict[str, Array], training: Any) -> None:
@@ -181,7 +186,7 @@ def compare(
     """Raise ValueError unless the file has what the model needs, before anything is allocated."""
     for name, target in expected.items():
         if name not in tensors:
-            raise ValueError(f"tensors: missing {name}")
+            raise ValueError(f"tensors: missing {_checks.shortened(name)}")
         tensor = tensors[name]
         if tensor.shape != target.shape or tensor.dtype != dtype:
             raise ValueError(
@@ -195,10 +200,10 @@ def _read_state(
 ) -> tuple[dict[str, LSTMState], dict[str, Array]]:
     """Return the state of the layers `names`, and the tensors that belong to it."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"state: expected a list of names of layers, got {names!r}")
+        raise ValueError(f"state: expected a list of names of layers, got {_checks.quote(names)}")
     full = [f"state.{name}.{part}" for name in names for part in "hc"]
     if missing := [name for name in full if name not in tensors]:
-        raise ValueError(f"tensors: missing {', '.join(missing)}")
+        raise ValueError(f"tensors: missing {_checks.listed(missing)}")
     state = {name: LSTMState(*(tensors[f"state.{name}.{part}"] for part in "hc")) for name in names}
     return state, {name: tensors[name] for name in full}
 
@@ -223,7 +228,7 @@ def _read_states(
 ) -> tuple[list[CallbackState], dict[str, Array]]:
     """Undo `_describe_state`; also return the tensors that belong to states."""
     if not isinstance(entries, list):
-        raise ValueError(f"callbacks: expected a list, got {entries!r}")
+        raise ValueError(f"callbacks: expected a list, got {_checks.quote(entries)}")
     states: list[CallbackState] = []
     used: dict[str, Array] = {}
     for place, entry in enumerate(entries):
@@ -236,10 +241,12 @@ def _read_states(
             and isinstance(keys, list)
             and all(isinstance(key, str) and key not in state for key in keys)
         ):
-            raise ValueError(f"callbacks: expected class, number, state and tensors, got {entry!r}")
+            raise ValueError(
+                f"callbacks: expected class, number, state and tensors, got {_checks.quote(entry)}"
+            )
         names = {key: f"callbacks.{place}.{key}" for key in keys}
         if missing := [name for name in names.values() if name not in tensors]:
-            raise ValueError(f"tensors: missing {', '.join(missing)}")
+            raise ValueError(f"tensors: missing {_checks.listed(missing)}")
         arrays = {key: tensors[name] for key, name in names.items()}
         used.update((name, tensors[name]) for name in names.values())
         states.append(CallbackState(entry["class"], entry["number"], {**state, **arrays}))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.layers.parameters import WeightSpec
 
@@ -148,7 +149,7 @@ def _take(
     tensors: dict[str, Array], name: str, shape: tuple[int, ...], dtype: "np.dtype[np.generic]"
 ) -> Array:
     if name not in tensors:
-        raise ValueError(f"tensors: missing {name}")
+        raise ValueError(f"tensors: missing {_checks.shortened(name)}")
     tensor = tensors.pop(name)
     if tensor.shape != shape or tensor.dtype != dtype:
         raise ValueError(

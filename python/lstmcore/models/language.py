@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array
+from lstmcore._files import check_source
 from lstmcore._seeds import derive
 from lstmcore._suggest import suggests
 from lstmcore._typing import Array, DType, OnNan, OptimizerName, Verbose
@@ -514,6 +515,7 @@ class LanguageModel(Sequential):
 def _as_list(text: Any) -> list[str | list[str]]:
     """Return texts; those of a file, or one text, are one."""
     if isinstance(text, os.PathLike):
+        check_source(text, "text", streams=True)
         text = Path(text).read_text(encoding="utf-8")
     return as_texts([text] if isinstance(text, str) else text)
 

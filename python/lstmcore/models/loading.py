@@ -71,7 +71,7 @@ def _sequential(
     elif kind == Sequential.__name__:
         model = Sequential(seed=document["seed"], dtype=document["dtype"])
     else:
-        raise ValueError(f"metadata: unknown kind {kind!r}")
+        raise ValueError(f"metadata: unknown kind {_checks.quote(kind)}")
     for entry in document["layers"]:
         exactly("layer", entry, {"class", "name", "config"})
         _checks.label(entry["name"])

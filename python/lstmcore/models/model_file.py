@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._checks import METADATA_KEY
-from lstmcore._files import OWN, as_path, check_ending, reading_hint, replace
+from lstmcore._files import OWN, as_path, check_ending, check_source, reading_hint, replace
 from lstmcore._typing import Array
 
 __all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "read_notes", "write"]
@@ -89,9 +90,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     """
     from safetensors import SafetensorError, safe_open
 
-    as_path(path)
-    with open(path, "rb"):  # for the usual errors if it is missing or unreadable
-        pass
+    check_source(as_path(path))
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             document = _document(path, file.metadata())
@@ -100,7 +99,8 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
             tensors = {name: _tensor(path, file, name, known) for name in names}
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: truncated, damaged or not a safetensors file: {error}{reading_hint(path)}"
+            f"{path}: truncated, damaged or not a safetensors file: "
+            f"{_checks.shortened(str(error), _checks.LONGEST_MESSAGE)}{reading_hint(path)}"
         ) from error
     found = document.pop("checksum", None)
     if type(found) is not int or found != checksum(tensors):
@@ -158,7 +158,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} appears twice in an object")
+        raise ValueError(f"the name {_checks.quote(twice)} appears twice in an object")
     return result
 
 
@@ -184,5 +184,6 @@ def _check_depth(document: Any) -> None:
 def _tensor(path: Any, file: Any, name: str, known: tuple[str, ...]) -> Array:
     dtype = file.get_slice(name).get_dtype()
     if dtype not in known:
-        raise ValueError(f"{path}: {name}: expected {' or '.join(known)}, got {dtype}")
+        what = _checks.shortened(name)
+        raise ValueError(f"{path}: {what}: expected {' or '.join(known)}, got {dtype}")
     return np.asarray(file.get_tensor(name))

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import external_data_helper, inliner
 
+from lstmcore._files import check_source
 from lstmcore.onnx.graph import graphs_of
 from lstmcore.onnx.limits import ROOM, TIMES, elements, readable
 
@@ -45,6 +46,7 @@ def read_model(source: Any) -> Any:
                 f"model: expected an ONNX model, got {len(source)} bytes: {error}"
             ) from None
     elif isinstance(source, (str, os.PathLike)):
+        check_source(source, "model")
         model = _read_file(os.fspath(source))
     else:
         raise TypeError(
@@ -92,6 +94,7 @@ def _check_external(model: Any, folder: Any) -> None:
             total += max(size - begin, 0) if length is None else int(length)
         except (OSError, ValueError):
             return  # the library says what is wrong
+        check_source(path, f"{tensor.name}: its data")
         _check_length(tensor, length)
     most = TIMES * (model.ByteSize() + sum(files.values())) + ROOM
     if total > most:

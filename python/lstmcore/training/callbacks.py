@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lstmcore import _checks
-from lstmcore._files import OWN, check_ending, check_no_folder
+from lstmcore._files import OWN, check_ending, check_target
 from lstmcore._suggest import public
 from lstmcore._typing import Array, Mode
 from lstmcore.training.callback import Callback
@@ -203,7 +203,7 @@ class ModelCheckpoint(Monitoring):
     ) -> None:
         self.filepath = os.fspath(filepath)
         check_ending(self.filepath, OWN, "filepath")
-        check_no_folder(self.filepath, "filepath")
+        check_target(self.filepath, "filepath")
         super().__init__(monitor, mode, verbose=verbose)
         self.save_weights_only = _checks.flag(save_weights_only, "save_weights_only")
         self.save_best_only = _checks.flag(save_best_only, "save_best_only")
@@ -381,6 +381,8 @@ class CSVLogger(Callback):
     Parameters
     ----------
     filename : str or path
+        A file, or anything else that takes lines, such as a pipe, which begins when it has a
+        reader; with `append`, only a file.
     separator : str, default ","
         One character.
     append : bool, default False

@@ -174,7 +174,8 @@ class Compiled:
     ) -> "Compiled":
         """Undo `get_config`; see `lstmcore.load` for `custom_objects`."""
         if not isinstance(config, dict) or not _KEYS <= set(config) <= _KEYS | _OPTIONAL_KEYS:
-            raise ValueError(f"compile: expected {', '.join(sorted(_KEYS))}, got {config!r}")
+            expected = ", ".join(sorted(_KEYS))
+            raise ValueError(f"compile: expected {expected}, got {_checks.quote(config)}")
         steering = {**_public(optimizers), **_public(schedules), **custom_objects}
         optimizer = _make(config["optimizer"], steering)
         known_losses = {
@@ -190,7 +191,7 @@ class Compiled:
         }
         lists = [config["metrics"], config.get("weighted_metrics", [])]
         if not all(isinstance(entries, list) for entries in lists):
-            raise ValueError(f"compile: expected lists of metrics, got {lists!r}")
+            raise ValueError(f"compile: expected lists of metrics, got {_checks.quote(lists)}")
         plain, weighted = (
             [_make_metric(entry, known, known_losses) for entry in entries] for entries in lists
         )
@@ -230,7 +231,7 @@ def _public(module: Any) -> dict[str, type]:
 
 def _make(spec: Any, classes: Mapping[str, Any]) -> Any:
     if not isinstance(spec, dict) or set(spec) != {"class", "config"}:
-        raise ValueError(f"compile: expected a class and its config, got {spec!r}")
+        raise ValueError(f"compile: expected a class and its config, got {_checks.quote(spec)}")
     return make(spec["class"], spec["config"], classes)
 
 

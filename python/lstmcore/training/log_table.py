@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lstmcore._files import check_source
+
 __all__ = ["LogTable"]
 
 
@@ -32,6 +34,8 @@ class LogTable:
         self.path, self.separator, self.append = path, separator, append
         self.names: list[str] | None = None
         self._unfinished, self._whole = "", 0  # the last line without an end, the bytes before it
+        if append and path.exists():
+            check_source(path, "filename")
         self._file = path.open("a+" if append else "w", newline="", encoding="utf-8")
         try:
             if append:

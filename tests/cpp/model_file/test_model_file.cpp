@@ -1,5 +1,12 @@
 // Model files: the content of a good one, and errors on damaged ones. More tests: test_model_file_*.cpp.
+#ifndef _WIN32
+#include <sys/stat.h>
+#endif
+
+#include <filesystem>
+#include <lstmcore/capture.hpp>
 #include <lstmcore/model_file.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -80,6 +87,49 @@ TEST("missing files, and files without a model") {
   refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 1.5", "an integer as format");
   refused(&ModelFileMaker::document, "\"format\": 1, ", "", "missing format");
 }
+
+TEST("long texts are shortened in messages") {
+  int refusals = 0;
+  const auto check_short = [&](const ModelFileMaker& maker) {
+    const TemporaryFile file(maker.bytes());
+    try {
+      const ModelFile opened(file.path());
+    } catch (const std::runtime_error& error) {
+      CHECK(std::string(error.what()).size() < 1000);
+      ++refusals;
+    }
+  };
+  std::string text;
+  while (text.size() < 20'000) text += "\u00e9";  // two bytes each, which are not to be divided
+  for (std::string ModelFileMaker::* const part :
+       {&ModelFileMaker::document, &ModelFileMaker::walk, &ModelFileMaker::walk_config, &ModelFileMaker::out}) {
+    const std::string whole = ModelFileMaker().*part;
+    for (std::size_t begin = whole.find('"'); begin != std::string::npos;) {
+      const std::size_t end = whole.find('"', begin + 1);
+      const check::Context context(whole.substr(begin, end - begin + 1));
+      ModelFileMaker maker;
+      maker.*part = whole.substr(0, begin + 1) + text + whole.substr(end);
+      check_short(maker);
+      begin = whole.find('"', end + 1);
+    }
+  }
+  CHECK(refusals > 40);
+  ModelFileMaker maker;
+  maker.tensors[text] = {"F32", {1}};
+  check_short(maker);
+  maker.tensors["out.bias"] = {text, {1}};
+  check_short(maker);
+}
+
+#ifndef _WIN32
+TEST("a pipe is refused, not waited for") {
+  const TemporaryFile name("");
+  std::filesystem::remove(name.path());
+  CHECK_EQUAL(::mkfifo(name.path().c_str(), 0600), 0);
+  CHECK_THROWS(ModelFile(name.path()), "no file but a pipe");
+  CHECK_THROWS(lstmcore::read_capture(name.path()), "no file but a pipe");
+}
+#endif
 
 TEST("every truncation, and trailing bytes") { check_truncations(ModelFileMaker().bytes()); }
 

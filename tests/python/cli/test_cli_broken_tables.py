@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lstmcore as lc
@@ -50,7 +52,7 @@ def test_tables_are_read_in_every_form(tmp_path, name, mark, line_end):
     assert table.names == ["name", "x"]
     assert table.texts("name") == ["ä, b", "c"]
     assert table.numbers("x").tolist() == [1.5, -2000.0]
-    assert table.lines == [2, 3]
+    assert list(table.lines) == [2, 3]
 
 
 def test_semicolons_separate_where_the_header_has_them(tmp_path):
@@ -79,6 +81,46 @@ def test_broken_tables_cause_one_line_errors(tmp_path, capsys, content, message)
     assert err.startswith(f"lstmcore: error: {path}")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_a_gzip_file_does_not_hold_a_thousand_times_its_bytes(tmp_path):
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 2_000_000))
+    size = path.stat().st_size
+    assert size < 40_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"data.csv.gz: expected a gzip file that holds at mo"):
+            read_table(str(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * (100 * size + (1 << 20)) < 8_000_000  # which it would have
+
+
+def test_tables_that_repeat_themselves_may_be_compressed(tmp_path):
+    """Sixty columns of one-hot codes shrink to a fiftieth."""
+    rows = np.eye(60, dtype=int)[np.random.default_rng(0).integers(0, 60, 3000)]
+    header = ",".join(f"c{place}" for place in range(60))
+    text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert len(text) > 40 * path.stat().st_size
+    assert len(read_table(str(path))) == 3000
+
+
+def test_a_table_takes_a_few_times_the_bytes_of_its_file(tmp_path):
+    """Eight bytes for a field, and eight for a row."""
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"walk,step,end\n" + b"a,1,2\n" * 50_000)
+    tracemalloc.start()
+    try:
+        table = read_table(str(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.texts("step")[-1] == "1"
+    assert peak < 10 * path.stat().st_size
 
 
 def test_bytes_that_are_not_text_are_reported(tmp_path, capsys):
@@ -222,7 +264,7 @@ def test_the_output_never_replaces_the_input(classifier, tmp_path, capsys, link)
 def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):
     model, data = classifier
     table = read_table(data)
-    rows = [[*row[:2], "sideways"] for row in table.rows]
+    rows = [[*row[:2], "sideways"] for row in zip(*table.columns, strict=True)]
     status, _, err = run(capsys, "evaluate", model, write(tmp_path / "data.csv", table.names, rows))
     assert status == 1
     assert "line 2, column 'end': expected one of down, up, got 'sideways'" in err

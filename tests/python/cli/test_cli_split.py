@@ -85,7 +85,8 @@ def test_many_classes_are_counted_without_a_table_of_all_pairs():
 
 def test_columns_are_read_once_for_many_series(monkeypatch):
     rows = [[f"s{number}", str(step), str(number)] for number in range(20) for step in range(6)]
-    table = Table("data.csv", ["id", "sales", "price"], rows, list(range(2, 122)))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    table = Table("data.csv", ["id", "sales", "price"], columns, list(range(2, 122)))
     layout = Layout(
         "series",
         "sales",

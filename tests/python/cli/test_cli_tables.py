@@ -138,8 +138,9 @@ def test_sequences_are_answered_in_the_order_of_the_file(classifier, capsys, tmp
     order = np.argsort(np.random.default_rng(0).random(len(table)))
     rank = {}
     mixed = []
-    for key in [table.rows[place][0] for place in order]:
-        own = [row for row in table.rows if row[0] == key]
+    rows = list(zip(*table.columns, strict=True))
+    for key in [rows[place][0] for place in order]:
+        own = [row for row in rows if row[0] == key]
         mixed.append(own[rank.setdefault(key, 0)])
         rank[key] += 1
     shuffled = write(tmp_path / "mixed.csv", table.names, mixed)
@@ -384,7 +385,9 @@ def test_a_renamed_column_can_be_named_with_an_option(classifier, tmp_path, caps
     model, data = classifier
     expected = succeed(capsys, "predict", model, data)
     table = read_table(data)
-    renamed = write(tmp_path / "renamed.csv", ["walk", "stride", "end"], table.rows)
+    renamed = write(
+        tmp_path / "renamed.csv", ["walk", "stride", "end"], zip(*table.columns, strict=True)
+    )
     status, _, err = run(capsys, "predict", model, renamed)
     assert status == 1
     assert "expected a column 'step', which the model needs, got walk, stride, end" in err

@@ -79,3 +79,21 @@ def test_groups_that_hold_themselves(tmp_path):
     with pytest.raises(ValueError, match="the group 'model_weights/lstm/again/' has another name"):
         from_keras(path)
     assert from_keras(model(tmp_path / "b.h5")).built
+
+
+@pytest.mark.parametrize("name", ["model_config", "layer_names", "keras_version", "backend"])
+def test_an_attribute_that_holds_nothing_is_named(tmp_path, name):
+    path = model(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        holder = file if name in file.attrs else file["model_weights"]
+        holder.attrs.create(name, h5py.Empty("S1"))
+    with pytest.raises(ValueError, match=rf"a\.h5: its attribute '{name}' holds nothing"):
+        from_keras(path)
+
+
+def test_messages_do_not_repeat_what_a_file_says(tmp_path):
+    config = {"class_name": "x" * 20_000, "config": {"layers": []}}
+    path = archived(tmp_path / "a.keras", hdf5(lambda file: None), json.dumps(config).encode())
+    with pytest.raises(ValueError, match=r"a\.keras: ") as caught:
+        from_keras(path)
+    assert len(str(caught.value)) < 1200 + len(str(path))

@@ -301,3 +301,45 @@ def test_saved_files_obey_the_umask(path):
     os.umask(mask)
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def places(value, within=()):
+    """Yield the places of all values in a document."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, entry in entries:
+        yield (*within, key)
+        if isinstance(entry, (dict, list)):
+            yield from places(entry, (*within, key))
+
+
+@pytest.mark.parametrize("wrong", ["x" * 20_000, ["x" * 30] * 1000, {"x" * 20_000: 1}])
+def test_messages_do_not_repeat_what_a_file_says(path, wrong):
+    """A text of 20,000 letters in each place."""
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = file.metadata()["lstmcore"]
+    refused = 0
+    for place in places(json.loads(text)):
+        document = json.loads(text)
+        holder = document
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = wrong
+        save_file(tensors, path, {"lstmcore": json.dumps(document)})
+        try:
+            lc.load(path)
+        except ValueError as error:
+            assert len(str(error)) < 1000 + 200 + len(str(path)), place
+            refused += 1
+    assert refused > 50
+
+
+def test_messages_do_not_repeat_the_names_of_tensors(path):
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        document = json.loads(file.metadata()["lstmcore"])
+    tensors["x" * 20_000] = np.zeros(1, np.float32)
+    document["checksum"] = model_file.checksum(tensors)
+    save_file(tensors, path, {"lstmcore": json.dumps(document)})
+    with pytest.raises(ValueError, match=r"tensors: unknown x{60}\.\.\.$"):
+        lc.load(path)

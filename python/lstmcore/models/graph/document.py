@@ -48,21 +48,23 @@ def restore_graph(document: Any, classes: Mapping[str, Any]) -> tuple[Structure,
     for entry in document["inputs"]:
         exactly("input", entry, {"name", "shape", "dtype"})
         if not isinstance(entry["shape"], list) or entry["name"] in inputs:
-            raise ValueError(f"graph: expected inputs with names and shapes, got {entry!r}")
+            raise ValueError(
+                f"graph: expected inputs with names and shapes, got {_checks.quote(entry)}"
+            )
         inputs[_checks.label(entry["name"])] = Input(entry["shape"], dtype=entry["dtype"])
     layers: dict[str, Layer] = {}
     for entry in document["layers"]:
         exactly("layer", entry, {"class", "name", "config"})
         name = _checks.label(entry["name"])
         if name in layers:
-            raise ValueError(f"graph: the layer {name!r} appears twice")
+            raise ValueError(f"graph: the layer {_checks.quote(name)} appears twice")
         layers[name] = make(entry["class"], entry["config"], classes, name=name)
     values: list[Symbol] = list(inputs.values())
     for call in document["calls"]:
         exactly("call", call, {"layer", "inputs"})
         layer = layers.get(call["layer"]) if isinstance(call["layer"], str) else None
         if layer is None:
-            raise ValueError(f"graph: a call of an unknown layer, {call['layer']!r}")
+            raise ValueError(f"graph: a call of an unknown layer, {_checks.quote(call['layer'])}")
         made = layer._call_node([_value(number, values) for number in _list(call["inputs"])])
         values += made
     outputs = document["outputs"]
@@ -70,7 +72,7 @@ def restore_graph(document: Any, classes: Mapping[str, Any]) -> tuple[Structure,
         raise ValueError("graph: expected an object as outputs and true or false as by_name")
     ends = [(_checks.label(name), _value(number, values)) for name, number in outputs.items()]
     if not ends or any(symbol._call is None for _, symbol in ends):
-        raise ValueError(f"graph: expected outputs that layers make, got {outputs!r}")
+        raise ValueError(f"graph: expected outputs that layers make, got {_checks.quote(outputs)}")
     structure = trace(named_inputs(inputs), ends)
     if describe_graph(structure, document["by_name"])["calls"] != document["calls"] or [
         layer.name for layer in structure.layers
@@ -81,12 +83,14 @@ def restore_graph(document: Any, classes: Mapping[str, Any]) -> tuple[Structure,
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"graph: expected a list of numbers of values, got {value!r}")
+        raise ValueError(f"graph: expected a list of numbers of values, got {_checks.quote(value)}")
     return value
 
 
 def _value(number: Any, values: list[Symbol]) -> Symbol:
     """Return the value with a number that a call or an output names."""
     if type(number) is not int or not 0 <= number < len(values):
-        raise ValueError(f"graph: expected the number of an earlier value, got {number!r}")
+        raise ValueError(
+            f"graph: expected the number of an earlier value, got {_checks.quote(number)}"
+        )
     return values[number]
