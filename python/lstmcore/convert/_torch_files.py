@@ -35,7 +35,6 @@ def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
             raise ValueError(
                 f"source: expected a file .safetensors, {', '.join(PICKLED)}, got {path.name!r}"
             )
-        check_source(path, "source")
         source = _load(path)
     if not isinstance(source, Mapping):
         raise TypeError(
@@ -69,9 +68,11 @@ def import_torch() -> Any:
 
 
 def _load(path: Path) -> Any:
+    torch = import_torch()
+    check_source(path, "source")
     try:
-        return import_torch().load(path, map_location="cpu", weights_only=True)
-    except (OSError, ImportError):
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
         raise
     except Exception as error:  # one of many classes, with advice to run the file's code
         raise ValueError(
