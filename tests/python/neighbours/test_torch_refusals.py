@@ -96,6 +96,12 @@ BAD_INPUTS = {
         r"\(2,\), got \(3,\); with batch_first=False the input has 2 sequences of 3",
     ),
     "lengths": (x_of, {"lengths": [1, 4]}, ValueError, "lengths: expected values from 0 to 3"),
+    "lengths that no float holds": (
+        x_of,
+        {"lengths": [1.0, 10**400]},
+        ValueError,
+        "lengths: expected integers of at most 64 bits",
+    ),
     "fractions": (x_of, {"lengths": [1.0, 2.0]}, TypeError, "lengths: expected integers"),
     "lengths elsewhere": (
         x_of,
