@@ -319,3 +319,12 @@ def test_autocast():
 def test_tracing_is_refused(ours):
     with pytest.raises(RuntimeError, match=r"torch\.jit\.trace would record"):
         torch.jit.trace(ours, torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize("options", [{}, {"peephole": True}], ids=["of torch", "of ours"])
+@pytest.mark.parametrize("kind", [lt.LSTM, lt.LSTMCell])
+def test_devices_without_tensors(kind, options):
+    for device, error in {"nonsense": ValueError, "xla": ValueError, 1.5: TypeError}.items():
+        with pytest.raises(error, match="device: expected one on which there can be tensors"):
+            kind(4, 3, device=device, **options)
+    kind(4, 3, device="meta", **options)
