@@ -48,15 +48,15 @@ REFUSED = {("bidirectional", "go_backwards"), ("lengths", "mask")}
 PAIRS = [pair for pair in combinations(OPTIONS, 2) if pair not in REFUSED]
 
 # Precisions of products, and the largest errors of values and of gradients: root mean squares of
-# the differences, relative to those of what is expected, array by array. Some three times the worst
-# of many draws; with any bound below 1, an array of zeros fails.
+# the differences, relative to those of what is expected, array by array. Beyond the worst of
+# many draws, but below 1: zeros differ from anything by 1, another sign by 2.
 BOUNDS = {
     "float64": (1e-12, 1e-12),
     "fp32": (1e-4, 1e-3),
     "bf16x3": (1e-4, 1e-3),
-    "bf16x2": (1e-3, 1e-2),
+    "bf16x2": (1e-3, 2e-2),
     "bf16": (0.15, 0.6),
-    "int8": (0.6, 0.0),  # which does not train
+    "int8": (0.8, 0.0),  # which does not train
 }
 KINKS = {"activations", "gate clip", "cell clip", "output clip"}
 NEARBY = 4
