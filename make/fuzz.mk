@@ -27,7 +27,8 @@ fuzz: fuzz-native fuzz-python
 fuzz-native: $(STAMPS)/build-tools
 	cmake -S . -B build/fuzz/cpp -G Ninja -DLSTMCORE_FUZZ=ON -DLSTMCORE_WERROR=OFF \
 	  -DPython_EXECUTABLE=$(VENV)/bin/python $(LIGHT) $(if $(FUZZ_CXX),-DCMAKE_CXX_COMPILER=$(FUZZ_CXX))
-	cmake --build build/fuzz/cpp --target $(addprefix lstmcore_fuzz_,$(FUZZ_NATIVE))
+	cmake --build build/fuzz/cpp --target $(addprefix lstmcore_fuzz_,$(FUZZ_NATIVE) check_memory_rule)
+	build/fuzz/cpp/tests/fuzz/native/lstmcore_fuzz_check_memory_rule
 	mkdir -p $(FUZZ_FINDS) $(addprefix build/fuzz/corpus/,$(FUZZ_NATIVE))
 	$(foreach name,$(FUZZ_NATIVE),echo "$(name):" && build/fuzz/cpp/tests/fuzz/native/lstmcore_fuzz_$(name) \
 	  -max_total_time=$(SECONDS) -max_len=$(FUZZ_LARGEST_$(name)) -timeout=10 -malloc_limit_mb=64 -print_final_stats=1 \

@@ -169,6 +169,10 @@ def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) ->
             raise TypeError(
                 f"{name}: expected an array of {dtype or 'numbers'}, got {describe(values)}"
             ) from None
+        except OverflowError:
+            raise ValueError(
+                f"{name}: expected numbers that {dtype} can hold, got {describe(values)}"
+            ) from None
     else:
         array = np.asarray(values)
     if (array.dtype in FLOAT_TYPES) if dtype is None else (array.dtype == dtype):

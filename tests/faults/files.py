@@ -47,14 +47,14 @@ def kills(folder: Path, count: int, random: np.random.Generator) -> str:
         began = time.monotonic()
         assert in_child(train, whole) == expected
         took.append(time.monotonic() - began)
-    longest = float(np.median(took))
+    usual = float(np.median(took))
     at_epoch = [0] * (EPOCHS + 1)
     killed = inside = 0
     for number in range(count):
         place = folder / str(number)
         place.mkdir()
         child = Child(train, place)
-        time.sleep(random.uniform(0, longest))
+        time.sleep(random.uniform(0, usual))
         child.send(signal.SIGKILL)
         if child.result() is None:
             killed += 1

@@ -61,7 +61,7 @@ class Report:
 class Child:
     """One process, and what it says."""
 
-    def __init__(self, name, seed, first, folder):
+    def __init__(self, name, seed, first, deadly, folder):
         self.path = Path(folder) / "progress"
         self.path.write_bytes(bytes(64))
         self.progress = Progress(self.path)
@@ -72,6 +72,7 @@ class Child:
             "MPLBACKEND": "Agg",
             "OMP_NUM_THREADS": "1",
             "LSTMCORE_FUZZ_FOLDER": str(folder),
+            "LSTMCORE_FUZZ_DEADLY": " ".join(map(str, sorted(deadly))),
         }
         with open(Path(folder) / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
@@ -109,21 +110,18 @@ def run(name, seconds=None, inputs=None, seed=0, first=0, artifacts=None, log=pr
 
     Inputs that break a rule are saved in the folder `artifacts`, one for each kind of find.
     """
-    report = Report(name)
     target = targets.by_name(name)
+    walk = _Walk(target, seed, first, seconds, inputs)
     with tempfile.TemporaryDirectory(prefix="lstmcore-fuzz-") as folder:
-        begun, number = None, first
-        while True:
-            child = Child(name, seed, number, folder)
+        while not walk.over:
+            child = walk.child(folder)
             try:
-                state = _watch(child, number, seconds, inputs, first, begun, report)
+                walk.follow(child)
             finally:
                 child.kill()
-            begun, number, ended = state
-            report.inputs = number - first
-            if ended:
-                break
-    report.seconds = time.monotonic() - begun if begun else 0.0
+    report = walk.report
+    report.inputs = walk.number - first
+    report.seconds = time.monotonic() - walk.begun if walk.begun else 0.0
     for rule, numbers in report.finds.items():
         log(f"  {rule}: {len(numbers)} inputs, the first is number {numbers[0]} of seed {seed}")
         log("    " + report.texts[rule].strip().replace("\n", "\n    "))
@@ -132,52 +130,82 @@ def run(name, seconds=None, inputs=None, seed=0, first=0, artifacts=None, log=pr
     return report
 
 
-def _watch(child, number, seconds, inputs, first, begun, report):
-    """Follow a child until the campaign or the child ends.
+class _Walk:
+    """The way through the inputs of a target, in as many children as it takes.
 
-    Returns
-    -------
-    begun : float
-        When the first input was run.
+    Attributes
+    ----------
     number : int
-        The next input to run.
-    ended : bool
+        The next input.
+    begun : float or None
+        When the first input was run.
+    over : bool
+    report : Report
     """
-    started = seen = time.monotonic()
-    ready = False
-    waited, waits_for = 0.0, -1
-    while True:
-        for line in child.lines(TICK):
-            if "ready" in line:
-                ready = True
-                begun = begun or time.monotonic()
-            elif inputs is None or line["number"] < first + inputs:  # it runs ahead
-                report.add(line["rule"], line["number"], line["text"])
-        at = child.progress.read()
-        now = time.monotonic()
-        # Not by the clock: both processes may be stopped for a while, or wait for others.
-        waited = waited + min(now - seen, TICK) if at == waits_for else 0.0
-        waits_for, seen = at, now
-        done = max(at, number)
-        if begun and seconds is not None and now - begun > seconds:
-            return begun, done, True
-        if inputs is not None and done - first >= inputs:
-            return begun, first + inputs, True
-        dead = child.process.poll() is not None
-        if dead and at < 0:
-            raise RuntimeError(f"the target does not start: {_last_words(child)}")
-        if dead:
-            code = child.process.returncode
-            how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-            report.add(f"death by {how}", at, _last_words(child))
-            return begun, at + 1, False
-        if ready and at >= 0 and waited > rules.HANGS * rules.SECONDS:
-            os.kill(child.process.pid, signal.SIGUSR1)  # it says where it is
-            time.sleep(1)
-            report.add("hang", at, f"over {rules.HANGS * rules.SECONDS} s: {_last_words(child)}")
-            return begun, at + 1, False
-        if not ready and now - started > SLOW_START:
-            raise RuntimeError("the target does not start in time")
+
+    def __init__(self, target, seed, first, seconds, inputs):
+        self.target, self.seed, self.first = target, seed, first
+        self.seconds, self.inputs = seconds, inputs
+        self.number, self.begun, self.over = first, None, False
+        self.report = Report(target.name)
+        self._deadly = set()  # a child that repeats earlier inputs leaves these out
+
+    def child(self, folder):
+        """Start a child that gets to the next input, after those that it depends on."""
+        begin = self.target.begins(self.number)
+        return Child(self.target.name, self.seed, begin, self._deadly, folder)
+
+    def follow(self, child):
+        """Watch a child until it, or the campaign, ends."""
+        started = seen = time.monotonic()
+        ready = False
+        waited, waits_for = 0.0, -1
+        while True:
+            for line in child.lines(TICK):
+                if "ready" in line:
+                    ready = True
+                    self.begun = self.begun or time.monotonic()
+                elif self._is_due(line["number"]):
+                    self.report.add(line["rule"], line["number"], line["text"])
+            at = child.progress.read()
+            now = time.monotonic()
+            # Not by the clock: both processes may be stopped for a while, or wait for others.
+            waited = waited + min(now - seen, TICK) if at == waits_for else 0.0
+            waits_for, seen = at, now
+            done = max(at, self.number)
+            late = self.begun and self.seconds is not None and now - self.begun > self.seconds
+            if late or (self.inputs is not None and done - self.first >= self.inputs):
+                self.number = done if late else self.first + self.inputs
+                self.over = True
+                return
+            dead = child.process.poll() is not None
+            if dead and at < 0:
+                raise RuntimeError(f"the target does not start: {_last_words(child)}")
+            if dead:
+                code = child.process.returncode
+                how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+                self._lose(at, f"death by {how}", _last_words(child))
+                return
+            if ready and at >= 0 and waited > rules.HANGS * rules.SECONDS:
+                os.kill(child.process.pid, signal.SIGUSR1)  # it says where it is
+                time.sleep(1)
+                self._lose(
+                    at, "hang", f"over {rules.HANGS * rules.SECONDS} s: {_last_words(child)}"
+                )
+                return
+            if not ready and now - started > SLOW_START:
+                raise RuntimeError("the target does not start in time")
+
+    def _is_due(self, number):
+        """Return whether an input is no repetition, and not beyond the last: children run ahead."""
+        within = self.inputs is None or number < self.first + self.inputs
+        return self.number <= number and within
+
+    def _lose(self, at, rule, text):
+        """Note the input that a child has not survived."""
+        self.report.add(rule, at, text)
+        self._deadly.add(at)
+        self.number = max(at + 1, self.number)
 
 
 def _last_words(child):

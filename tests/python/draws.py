@@ -47,18 +47,20 @@ OPTIONS = {
 REFUSED = {("bidirectional", "go_backwards"), ("lengths", "mask")}
 PAIRS = [pair for pair in combinations(OPTIONS, 2) if pair not in REFUSED]
 
-# Precisions of products, and the largest error of values and of gradients relative to the largest
-# of them, at least 1: a few times the worst of 100 000 draws. A result that is wrong differs by far
-# more than all but the last two; unbounded states let a rounding grow from step to step.
+# Precisions of products, and the largest errors of values and of gradients: root mean squares of
+# the differences, relative to those of what is expected, array by array. Beyond the worst of
+# many draws, but below 1: zeros differ from anything by 1, another sign by 2.
 BOUNDS = {
     "float64": (1e-12, 1e-12),
     "fp32": (1e-4, 1e-3),
     "bf16x3": (1e-4, 1e-3),
-    "bf16x2": (1e-3, 1e-2),
-    "bf16": (1.0, 1.0),
-    "int8": (1.0, 0.0),  # which does not train
+    "bf16x2": (1e-3, 2e-2),
+    "bf16": (0.15, 0.6),
+    "int8": (0.8, 0.0),  # which does not train
 }
 KINKS = {"activations", "gate clip", "cell clip", "output clip"}
+NEARBY = 4
+SMALLEST = 1e-30  # norm of what is expected, below which it is nothing
 NUMBER_OF_OPTIONS = (0, 1, 2, 3, 4, 6, 9)
 
 
@@ -159,11 +161,10 @@ def _names(random: np.random.Generator) -> tuple[str, ...]:
 
 
 def error(result: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the largest difference, relative to the largest entry or 1."""
+    """Return the root mean square of the differences, relative to that of `wanted`."""
     assert result.shape == wanted.shape
-    if wanted.size == 0:
-        return 0.0
-    return float(np.abs(result - wanted).max() / max(1.0, np.abs(wanted).max()))
+    difference = float(np.linalg.norm(result.astype(np.float64) - wanted))
+    return difference / max(float(np.linalg.norm(wanted)), SMALLEST) if difference else 0.0
 
 
 def check(one: Draw) -> tuple[float, float]:
@@ -186,15 +187,12 @@ def check(one: Draw) -> tuple[float, float]:
 def gradient_error(one: Draw, seed: int) -> float:
     """Compare the gradients with those of float64; return the largest difference.
 
-    A rounding that crosses a kink or a bound changes a gradient as a whole. That is rare in float32
-    products, where other points nearby are tried, and too common in the others to compare anything.
+    A rounding that crosses a kink or a bound changes a gradient as a whole; then other points
+    nearby are tried.
     """
-    kinks = not KINKS.isdisjoint(one.names)
-    if kinks and one.precision in ("bf16x2", "bf16"):
-        return 0.0
     random = np.random.default_rng([one.number, 3])
     closest = np.inf
-    for _ in range(3 if kinks else 1):
+    for _ in range(1 if KINKS.isdisjoint(one.names) else NEARBY):
         found, exact = run(one, seed)[3], run(one, seed, np.float64)[3]
         closest = min(closest, max(error(found[name], exact[name]) for name in exact))
         if closest <= BOUNDS[one.precision][1]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstmcore import _checks
 from lstmcore._suggest import suggests
@@ -119,6 +120,11 @@ def _array(name: str, value: Any) -> Any:
         return jnp.asarray(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected an array, got {_checks.describe(value)}") from None
+    except OverflowError:
+        raise ValueError(
+            f"{name}: expected numbers within the range of JAX's types, got "
+            f"{_checks.describe(value)}"
+        ) from None
 
 
 def _check_dtypes(operands: dict[str, Any]) -> None:
@@ -181,4 +187,18 @@ def _lengths(value: Any, batch: int) -> Any:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
         raise ValueError(f"lengths: expected shape (N,) = ({batch},), got {lengths.shape}")
+    _check_kept(value, lengths.dtype)
     return lengths
+
+
+def _check_kept(lengths: Any, dtype: Any) -> None:
+    """Raise ValueError if lengths, of another library, have changed as they became of `dtype`.
+
+    Without ``jax_enable_x64``, JAX drops the upper 32 bits without a word: 2**32 + 1 would be 1.
+    """
+    foreign = not (isinstance(lengths, jax.Array) or hasattr(lengths, "__jax_array__"))
+    if foreign and hasattr(lengths, "dtype"):  # JAX itself refuses Python's integers
+        wide = _checks.integer_array(lengths, "lengths")
+        wrong = wide[(wide < np.iinfo(dtype).min) | (wide > np.iinfo(dtype).max)]
+        if wrong.size:
+            raise ValueError(f"lengths: expected integers of {dtype}, got {wrong[0]}")

@@ -16,6 +16,7 @@ from lstmcore.torch.plan import STEP_OPTIONS, Plan, check_options, options_repr
 from lstmcore.torch.recurrent import (
     Recurrent,
     collects_samples,
+    device_of,
     dtype_of,
     flag_of,
     pair_of,
@@ -88,7 +89,7 @@ class LSTMCell(Recurrent, torch.nn.LSTMCell):
             config.input_size,
             config.hidden_size,
             config.bias,
-            device if ready else "meta",
+            device_of(device) if ready else "meta",
             dtype_of(dtype),
         )
         self._set_options(plan, None)
@@ -96,7 +97,7 @@ class LSTMCell(Recurrent, torch.nn.LSTMCell):
             if config.proj_size:
                 self.proj_size = config.proj_size
             self._names = plan.step_names
-            self._make_parameters(plan, plan.step_names, device, dtype_of(dtype))
+            self._make_parameters(plan, plan.step_names, device_of(device), dtype_of(dtype))
             self.reset_parameters()
 
     def extra_repr(self) -> str:

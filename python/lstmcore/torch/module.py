@@ -19,6 +19,7 @@ from lstmcore.torch.plan import OF_TORCH, OPTIONS, Plan, check_options, options_
 from lstmcore.torch.recurrent import (
     Recurrent,
     collects_samples,
+    device_of,
     dtype_of,
     flag_of,
     pair_of,
@@ -118,13 +119,13 @@ class LSTM(Recurrent, torch.nn.LSTM):
             config.dropout,
             config.bidirectional,
             config.proj_size if ready else 0,
-            device if ready else "meta",
+            device_of(device) if ready else "meta",
             dtype_of(dtype),
         )
         self._set_options(plan, recompute)
         if not ready:
             self.proj_size = config.proj_size
-            self._make_parameters(plan, plan.names, device, dtype_of(dtype))
+            self._make_parameters(plan, plan.names, device_of(device), dtype_of(dtype))
             self._flat_weights_names = list(plan.names)
             cells: dict[str, list[str]] = {}
             for name in plan.names:

@@ -386,6 +386,17 @@ def dtype_of(value: Any) -> Any:
     return dtype
 
 
+def device_of(value: Any) -> Any:
+    """Return the device of a new module's parameters, where it is one that PyTorch can use."""
+    try:
+        torch.empty(0, device=value)
+    except (AssertionError, RuntimeError, TypeError) as error:  # AssertionError: without CUDA
+        reason = " ".join(str(error).split())
+        message = f"device: expected one on which there can be tensors, got {value!r}: {reason}"
+        raise (InputTypeError if isinstance(error, TypeError) else InputError)(message) from error
+    return value
+
+
 def pair_of(hx: Any) -> tuple[Any, Any]:
     """Return h and c of a state; None stands for zeros."""
     if hx is None:

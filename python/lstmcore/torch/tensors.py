@@ -133,6 +133,9 @@ def _small(value: Any, name: str, what: str) -> Any:
         return torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputTypeError(f"{name}: expected {what}, got {repr(value)[:60]}") from error
+    except OverflowError:
+        message = f"{name}: expected {what} of at most 64 bits, got {_checks.describe(value)}"
+        raise InputError(message) from None
 
 
 def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:

@@ -70,10 +70,16 @@ class ExponentialDecay(Schedule):
 
     def __call__(self, step: int) -> float:
         """Return the learning rate after `step` steps."""
-        exponent = step / self.decay_steps
-        if self.staircase:
-            exponent = math.floor(exponent)
-        return self.initial_learning_rate * float(self.decay_rate**exponent)
+        try:
+            exponent = step / self.decay_steps
+            if self.staircase:
+                exponent = math.floor(exponent)
+            return self.initial_learning_rate * float(self.decay_rate**exponent)
+        except OverflowError:
+            raise ValueError(
+                f"decay_rate: expected a rate whose powers are floats, got {self.decay_rate} for "
+                f"step {step}"
+            ) from None
 
 
 class CosineDecay(Schedule):

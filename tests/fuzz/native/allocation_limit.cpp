@@ -1,15 +1,20 @@
-// Lets allocations fail that are larger than an input's rule allows. The C interface must turn that into a status; the
-// sanitizers' own limit would end the program instead.
+// Lets allocations fail with which an input would hold more than its rule allows. The C interface must turn that into a
+// status; the rule itself, and the sanitizers' own limit, would end the program instead.
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 
+#include "memory_rule.hpp"
+
 namespace {
 
-constexpr std::size_t most = std::size_t{64} << 20;
+// Smaller allocations than the first always succeed, as long as they fit into what others leave them; the target itself
+// makes no larger ones.
+constexpr std::size_t small = std::size_t{256} << 10, left_to_small = fuzz::memory_room / 8;
 
 void* allocated(std::size_t size, std::size_t alignment) noexcept {
-  if (size > most) return nullptr;
+  if (size > fuzz::memory_room) return nullptr;
+  if (size > small && !fuzz::has_room(size + left_to_small)) return nullptr;
   const std::size_t whole = (size + alignment) / alignment * alignment;  // at least 1
   return alignment <= alignof(std::max_align_t) ? std::malloc(whole) : std::aligned_alloc(alignment, whole);
 }

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "call_program.hpp"
+#include "memory_rule.hpp"
 #include "options.hpp"
 
 namespace {
@@ -88,7 +89,8 @@ class Calls {
     fuzz::require(known, call, std::string("status ") + lstmcore_status_name(status) + ": " + lstmcore_last_error());
     if (status == LSTMCORE_OK) return true;
     fuzz::require(lstmcore_last_error()[0] != '\0', call, "an error without a text");
-    fuzz::require(status != LSTMCORE_ERROR_MEMORY || program_.asks_for_much, call,
+    const bool scarce = program_.asks_for_much || !fuzz::has_room(fuzz::memory_room / 2);  // earlier calls took it
+    fuzz::require(status != LSTMCORE_ERROR_MEMORY || scarce, call,
                   std::string("out of memory for small sizes: ") + lstmcore_last_error());
     return false;
   }
@@ -393,6 +395,8 @@ class Calls {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   lstmcore_set_num_threads(1);
+  contents(0);  // which stay
+  const fuzz::MemoryRule rule(size);
   CallProgram program(data, size);
   Calls calls(program);
   for (int count = 0; count < 200 && !program.done(); ++count) calls.next();

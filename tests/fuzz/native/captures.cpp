@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "input_file.hpp"
+#include "memory_rule.hpp"
 #include "options.hpp"
 
 namespace {
@@ -55,6 +56,7 @@ void play(const Capture& capture) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::MemoryRule rule(size);
   try {
     const Capture capture = lstmcore::read_capture(fuzz::file_with(data, size));
     require(std::isfinite(static_cast<float>(capture.input_gain)), "an input gain that is not finite");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "input_file.hpp"
+#include "memory_rule.hpp"
 #include "options.hpp"
 
 namespace {
@@ -59,6 +60,7 @@ void run(const ModelFile& file, const std::vector<ModelLayer>& layers) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::MemoryRule rule(size);
   try {
     const ModelFile file(fuzz::file_with(data, size));
     if (file.dtype() == "float32") {

@@ -1,7 +1,8 @@
 // The sanitizers' options for all targets; included once by each.
 #pragma once
 
-// An input takes no more memory than its rule allows; larger allocations end the program.
+// memory_rule.hpp has the rule. An allocation as large as all of its room ends the program before it is made, and what
+// the rule does not see, such as stacks, is limited as a whole.
 extern "C" const char* __asan_default_options() {
   return "max_allocation_size_mb=64:allocator_may_return_null=0:hard_rss_limit_mb=1500:detect_leaks=1";
 }

@@ -7,6 +7,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import sys
 import warnings
 from importlib.util import find_spec
@@ -15,7 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from targets import public_names, values
-from targets.base import Target, work_folder
+from targets.base import Target, deadly_inputs, work_folder
+
+ROUND = 512
+"""Calls after which everything that earlier ones have left is forgotten."""
 
 KEPT = 4
 """Objects of each class that earlier calls returned, to call methods of and to pass on."""
@@ -64,8 +68,9 @@ def _is_record(kind):
 class Arguments(Target):
     """Functions and classes that need no other framework.
 
-    A call depends on the objects that earlier calls returned. `make` therefore returns a number,
-    from which `run` makes the call.
+    A call may take objects that earlier calls of its round have returned, and files that these have
+    written. `make` therefore returns a number, from which `run` makes the call, and `begins` says
+    where its round begins.
     """
 
     name = "arguments"
@@ -75,7 +80,13 @@ class Arguments(Target):
 
     def prepare(self):
         warnings.simplefilter("ignore")
-        os.chdir(work_folder())
+        import lstmcore
+
+        self.package = lstmcore
+        self.deadly = deadly_inputs()
+        self.threads = lstmcore.get_num_threads()
+        self.folder = work_folder()
+        os.chdir(self.folder)
         self.found = public_names.callables(self.modules())
         self.names = sorted(self.found)
         self.pool = {}
@@ -83,6 +94,18 @@ class Arguments(Target):
         self.last = None
         folder = os.environ.get("LSTMCORE_FUZZ_FOLDER")
         self.diary = Path(folder) / "call" if folder else None  # read if this process dies
+
+    def begins(self, number):
+        return number - number % ROUND
+
+    def _begin_round(self):
+        """Undo what calls leave: objects, files, and the settings of the process."""
+        self.pool.clear()
+        os.chdir(self.folder)
+        for entry in self.folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self.package.set_num_threads(self.threads)
+        self.package.set_precision("fp32")
 
     def make(self, seed, number):
         return self.name, seed, number
@@ -105,6 +128,10 @@ class Arguments(Target):
     # ---- calls ----
 
     def run(self, made):
+        if self.begins(made[2]) == made[2]:
+            self._begin_round()
+        if made[2] in self.deadly:
+            return None
         random = self.random(made[1], made[2])
         self.last = call = self._call(random)
         if call is None:
@@ -179,7 +206,9 @@ class Arguments(Target):
         gc.collect()
 
     def save(self, made, path):
-        Path(f"{path}.txt").write_text(f"python tests/fuzz {self.name} --seed {made[1]}\n")
+        _, seed, number = made
+        again = f"python tests/fuzz {self.name} --seed {seed} --first {number} --inputs 1\n"
+        Path(f"{path}.txt").write_text(again)
 
 
 class ArgumentsOfBridges(Arguments):

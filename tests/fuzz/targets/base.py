@@ -1,5 +1,6 @@
 """What all targets share."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -14,6 +15,11 @@ def work_folder():
     """Return a folder that goes when the campaign ends."""
     parent = os.environ.get("LSTMCORE_FUZZ_FOLDER")
     return Path(tempfile.mkdtemp(prefix="work-", dir=parent))
+
+
+def deadly_inputs():
+    """Return the numbers of inputs that have ended a child of this campaign."""
+    return set(map(int, os.environ.get("LSTMCORE_FUZZ_DEADLY", "").split()))
 
 
 class Target:
@@ -41,6 +47,13 @@ class Target:
     def make(self, seed, number):
         """Return an input, always the same for the same numbers."""
         raise NotImplementedError
+
+    def begins(self, number):
+        """Return the first of the inputs on which this one depends.
+
+        A target whose inputs depend on others leaves those out that `deadly_inputs` returns.
+        """
+        return number
 
     def run(self, made):
         """Run an input; return None, or a rule that it broke and a text."""
@@ -76,14 +89,23 @@ class FileTarget(Target):
     ----------
     folders : tuple of str
         In the corpus.
+    rehearsed : int
+        How many files of the corpus are run before memory is measured.
     """
 
     folders = ()
+    rehearsed = 5
 
     def __init__(self):
         paths = sorted(path for folder in self.folders for path in (CORPUS / folder).iterdir())
         self.seeds = [(path.suffix, path.read_bytes()) for path in paths]
         self._folder = None
+
+    def rehearse(self):
+        """Run some files of the corpus, so that all that is loaded late has been loaded."""
+        for made in self.seeds[: self.rehearsed]:
+            with contextlib.suppress(ValueError):  # some are damaged
+                self.run(made)
 
     def change(self, random, suffix, data, other):
         raise NotImplementedError

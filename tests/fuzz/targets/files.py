@@ -1,7 +1,5 @@
 """Files of models: lstmcore's own, and those of Keras."""
 
-import contextlib
-
 import numpy as np
 from mutators import archive, hdf5, safetensors_file
 
@@ -21,9 +19,7 @@ class ModelFiles(FileTarget):
         import lstmcore
 
         self.load, self.sequential = lstmcore.load, lstmcore.Sequential
-        for made in self.seeds[:5]:
-            with contextlib.suppress(ValueError):  # some are damaged
-                self.run(made)
+        self.rehearse()
 
     def change(self, random, suffix, data, other):
         return safetensors_file.mutate(random, data, other)
@@ -47,14 +43,13 @@ class KerasFiles(FileTarget):
     name = "keras_files"
     folders = ("keras_files",)
     needs = ("h5py",)
+    rehearsed = 3
 
     def prepare(self):
         from lstmcore import convert
 
         self.convert = convert.from_keras
-        for made in self.seeds[:3]:
-            with contextlib.suppress(ValueError):
-                self.run(made)
+        self.rehearse()
 
     def change(self, random, suffix, data, other):
         kind = archive if suffix == ".keras" else hdf5

@@ -1,9 +1,9 @@
-"""A target that breaks each rule in turn, for the tests of the campaign itself."""
+"""Targets that break each rule in turn, for the tests of the campaign itself."""
 
 import os
 import time
 
-from targets.base import Target
+from targets.base import Target, deadly_inputs
 
 
 class Misbehaving(Target):
@@ -39,4 +39,37 @@ class Misbehaving(Target):
         path.write_text(made)
 
 
-TARGETS = {Misbehaving.name: Misbehaving}
+class Remembering(Target):
+    """Inputs of a round of ten know those before them; the fourth of a round is deadly."""
+
+    name = "remembering"
+
+    def prepare(self):
+        self.deadly = deadly_inputs()
+        self.known = []
+
+    def begins(self, number):
+        return number - number % 10
+
+    def make(self, seed, number):
+        return number
+
+    def size(self, made):
+        return 100
+
+    def run(self, made):
+        if self.begins(made) == made:
+            self.known.clear()
+        if made in self.deadly:
+            return
+        if made % 10 == 3:
+            os.abort()
+        self.known.append(made)
+        if made % 10 == 5:
+            raise KeyError(self.known)
+
+    def save(self, made, path):
+        path.write_text(str(made))
+
+
+TARGETS = {target.name: target for target in (Misbehaving, Remembering)}

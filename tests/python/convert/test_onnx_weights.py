@@ -310,6 +310,7 @@ def test_bad_weights():
         "weight_ih_l0: expected float32 or float64, got int8": {
             "weight_ih_l0": np.zeros((12, 2), np.int8)
         },
+        "bias_l0: expected numbers that float32 can hold, got [1000": {"bias_l0": [10**400]},
     }
     for message, change in changes.items():
         given = {name: value for name, value in {**weights, **change}.items() if value is not None}

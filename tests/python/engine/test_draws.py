@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import draws
 import reference
 from draws import BOUNDS, check, draw, error, expected
 from lstmcore import functional as F
@@ -36,6 +37,43 @@ def test_the_reference_of_rows_is_the_reference():
             assert error(value, wanted) < 1e-13
         compared += 1
     assert compared > 100
+
+
+MUTATIONS = {
+    "zeros": np.zeros_like,
+    "half": lambda array: array / 2,
+    "another sign": np.negative,
+    "permuted": lambda array: np.roll(array, 1, axis=-1),
+}
+
+
+@pytest.mark.parametrize("of_gradients", [False, True], ids=["values", "gradients"])
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_wrong_results_are_found_in_every_precision(monkeypatch, precision, mutation, of_gradients):
+    if precision == "int8" and (of_gradients or mutation == "half"):
+        pytest.skip("it has no gradients, and a bound above a half")
+    if precision == "bf16" and of_gradients and mutation == "half":
+        pytest.skip("the bound is above a half")
+    right, wrong = draws.run, MUTATIONS[mutation]
+
+    def changed(one, seed, dtype=None, moved=None):
+        *values, gradients = right(one, seed, dtype, moved)
+        if dtype is None and moved is None and of_gradients:
+            gradients = {name: wrong(array) for name, array in gradients.items()}
+        elif dtype is None and moved is None:
+            values = map(wrong, values)
+        return *values, gradients
+
+    monkeypatch.setattr(draws, "run", changed)
+    found = [draw(number, precision) for number in range(60)]
+    found = [one for one in found if one.valid.any() and one.config.state_size > 4]
+    if of_gradients:
+        found = [one for one in found if one.training]
+    assert len(found) > 10
+    for one in found:
+        with pytest.raises(AssertionError, match="gradient" if of_gradients else "values differ"):
+            check(one)
 
 
 def test_a_wrong_result_is_found(monkeypatch):

@@ -39,6 +39,17 @@ def test_every_rule_is_watched(tmp_path, monkeypatch):
     assert any("number 7 of seed 0" in line for line in said)
 
 
+@pytest.mark.parametrize("first", [0, 12, 15])
+def test_inputs_that_depend_on_earlier_ones(first):
+    """They find what these have left, after a death as well, wherever the campaign begins."""
+    report = campaign.run("remembering", inputs=16 - first, first=first, log=str)
+    assert report.finds.pop("death by SIGABRT") == {0: [3, 13], 12: [13], 15: [13]}[first]
+    assert list(report.finds.values()) == [[5, 15] if first == 0 else [15]]
+    (text,) = (report.texts[rule] for rule in report.finds)
+    known = [0, 1, 2, 4, 5] if first == 0 else [10, 11, 12, 14, 15]
+    assert f"KeyError: {known}" in text
+
+
 def test_a_target_that_does_not_start(monkeypatch):
     monkeypatch.setitem(os.environ, "PYTHONHOME", "/nowhere")
     with pytest.raises(RuntimeError, match="does not start"):

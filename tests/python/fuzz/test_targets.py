@@ -1,6 +1,8 @@
 """What is fuzzed: every public name, every option, every file of the corpus."""
 
+import contextlib
 import inspect
+import os
 import re
 
 import numpy as np
@@ -11,7 +13,7 @@ import lstmcore as lc
 
 import make_corpus  # isort: skip
 import targets  # isort: skip
-from targets import public_names, values  # isort: skip
+from targets import arguments, public_names, values  # isort: skip
 from targets.base import CORPUS  # isort: skip
 
 
@@ -48,6 +50,32 @@ def test_inputs_follow_from_seed_and_number(name):
     if name.startswith("arguments"):
         return
     assert target.make(3, 50) != target.make(4, 50) or target.make(3, 51) != target.make(4, 51)
+
+
+def calls(first, count):
+    """Run calls of seed 5; return what they were, without what is drawn without a seed."""
+    target = targets.by_name("arguments")
+    target.prepare()
+    found = []
+    for number in range(first, first + count):
+        with contextlib.suppress(BaseException):
+            target.run(target.make(5, number))
+        kinds = [type(value).__name__ for value in target.last.values]
+        found.append((target.last.name, kinds, list(target.last.named)))
+    return found
+
+
+def test_a_call_follows_from_its_round(monkeypatch, tmp_path):
+    """Wherever a campaign begins, a call takes the objects that the calls of its round returned."""
+    monkeypatch.setattr(arguments, "ROUND", 60)
+    monkeypatch.setenv("LSTMCORE_FUZZ_FOLDER", str(tmp_path))
+    here = os.getcwd()
+    try:
+        whole = calls(60, 120)
+        assert whole[60:] == calls(120, 60)
+    finally:
+        os.chdir(here)
+        lc.set_precision("fp32")
 
 
 def corpus(folder):

@@ -1,5 +1,6 @@
 """lstmcore.jax: errors name the argument, what was expected and what came, while JAX traces."""
 
+import numpy as np
 import pytest
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
@@ -52,6 +53,34 @@ def refused(case, value, error, message):
 @pytest.mark.parametrize("case", SHAPES)
 def test_shapes(case):
     refused(case, SHAPES[case][0], ValueError, SHAPES[case][1])
+
+
+NUMBERS = {
+    "lengths": [2**31, 1, 1, 1],
+    "lengths of 64 bits": [-(2**63) - 1] * 4,
+    "h0": [10**400],
+    "b": 10**30,
+    "mask": 2**64,
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_beyond_the_types(case):
+    name = case.partition(" ")[0]
+    message = f"{name}: expected numbers within the range of JAX's types, got "
+    with pytest.raises(ValueError, match=message):
+        lstm(**{**draw("float32"), name: NUMBERS[case]})
+
+
+@pytest.mark.parametrize("value", [2**32 + 1, 2**31, -(2**31) - 1])
+def test_lengths_that_would_wrap_around(value):
+    """JAX drops upper bits of NumPy's integers, unless ``jax_enable_x64`` is on."""
+    lengths = np.array([value, 1, 1, 1])
+    with pytest.raises(ValueError, match=f"lengths: expected integers of int32, got {value}"):
+        lstm(**draw("float32"), lengths=lengths)
+    fine = lstm(**draw("float32"), lengths=np.array([1, 1, 1, 1]))
+    same = lstm(**draw("float32"), lengths=jnp.ones(4, int))
+    assert all(map(np.array_equal, fine, same))
 
 
 @pytest.mark.parametrize("case", TYPES)

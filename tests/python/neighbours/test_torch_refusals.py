@@ -96,6 +96,12 @@ BAD_INPUTS = {
         r"\(2,\), got \(3,\); with batch_first=False the input has 2 sequences of 3",
     ),
     "lengths": (x_of, {"lengths": [1, 4]}, ValueError, "lengths: expected values from 0 to 3"),
+    "lengths that no float holds": (
+        x_of,
+        {"lengths": [1.0, 10**400]},
+        ValueError,
+        "lengths: expected integers of at most 64 bits",
+    ),
     "fractions": (x_of, {"lengths": [1.0, 2.0]}, TypeError, "lengths: expected integers"),
     "lengths elsewhere": (
         x_of,
@@ -313,3 +319,12 @@ def test_autocast():
 def test_tracing_is_refused(ours):
     with pytest.raises(RuntimeError, match=r"torch\.jit\.trace would record"):
         torch.jit.trace(ours, torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize("options", [{}, {"peephole": True}], ids=["of torch", "of ours"])
+@pytest.mark.parametrize("kind", [lt.LSTM, lt.LSTMCell])
+def test_devices_without_tensors(kind, options):
+    for device, error in {"nonsense": ValueError, "xla": ValueError, 1.5: TypeError}.items():
+        with pytest.raises(error, match="device: expected one on which there can be tensors"):
+            kind(4, 3, device=device, **options)
+    kind(4, 3, device="meta", **options)

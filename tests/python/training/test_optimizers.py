@@ -151,6 +151,10 @@ def test_exponential_decay():
     assert [smooth(step) for step in (0, 5, 20)] == pytest.approx([0.4, 0.2, 0.025], rel=1e-15)
     stairs = schedules.ExponentialDecay(0.4, 10, 0.25, staircase=True)
     assert [stairs(step) for step in (0, 9, 10)] == pytest.approx([0.4, 0.4, 0.1], rel=1e-15)
+    growing = schedules.ExponentialDecay(0.4, 1, 10.0)
+    assert growing(2) == pytest.approx(40.0)
+    with pytest.raises(ValueError, match=r"decay_rate: .* got 10.0 for step 400"):
+        growing(400)
 
 
 def test_cosine_decay():
