@@ -201,7 +201,14 @@ def _guarded(
     if result.resized:  # it may be as large as the input
         allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
     allowed = allowed * maker.number(ROUNDING)
-    beyond = maker.beyond(result.elements(maker), allowed)
+    try:
+        size = result.elements(maker)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        named = proto.name or first_output(proto)
+        raise ValueError(
+            f"node {named!r} ({proto.op_type}): expected attributes that fit each other: {error}"
+        ) from error
+    beyond = maker.beyond(size, allowed)
     place = next(iter((*computed, *places)), 0)
     proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
     return maker.nodes

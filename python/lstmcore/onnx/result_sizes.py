@@ -93,6 +93,9 @@ class Result:
         Whether it is the first input in another size, which may be large because that one is.
     many : bool
         Whether the inputs with numbers may have any number of them.
+    axes : int
+        How many axes the first input must have, if ONNX Runtime ends the process where it has not.
+        What returns the elements asks for the last one of them.
     free : callable, optional
         Returns how many elements honest nodes make of one, for example because of their weights.
     """
@@ -102,6 +105,7 @@ class Result:
     scalar: bool = False
     resized: bool = False
     many: bool = False
+    axes: int = 0
     free: Callable[[Arithmetic], Quantity] | None = None
 
 
@@ -250,7 +254,7 @@ def _aligned(of: Arithmetic) -> Quantity:
     Their number is an attribute, or as many as the box is large.
     """
     height, width = (float(of.attribute(f"output_{name}", 1)) for name in ("height", "width"))
-    made = _images(of, 0, 1) / of.product(of.sizes(0, [0])) * of.product(of.sizes(1, [0]))
+    made = _boxes(of)
     ratio = float(of.attribute("sampling_ratio", 0))
     if ratio > 0:
         points = of.number(height * width * ratio**2)
@@ -262,7 +266,8 @@ def _aligned(of: Arithmetic) -> Quantity:
 
 def _boxes(of: Arithmetic) -> Quantity:
     """Sizes: input (N, C, H, W), boxes (B, ...), result (B, C, ...)."""
-    return of.product(of.sizes(1, [0])) * of.product(of.sizes(0, [1]))
+    channels = of.product(of.sizes(0, [1, 3])) / of.product(of.sizes(0, [3]))
+    return of.product(of.sizes(1, [0])) * channels
 
 
 def _normalized(of: Arithmetic) -> Quantity:
@@ -340,7 +345,9 @@ RESULTS: dict[str, Result] = {
     ),
     "FeatureVectorizer": Result(
         (),
-        lambda of: of.product(of.sizes(0, [0])) * of.number(sum(of.attribute("inputdimensions"))),
+        lambda of: (
+            of.product(of.sizes(0, [0])) * of.number(sum(of.attribute("inputdimensions", ())))
+        ),
     ),
     "FusedConv": _convolution(1),
     "GreedySearch": Result((1,), _generated, scalar=True),
@@ -353,7 +360,7 @@ RESULTS: dict[str, Result] = {
     "LpPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
     "MaxPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
     "MaxRoiPool": Result(
-        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape")))
+        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes=4
     ),
     "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(
@@ -378,7 +385,7 @@ RESULTS: dict[str, Result] = {
         scalar=True,
     ),
     "Resize": Result((2, 3), _resize, resized=True),
-    "RoiAlign": Result((1,), _aligned, scalar=True, many=True),
+    "RoiAlign": Result((1,), _aligned, scalar=True, many=True, axes=4),
     "SVMClassifier": _rows_of("rho", "classlabels_ints", "classlabels_strings"),
     "Sampling": Result((1,), _generated, scalar=True),
     "STFT": Result((1, 3), _stft, scalar=True, resized=True),

@@ -62,6 +62,7 @@ def check_sizes(node: Node, scope: Scope) -> None:
     constant = is_foldable(node, scope)
     if constant:
         infer(node, scope)
+    _check_axes(node, scope)
     made = _made_elements(node, scope, numbers)
     if constant:
         measure(node, scope, made)
@@ -108,12 +109,28 @@ def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
         with np.errstate(all="ignore"):
             made = float(result.elements(found))
         free = 1 if result.free is None else float(result.free(found))
-    except (ValueError, LookupError):  # numbers and shapes do not fit
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # numbers and shapes do not fit
         made, free, found.complete = math.nan, 1, False
     if not made <= UNCHANGED * free and not found.complete:
         scope.origin.growing.update(filter(None, node.outputs))
         return 1 if math.isnan(made) else made
     return made
+
+
+def _check_axes(node: Node, scope: Scope) -> None:
+    """Raise ValueError if the first input has not as many axes as ONNX Runtime takes for granted.
+
+    If only a run knows that, the node is noted for a guard.
+    """
+    result = result_of(node.operator, node.opset)
+    if result is None or not result.axes:
+        return
+    kind = scope.type_of(node.inputs[0])
+    sizes = None if kind is None else known_sizes(kind)
+    if sizes is not None and len(sizes) != result.axes:
+        node.fail(f"expected an input with {result.axes} axes, got {len(sizes)}")
+    if sizes is None or scope.parent is not None:
+        scope.origin.growing.update(filter(None, node.outputs))
 
 
 class Known:

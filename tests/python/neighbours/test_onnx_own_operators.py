@@ -174,3 +174,37 @@ def test_windows_and_their_margins():
         loaded = lc_onnx.load(make_model([node], ["x"], ["y"], constants))
         with pytest.raises(ValueError, match=rf"\({kind}\): expected an output of at most 1 GiB"):
             loaded.run({"x": np.ones(shape, np.float32)})
+
+
+# ---- what ends the process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["RoiAlign", "MaxRoiPool"])
+def test_regions_of_what_is_no_image(kind):
+    """ONNX Runtime takes four axes for granted, and ends the process where there are fewer."""
+    if kind == "RoiAlign":
+        node, rows = aligned(sampling_ratio=2)
+        constants = [tensor("boxes", [[0, 0, 1, 1]]), *rows]
+    else:
+        node = op(kind, ["x", "boxes"], ["y"], pooled_shape=[2, 2])
+        constants = [tensor("boxes", [[0, 0, 0, 1, 1]])]
+    loaded = lc_onnx.load(make_model([node], ["x"], ["y"], constants))
+    for shape in ((), (1,), (1, 1), (1, 1, 2)):
+        with pytest.raises(ValueError, match="node"):
+            loaded.run({"x": np.ones(shape, np.float32)})
+        with pytest.raises(
+            ValueError, match="expected an input with 4 axes|refuses|ShapeInference"
+        ):
+            lc_onnx.load(make_model([node], [value("x", shape)], ["y"], constants))
+        fixed = tensor("x", np.ones(shape))
+        with pytest.raises(
+            ValueError, match="expected an input with 4 axes|refuses|ShapeInference"
+        ):
+            lc_onnx.load(make_model([node], [], ["y"], [fixed, *constants]))
+    graph = helper.make_graph([node], "then", [], [value("y")])
+    branch = op("If", ["flag"], ["r"], then_branch=graph, else_branch=graph)
+    inputs = ["x", value("flag", (), onnx.TensorProto.BOOL)]
+    within = lc_onnx.load(make_model([branch], inputs, ["r"], constants))
+    with pytest.raises(ValueError, match="node"):
+        within.run({"x": np.ones(3, np.float32), "flag": np.array(True)})
+    assert loaded.run({"x": np.ones((1, 1, 2, 2), np.float32)})["y"].shape[:2] == (1, 1)
