@@ -203,6 +203,9 @@ def _guarded(
     allowed = allowed * maker.number(ROUNDING)
     try:
         size = result.elements(maker)
+        for position in filter(maker.has, result.axes):  # an axis that is not there fails
+            last = maker.product(maker.sizes(position, [result.axes[position] - 1]))
+            size = size * (last / last)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         named = proto.name or first_output(proto)
         raise ValueError(

@@ -7,8 +7,8 @@ of them is an `Arithmetic`, so that the definitions stand here once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 __all__ = ["DOMAINS", "Arithmetic", "Quantity", "Result", "result_of"]
@@ -93,9 +93,9 @@ class Result:
         Whether it is the first input in another size, which may be large because that one is.
     many : bool
         Whether the inputs with numbers may have any number of them.
-    axes : int
-        How many axes the first input must have, if ONNX Runtime ends the process where it has not.
-        What returns the elements asks for the last one of them.
+    axes : mapping of int to int
+        How many axes inputs must have, by their positions, if ONNX Runtime ends the process where
+        they have fewer.
     free : callable, optional
         Returns how many elements honest nodes make of one, for example because of their weights.
     """
@@ -105,7 +105,7 @@ class Result:
     scalar: bool = False
     resized: bool = False
     many: bool = False
-    axes: int = 0
+    axes: Mapping[int, int] = field(default_factory=dict)
     free: Callable[[Arithmetic], Quantity] | None = None
 
 
@@ -266,8 +266,7 @@ def _aligned(of: Arithmetic) -> Quantity:
 
 def _boxes(of: Arithmetic) -> Quantity:
     """Sizes: input (N, C, H, W), boxes (B, ...), result (B, C, ...)."""
-    channels = of.product(of.sizes(0, [1, 3])) / of.product(of.sizes(0, [3]))
-    return of.product(of.sizes(1, [0])) * channels
+    return of.product(of.sizes(1, [0])) * of.product(of.sizes(0, [1]))
 
 
 def _normalized(of: Arithmetic) -> Quantity:
@@ -339,7 +338,7 @@ RESULTS: dict[str, Result] = {
     "ConvTransposeWithDynamicPads": Result((), _transposed, free=_weights_across),
     "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3))),
     "ConstantOfShape": Result((0,), _numbers_alone(0)),
-    "DFT": Result((1,), _dft, scalar=True, resized=True),
+    "DFT": Result((1,), _dft, scalar=True, resized=True, axes={0: 1}),
     "Expand": Result(
         (1,), lambda of: of.product(of.broadcast(of.sizes(0), of.counts(1))), resized=True
     ),
@@ -352,6 +351,12 @@ RESULTS: dict[str, Result] = {
     "FusedConv": _convolution(1),
     "GreedySearch": Result((1,), _generated, scalar=True),
     "GroupQueryAttention": Result((6,), _remembered, scalar=True),
+    "GridSample": Result(
+        (),
+        lambda of: of.product(of.sizes(0, [1])) * _whole(of, 1) / of.number(2),
+        axes={0: 2},
+        free=lambda of: _whole(of, 1) * of.product(of.sizes(0, [1])),
+    ),
     "HammingWindow": _WINDOW,
     "HannWindow": _WINDOW,
     "LRN": Result((), _normalized),
@@ -360,14 +365,16 @@ RESULTS: dict[str, Result] = {
     "LpPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
     "MaxPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
     "MaxRoiPool": Result(
-        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes=4
+        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes={0: 4}
     ),
     "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(
         (0, 1), lambda of: of.product(of.counts(0)) * of.product(of.counts(1)), scalar=True
     ),
     "Multinomial": Result(
-        (), lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1))
+        (),
+        lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1)),
+        axes={0: 2},
     ),
     "OneHot": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), scalar=True),
     "OneHotEncoder": Result(
@@ -385,10 +392,13 @@ RESULTS: dict[str, Result] = {
         scalar=True,
     ),
     "Resize": Result((2, 3), _resize, resized=True),
-    "RoiAlign": Result((1,), _aligned, scalar=True, many=True, axes=4),
+    "ReverseSequence": Result(
+        (), lambda of: _whole(of, 0), axes={0: 2}, free=lambda of: _whole(of, 0)
+    ),
+    "RoiAlign": Result((1,), _aligned, scalar=True, many=True, axes={0: 4}),
     "SVMClassifier": _rows_of("rho", "classlabels_ints", "classlabels_strings"),
     "Sampling": Result((1,), _generated, scalar=True),
-    "STFT": Result((1, 3), _stft, scalar=True, resized=True),
+    "STFT": Result((1, 3), _stft, scalar=True, resized=True, axes={0: 2, 2: 1}),
     "Tile": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), resized=True),
     "TreeEnsemble": _rows_of("n_targets"),
     "TreeEnsembleClassifier": _rows_of("classlabels_int64s", "classlabels_strings"),

@@ -118,19 +118,20 @@ def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
 
 
 def _check_axes(node: Node, scope: Scope) -> None:
-    """Raise ValueError if the first input has not as many axes as ONNX Runtime takes for granted.
+    """Raise ValueError if an input has fewer axes than ONNX Runtime takes for granted.
 
     If only a run knows that, the node is noted for a guard.
     """
     result = result_of(node.operator, node.opset)
-    if result is None or not result.axes:
-        return
-    kind = scope.type_of(node.inputs[0])
-    sizes = None if kind is None else known_sizes(kind)
-    if sizes is not None and len(sizes) != result.axes:
-        node.fail(f"expected an input with {result.axes} axes, got {len(sizes)}")
-    if sizes is None or scope.parent is not None:
-        scope.origin.growing.update(filter(None, node.outputs))
+    for place, least in () if result is None else result.axes.items():
+        if not node.has_input(place):
+            continue
+        kind = scope.type_of(node.inputs[place])
+        sizes = None if kind is None else known_sizes(kind)
+        if sizes is not None and len(sizes) < least:
+            node.fail(f"expected an input with at least {least} axes, got {len(sizes)}")
+        if sizes is None or scope.parent is not None:
+            scope.origin.growing.update(filter(None, node.outputs))
 
 
 class Known:

@@ -193,12 +193,12 @@ def test_regions_of_what_is_no_image(kind):
         with pytest.raises(ValueError, match="node"):
             loaded.run({"x": np.ones(shape, np.float32)})
         with pytest.raises(
-            ValueError, match="expected an input with 4 axes|refuses|ShapeInference"
+            ValueError, match="expected an input with at least 4 axes|refuses|ShapeInference"
         ):
             lc_onnx.load(make_model([node], [value("x", shape)], ["y"], constants))
         fixed = tensor("x", np.ones(shape))
         with pytest.raises(
-            ValueError, match="expected an input with 4 axes|refuses|ShapeInference"
+            ValueError, match="expected an input with at least 4 axes|refuses|ShapeInference"
         ):
             lc_onnx.load(make_model([node], [], ["y"], [fixed, *constants]))
     graph = helper.make_graph([node], "then", [], [value("y")])
@@ -208,3 +208,23 @@ def test_regions_of_what_is_no_image(kind):
     with pytest.raises(ValueError, match="node"):
         within.run({"x": np.ones(3, np.float32), "flag": np.array(True)})
     assert loaded.run({"x": np.ones((1, 1, 2, 2), np.float32)})["y"].shape[:2] == (1, 1)
+
+
+NUMBERS = {
+    "DFT": op("DFT", ["x"]),
+    "GridSample": op("GridSample", ["x", "one"]),
+    "Multinomial": op("Multinomial", ["x"]),
+    "ReverseSequence": op("ReverseSequence", ["x", "lengths"]),
+    "STFT": op("STFT", ["x", "step", "one", "step"]),
+    "STFT by a number": op("STFT", ["x", "step", "number", "step"]),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_in_the_place_of_arrays(kind):
+    constants = [tensor("one", [1.0]), tensor("lengths", [1], np.int64), tensor("number", 1.0)]
+    constants.append(tensor("step", 1, np.int64))
+    made = make_model([NUMBERS[kind]], ["x"], ["y"], constants, opset=20)
+    x = np.ones((1, 4, 1), np.float32) if "number" in kind else np.array(1, np.float32)
+    with pytest.raises(ValueError, match="node"):
+        lc_onnx.load(made).run({"x": x})

@@ -126,6 +126,7 @@ CASES = {
         17,
         1.5,
     ),
+    "GridSample": ("GridSample", [floats(1, 3, 4, 5), floats(1, 2, 6, 2)], {}, 16, 1),
     "HammingWindow": ("HammingWindow", [one(17)], {}, 17, 1),
     "HannWindow": ("HannWindow", [one(17)], {}, 17, 1),
     "LRN": ("LRN", [floats(1, 3, 4, 2)], {"size": 3}, 17, 3),
@@ -224,6 +225,7 @@ CASES = {
         18,
         1.2,
     ),
+    "ReverseSequence": ("ReverseSequence", [floats(3, 2, 4), whole(3, 2)], {}, 10, 1),
     "RoiAlign": (
         "RoiAlign",
         [floats(1, 2, 6, 6), BOXES, whole(0, 0, 0)],
