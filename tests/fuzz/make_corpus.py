@@ -195,6 +195,33 @@ def onnx_models_of_constants(kit, helper, text):
     ]
     yield "texts", kit.make_model([*texts, *last], ["x"], ["y"], [kit.ints("times", 3)], opset=20)
     yield "sequences", onnx_model_of_sequences(kit, helper)
+    yield "regions", onnx_model_of_regions(kit, helper)
+
+
+def onnx_model_of_regions(kit, helper):
+    """Make a model whose attributes say how large its values are, and how many are held."""
+    op, tensor = kit.op, kit.tensor
+    size = ["grown", "boxes", "places", "size"]
+    nodes = [
+        op("RoiAlign", ["a", "boxes", "rows"], ["p"], output_height=2, sampling_ratio=2),
+        op("LRN", ["p"], ["l"], size=3),
+        op("MaxRoiPool", ["l", "regions"], ["q"], pooled_shape=[2, 2]),
+        op("ConvTranspose", ["q", "w"], ["grown"], strides=[2, 2]),
+        helper.make_node("CropAndResize", size, ["c"], domain="com.microsoft"),
+        op("ReduceMax", ["c"], ["m"], keepdims=0),
+        op("Add", ["x", "m"], ["y"]),
+    ]
+    constants = [
+        *(
+            tensor("boxes", [[0, 0, 1, 1]]),
+            tensor("regions", [[0, 0, 0, 1, 1]]),
+            kit.ints("rows", 0),
+        ),
+        *(tensor("places", [0], np.int32), tensor("size", [2, 3], np.int32)),
+        tensor("w", np.ones((1, 1, 1, 1))),
+    ]
+    inputs = [kit.value("x", (1,)), kit.value("a", (1, 1, 2, 2))]
+    return kit.make_model(nodes, inputs, ["y"], constants, domains=["com.microsoft"])
 
 
 def onnx_model_of_sequences(kit, helper):

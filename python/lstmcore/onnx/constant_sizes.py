@@ -16,11 +16,12 @@ from onnx import TensorProto, numpy_helper
 from lstmcore._typing import Array
 from lstmcore.onnx.collecting import ITEM
 from lstmcore.onnx.constants import constant_value
+from lstmcore.onnx.contrib import RUNTIMES
 from lstmcore.onnx.graph import Node, schema_of
-from lstmcore.onnx.limits import elements, limits, readable
+from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import tensor_type, width_of
-from lstmcore.onnx.work import multiplications, sizes_of_letters
+from lstmcore.onnx.work import held, multiplications, sizes_of_letters
 
 __all__ = ["SMALL", "infer", "is_complete", "known_sizes", "measure", "settle"]
 
@@ -34,14 +35,11 @@ SMALL = 1024
 TEXT = 32
 """Bytes of a text besides its letters."""
 
+WIDTH_WITHIN = 4
+"""Bytes of a number that an operator holds for itself, at least."""
+
 WIDEST = 8
 """Bytes of an element whose type is not known, in operators of the standard."""
-
-UNROLLED = ("Attention", "Conv", "Einsum")
-"""Parts of the names of operators that may hold all that they multiply at once."""
-
-WIDTH_OF_PRODUCTS = 4
-"""Bytes of each of these products, at least."""
 
 WITHIN = frozenset(
     (
@@ -53,9 +51,6 @@ WITHIN = frozenset(
 
 QUANTIZERS = frozenset(("DequantizeLinear", "QuantizeLinear"))
 """Operators that ONNX Runtime has in a domain of its own too, where no inference knows them."""
-
-RUNTIMES = "com.microsoft"
-"""Where operators have no inference, and may make much of few numbers."""
 
 OLD = 9
 """The standard's version before which many operators have no inference, nor broadcasting of both
@@ -108,6 +103,8 @@ def _inferred(node: Node, schema: Any, types: dict[str, Any], data: dict[str, An
         return onnx.shape_inference.infer_node_outputs(
             schema, node.proto, types, data, opset_imports=imports
         )
+    except MemoryError:
+        raise
     except Exception:  # the classes are the library's; what is wrong is reported where it matters
         return {}
 
@@ -162,7 +159,7 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         If an output is too large, if the constants are so far, in bytes or in the multiplications
         that they take, or if nothing is known of a size.
     """
-    total = 0
+    total, widest = 0, WIDTH_WITHIN
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
         if is_complete(kind):
@@ -173,17 +170,12 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         items = _items(node, kind, name, scope)
         limits().check_bytes(node, max(count, made) * width + items if made == made else made)
         count = max(count, int(made))
-        total += count
+        total, widest = total + count, max(widest, width)
         if not (node.operator in WIDENING and _is_stored(node.inputs[0], scope)):
             limits().spend(node, count * width + items)
-    work = multiplications(node, _shapes(node, scope), total)
-    limits().multiply(node, work)
-    most, held = limits().value, work * WIDTH_OF_PRODUCTS
-    if held > most and any(part in node.operator for part in UNROLLED):
-        node.fail(
-            f"expected products of at most {readable(most)} at once, got {readable(held)}; a "
-            "larger memory_limit of lstmcore.onnx.load allows it"
-        )
+    shapes = _shapes(node, scope)
+    limits().multiply(node, multiplications(node, shapes, total))
+    limits().hold(node, held(node, shapes, total) * widest)
 
 
 def _is_stored(name: str, scope: Scope) -> bool:
@@ -248,12 +240,12 @@ def _most_elements(node: Node, scope: Scope, made: float) -> int:
         _, arrow, result = str(node.get("equation", "")).replace(" ", "").partition("->")
         kept = [k for k in sizes if not arrow or k in result or (k.isdigit() and "..." in result)]
         return elements(sizes[letter] for letter in kept)
+    if made > 1:
+        return int(min(made, limits().value + 1))
     kind = scope.types.get(next(filter(None, node.outputs), ""))
     listed = kind is not None and not kind.HasField("tensor_type")
     if node.operator in WITHIN or listed or (sum(counts) <= SMALL and node.domain != RUNTIMES):
         return sum(counts)
-    if made > 1:
-        return int(min(made, limits().value + 1))
     if node.opset < OLD and not node.domain:
         return max(counts)
     return node.fail(

@@ -25,6 +25,7 @@ __all__ = [
     "label_of",
     "STANDARD_DOMAINS",
     "mentioned",
+    "never_ends",
     "node_of",
     "opset_of",
     "schema_of",
@@ -286,6 +287,35 @@ def _attribute(proto: Any) -> Any:
             for entry in value
         ]
     return value
+
+
+# ---- loops ---------------------------------------------------------------------------------------
+
+
+def never_ends(body: Any) -> bool:
+    """Return whether the condition that a loop's body computes is that which it was given.
+
+    One that is always true counts as well, but not one that is never true, after one turn.
+    """
+    if len(body.input) < 2 or len(body.output) < 1:
+        return False
+    tensors = [tensor for tensor in body.initializer if not _is_false(tensor)]
+    fixed = {body.input[1].name, *(tensor.name for tensor in tensors)}
+    for proto in body.node:
+        plain = proto.op_type in ("Identity", "Constant") and proto.domain in STANDARD_DOMAINS
+        false = any(entry.name == "value" and _is_false(entry.t) for entry in proto.attribute)
+        if plain and not false and fixed.issuperset(proto.input):
+            fixed.update(proto.output)
+    return body.output[0].name in fixed
+
+
+def _is_false(tensor: Any) -> bool:
+    if tensor.data_type != onnx.TensorProto.BOOL:
+        return False
+    try:
+        return not numpy_helper.to_array(tensor).any()
+    except (TypeError, ValueError):
+        return False
 
 
 # ---- names ---------------------------------------------------------------------------------------

@@ -155,6 +155,13 @@ class Computed(Maker):
         """Return the magnitudes of the integers of an input, at least 1."""
         return self._at_least_one(self.node("Abs", self.values(position)))
 
+    def largest(self, position: int) -> Term:
+        """Return the magnitude of the largest number of an input, at least 1."""
+        one = self.constant(np.ones(1, np.float32))
+        return self.node(
+            "ReduceMax", self.node("Concat", one, self.counts(position), axis=0), keepdims=0
+        )
+
     def steps(self) -> Term:
         """Return the steps of a Range, a vector of one number.
 

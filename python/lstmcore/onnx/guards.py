@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from lstmcore.onnx.collecting import count_collected
-from lstmcore.onnx.graph import RANDOM, graphs_of, opset_of, wanted_names
+from lstmcore.onnx.graph import RANDOM, graphs_of, never_ends, opset_of, wanted_names
 from lstmcore.onnx.growth import may_grow
 from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
 from lstmcore.onnx.limits import limits, readable
@@ -126,7 +126,10 @@ def guard_graph(
         for inner in nested:
             guard_graph(inner, opset, widths, growing, counted, frozenset(constants))
         if known and proto.op_type == "Loop" and nested:
-            known_turns = first_output(proto) in counted or _few_turns(proto, numbers)
+            few = _few_turns(proto, numbers)
+            known_turns = few or first_output(proto) in counted
+            if not few and never_ends(nested[0]):
+                guarded += _guard_number(proto, opset)
             guarded += _guard_loop(proto, nested[0], opset, known_turns, widths)
         guarded.append(proto)
     if len(guarded) > len(graph.node):
@@ -198,7 +201,17 @@ def _guarded(
     if result.resized:  # it may be as large as the input
         allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
     allowed = allowed * maker.number(ROUNDING)
-    beyond = maker.beyond(result.elements(maker), allowed)
+    try:
+        size = result.elements(maker)
+        for position in filter(maker.has, result.axes):  # an axis that is not there fails
+            last = maker.product(maker.sizes(position, [result.axes[position] - 1]))
+            size = size * (last / last)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        named = proto.name or first_output(proto)
+        raise ValueError(
+            f"node {named!r} ({proto.op_type}): expected attributes that fit each other: {error}"
+        ) from error
+    beyond = maker.beyond(size, allowed)
     place = next(iter((*computed, *places)), 0)
     proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
     return maker.nodes
@@ -241,6 +254,25 @@ def _guard_loop(
     body.node.extend(inside.nodes)
     body.output[0].name = condition
     return outside.nodes
+
+
+def _guard_number(proto: Any, opset: int) -> list[Any]:
+    """Stop a Loop before its first turn if it takes as many turns as it is told, and too many.
+
+    Nothing in its body can end it: whether it begins at all is known too.
+    """
+    if not len(proto.input) or not proto.input[0]:
+        return []
+    _check_version(proto, opset, "its turns and what it carries")
+    maker = Maker(f"{first_output(proto)}/number/limit", opset)
+    turns = maker.cast(proto.input[0], TensorProto.DOUBLE)
+    if len(proto.input) > 1 and proto.input[1]:
+        turns = turns * maker.cast(proto.input[1], TensorProto.DOUBLE)
+    turns = maker.node("Reshape", turns, maker.constant(np.zeros(0, np.int64)))
+    most = limits().turns
+    beyond = maker.beyond(turns, maker.constant(np.float64(most + 0.5)))
+    proto.input[0] = maker.stopped(proto.input[0], beyond, _named(proto, "turns", most))
+    return maker.nodes
 
 
 def _stop_collecting(

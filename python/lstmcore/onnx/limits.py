@@ -33,11 +33,12 @@ TURNS = 1 << 24
 VALUE = 1 << 30
 """Bytes of a value, unless `load` is told otherwise."""
 
-TIMES, ROOM = 16, 1 << 26
+TIMES, ROOM = 16, 1 << 24
 """Constants may have so many times the bytes of the model, and so many bytes more.
 
 All are counted that are computed from others. Most live only until the next one is computed from
-them, such as the parts, turns and joins of weights.
+them, such as the parts, turns and joins of weights. What ONNX Runtime holds besides them is twice
+as much at most: copies of them, and what `lstmcore.onnx.work.held` bounds.
 """
 
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
@@ -92,6 +93,15 @@ class Limits:
                 f"{readable(self.spent)}; a larger memory_limit of lstmcore.onnx.load allows it"
             )
 
+    def hold(self, node: Node, size: int) -> None:
+        """Raise ValueError if computing a constant takes too much memory besides its inputs."""
+        if size > self.constants:
+            node.fail(
+                f"expected a constant that takes at most {readable(self.constants)} while it is "
+                f"computed, got {readable(size)}; a larger memory_limit of lstmcore.onnx.load "
+                "allows it"
+            )
+
     def multiply(self, node: Node, count: int) -> None:
         """Raise ValueError if the constants take too many multiplications together."""
         self.worked += count
@@ -103,12 +113,16 @@ class Limits:
 
     def turn(self, node: Node, taken: list[int]) -> None:
         """Count a turn of a loop; raise ValueError if it is beyond the limit."""
-        if taken[0] >= self.turns:
+        self.check_turns(node, taken[0] + 1)
+        taken[0] += 1
+
+    def check_turns(self, node: Node, count: int) -> None:
+        """Raise ValueError if a loop takes too many turns."""
+        if count > self.turns:
             node.fail(
                 f"expected at most {self.turns} turns, got more; a larger loop_limit of "
                 "lstmcore.onnx.load allows it"
             )
-        taken[0] += 1
 
 
 def limits_of(size: int, memory: int | None, turns: int) -> Limits:

@@ -90,6 +90,8 @@ class Model:
         ValueError
             If an input is missing, unknown or has a wrong shape, or a node cannot process its
             inputs; the error names the input or the node.
+        MemoryError
+            If there is too little memory.
         """
         return self._run(inputs)
 
@@ -216,7 +218,7 @@ def load(
     memory_limit : int, optional
         Bytes of any one value whose size the file fixes or the model computes as numbers, and of
         all values together that are computed from constants. By default 1 GiB for the former, and
-        64 MiB and 16 times the size of the model for the latter. The multiplications that constants
+        16 MiB and 16 times the size of the model for the latter. The multiplications that constants
         take are limited with them: 2^31, and 64 for each byte of the model, or of this limit. What
         a Loop collects over its turns may have as much as one value. Values that are large because
         the inputs are have no other limit.
@@ -240,6 +242,8 @@ def load(
         lists with their nodes; or if a node's output is larger than `memory_limit` allows, as far
         as the file says. Sizes and turns that only a run knows are compared when it meets them, by
         `Model.run`.
+    MemoryError
+        If there is too little memory.
 
     Warns
     -----

@@ -36,6 +36,9 @@ FAILED_NODE = re.compile(
 )
 """How ONNX Runtime's errors name the node that failed."""
 
+NO_MEMORY = re.compile(r"std::bad_alloc|bad allocation|Failed to allocate memory")
+"""How the errors of ONNX Runtime, of other classes, say that there is too little memory."""
+
 BEFORE = "lstmcore turns before"
 """The input of a model that counts turns."""
 
@@ -81,6 +84,8 @@ class Part:
     ------
     ValueError
         If neither can run the nodes.
+    MemoryError
+        If that takes more memory than there is, as a call may too.
     """
 
     def __init__(
@@ -114,7 +119,7 @@ class Part:
         except MemoryError:
             raise
         except Exception as error:  # the classes are the runtime's
-            raise ValueError(self._explained(str(error))) from error
+            raise failure(error, self._explained(str(error))) from error
 
     def _counted(self, feed: Any) -> Sequence[Any]:
         """Run, and count the turns of the loops within with those of the loop around them."""
@@ -139,9 +144,11 @@ class Part:
         try:
             content, folding = model.SerializeToString(), may_fold(model.graph)
             session = opened_session(package, content, alone, folding)
+        except MemoryError:
+            raise
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
-                raise ValueError(f"{self.label}: ONNX Runtime refuses: {error}") from error
+                raise failure(error, f"{self.label}: ONNX Runtime refuses: {error}") from error
             evaluate = self._reference(model)
             warnings.warn(
                 f"{self.label}: runs slowly, in the reference implementation of the package onnx, "
@@ -161,10 +168,14 @@ class Part:
         """Return the function that runs the model in the reference implementation."""
         try:
             typed = onnx.shape_inference.infer_shapes(model)
+        except MemoryError:
+            raise
         except Exception:  # too large, for example
             typed = model
         try:
             evaluator = ReferenceEvaluator(typed)
+        except MemoryError:
+            raise
         except Exception as error:  # of many classes
             raise ValueError(
                 f"{self.label}: the reference implementation of the package onnx refuses: {error}"
@@ -186,6 +197,11 @@ class Part:
         if found is None or not found["name"]:
             return f"{self.label}: {message}"
         return f"node {found['name']!r} ({found['operator']}): {found['why'] or message}"
+
+
+def failure(error: Exception, message: str) -> Exception:
+    """Return what to raise for an error of ONNX Runtime: a ValueError, or a MemoryError."""
+    return (MemoryError if NO_MEMORY.search(str(error)) else ValueError)(message)
 
 
 def _as_array(value: Any) -> Any:

@@ -22,6 +22,15 @@ MOST_NODES = 1 << 16
 
 BYTES_OF_NODE = 8
 
+MOST_LEVELS = 10
+"""Graphs of loops and branches that may lie within each other."""
+
+MOST_GRAPHS, BYTES_OF_GRAPH = 1 << 12, 1 << 10
+"""Graphs of loops and branches that a model may have, and one more for so many bytes of its file.
+
+ONNX Runtime takes some 20 KiB for each, and twice that for those deep within others.
+"""
+
 
 def read_model(source: Any) -> Any:
     """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
@@ -34,13 +43,16 @@ def read_model(source: Any) -> Any:
         If `source` has another type.
     ValueError
         If it is not an ONNX model, or breaks the standard; if its tensors are said to have far more
-        bytes in other files than these have, or its functions far more nodes than the file.
+        bytes in other files than these have, or its functions far more nodes than the file; if its
+        nodes have too many graphs, or graphs too deep within each other.
     """
     if isinstance(source, onnx.ModelProto):
         model = source
     elif isinstance(source, (bytes, bytearray, memoryview)):
         try:
             model = onnx.load_model_from_string(bytes(source))
+        except MemoryError:
+            raise
         except Exception as error:  # the exception class belongs to the parsing library
             raise ValueError(
                 f"model: expected an ONNX model, got {len(source)} bytes: {error}"
@@ -58,8 +70,11 @@ def read_model(source: Any) -> Any:
         _check_functions(model)
         try:
             model = inliner.inline_local_functions(model)
+        except MemoryError:
+            raise
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
+    _check_graphs(model)
     return model
 
 
@@ -69,7 +84,7 @@ def _read_file(path: Any) -> Any:
         folder = os.path.dirname(path)
         _check_external(model, folder)
         external_data_helper.load_external_data_for_model(model, folder)
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # the exception class belongs to the parsing library
         raise ValueError(f"model: {path}: expected an ONNX model: {error}") from None
@@ -130,6 +145,29 @@ def _tensors(graph: Any) -> Iterator[Any]:
             yield from entry.tensors
         for inner in graphs_of(proto):
             yield from _tensors(inner)
+
+
+# ---- graphs within nodes -------------------------------------------------------------------------
+
+
+def _check_graphs(model: Any) -> None:
+    """Raise ValueError if graphs lie too deep in others, or if there are too many."""
+    most = MOST_GRAPHS + model.ByteSize() // BYTES_OF_GRAPH
+    waiting = [(model.graph, 0)]
+    count = 0
+    while waiting:
+        graph, level = waiting.pop()
+        for number, proto in enumerate(graph.node):
+            for inner in graphs_of(proto):
+                count += 1
+                if level < MOST_LEVELS and count <= most:
+                    waiting.append((inner, level + 1))
+                    continue
+                named = proto.name or next(filter(None, proto.output), number)
+                raise ValueError(
+                    f"node {named!r} ({proto.op_type}): expected at most {MOST_LEVELS} graphs "
+                    f"within each other, and {most} in all, got more"
+                )
 
 
 # ---- functions -----------------------------------------------------------------------------------

@@ -7,14 +7,17 @@ of them is an `Arithmetic`, so that the definitions stand here once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 __all__ = ["DOMAINS", "Arithmetic", "Quantity", "Result", "result_of"]
 
-DOMAINS = ("", "ai.onnx", "com.microsoft")
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 """Where operators of these names mean this: ONNX Runtime has some of them itself too."""
+
+POINT = 8
+"""Numbers of 4 bytes that are held for each point between others: their places and weights."""
 
 Quantity: TypeAlias = Any
 """A number or a vector of an `Arithmetic`, with ``+ - * /``; vectors of one length, or numbers."""
@@ -45,6 +48,9 @@ class Arithmetic(Protocol):
 
     def counts(self, position: int) -> Quantity:
         """Return the magnitudes of the integers of an input, at least 1."""
+
+    def largest(self, position: int) -> Quantity:
+        """Return the magnitude of the largest number of an input, at least 1."""
 
     def steps(self) -> Quantity:
         """Return how many steps of the third number lead from the first to the second.
@@ -85,12 +91,22 @@ class Result:
         Whether these inputs are single numbers; those of the others are arrays with one axis.
     resized : bool
         Whether it is the first input in another size, which may be large because that one is.
+    many : bool
+        Whether the inputs with numbers may have any number of them.
+    axes : mapping of int to int
+        How many axes inputs must have, by their positions, if ONNX Runtime ends the process where
+        they have fewer.
+    free : callable, optional
+        Returns how many elements honest nodes make of one, for example because of their weights.
     """
 
     numbers: tuple[int, ...]
     elements: Callable[[Arithmetic], Quantity]
     scalar: bool = False
     resized: bool = False
+    many: bool = False
+    axes: Mapping[int, int] = field(default_factory=dict)
+    free: Callable[[Arithmetic], Quantity] | None = None
 
 
 def result_of(operator: str, opset: int) -> Result | None:
@@ -163,6 +179,139 @@ def _stft(of: Arithmetic) -> Quantity:
     return _whole(of, 0) * length * of.number(2) / of.product(of.values(1))
 
 
+# ---- windows -------------------------------------------------------------------------------------
+
+
+def _rank(of: Arithmetic) -> int:
+    """Return how many axes a window has, 0 if its attributes say nothing about the result."""
+    pads = len(of.attribute("pads", ())) // 2
+    found = (len(of.attribute(name, ())) for name in ("strides", "dilations", "output_shape"))
+    return max(pads, *found)
+
+
+def _window(of: Arithmetic, name: str, rank: int) -> Quantity:
+    """Return an attribute with a number for each axis of a window, by default 1."""
+    return of.vector(of.attribute(name) or [1] * rank)
+
+
+def _places(of: Arithmetic) -> Quantity:
+    """Return where a window fits: (d + begin + end) / stride + 1 or fewer along each axis."""
+    if not len(of.attribute("pads", ())) or not (rank := _rank(of)):
+        return of.number(1)
+    sizes = of.sizes(0, list(range(2, 2 + rank))) + of.both_ends(of.vector(of.attribute("pads")))
+    return of.product(sizes / _window(of, "strides", rank) + of.vector([1] * rank))
+
+
+def _images(of: Arithmetic, position: int, axis: int) -> Quantity:
+    """Return the rows, times the channels that an axis of an input has."""
+    return of.product(of.sizes(0, [0])) * of.product(of.sizes(position, [axis]))
+
+
+def _channels(position: int) -> Callable[[Arithmetic], Quantity]:
+    return lambda of: of.product(of.sizes(position, [0]))
+
+
+def _convolution(position: int) -> Result:
+    """Weights (M, C / group, *kernel)."""
+    return Result((), lambda of: _images(of, position, 0) * _places(of), free=_channels(position))
+
+
+def _spread(of: Arithmetic, kernel: Quantity, rank: int) -> Quantity:
+    """Size: stride (d - 1) + (kernel - 1) dilation + 1 + padding of the output, along each axis."""
+    spread = of.sizes(0, list(range(2, 2 + rank))) * _window(of, "strides", rank)
+    padding = of.attribute("output_padding")
+    found = spread + kernel * _window(of, "dilations", rank)
+    return of.product(found if padding is None else found + of.vector(padding))
+
+
+def _transposed(of: Arithmetic) -> Quantity:
+    """Weights (C, M / group, *kernel)."""
+    rank = _rank(of)
+    if rank == 0:
+        return of.number(1)
+    images = _images(of, 1, 1) * of.number(of.attribute("group", 1))
+    if of.attribute("output_shape"):
+        return images * of.product(of.vector(of.attribute("output_shape")))
+    return images * _spread(of, of.sizes(1, list(range(2, 2 + rank))), rank)
+
+
+def _weights_across(of: Arithmetic) -> Quantity:
+    """Return what a transposed convolution makes of one element, because of its weights."""
+    return of.product(of.sizes(1)) * of.number(of.attribute("group", 1))
+
+
+def _unpooled(of: Arithmetic) -> Quantity:
+    """Size: as of a transposed convolution, unless the third input is the shape."""
+    if of.has(2):
+        return of.product(of.counts(2))
+    kernel = of.attribute("kernel_shape")
+    return _images(of, 0, 1) * _spread(of, of.vector(kernel), len(kernel))
+
+
+def _aligned(of: Arithmetic) -> Quantity:
+    """Sizes: input (N, C, H, W), boxes (B, 4), result (B, C, *output); points of one box are held.
+
+    Their number is an attribute, or as many as the box is large.
+    """
+    height, width = (float(of.attribute(f"output_{name}", 1)) for name in ("height", "width"))
+    made = _boxes(of)
+    ratio = float(of.attribute("sampling_ratio", 0))
+    if ratio > 0:
+        points = of.number(height * width * ratio**2)
+    else:
+        side = of.largest(1) * of.number(2 * abs(of.attribute("spatial_scale", 1.0)))
+        points = (side + of.number(height)) * (side + of.number(width))
+    return made * of.number(height * width) + points * of.number(POINT)
+
+
+def _boxes(of: Arithmetic) -> Quantity:
+    """Sizes: input (N, C, H, W), boxes (B, ...), result (B, C, ...)."""
+    return of.product(of.sizes(1, [0])) * of.product(of.sizes(0, [1]))
+
+
+def _normalized(of: Arithmetic) -> Quantity:
+    """Sizes: input (N, C, ...), squares of a row that are held (C + size, ...)."""
+    ratio = of.number(of.attribute("size", 1)) / of.product(of.sizes(0, [1]))
+    return _whole(of, 0) * (of.number(2) + ratio)
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def _rows_of(*names: str) -> Result:
+    """Rows, each of as many elements as one of these attributes says, or has entries."""
+
+    def elements(of: Arithmetic) -> Quantity:
+        given = [of.attribute(name, 0) for name in names]
+        counts = [len(entry) if isinstance(entry, (list, tuple)) else entry for entry in given]
+        return of.product(of.sizes(0, [0])) * of.number(max(1, *counts))
+
+    return Result((), elements)
+
+
+def _generated(of: Arithmetic) -> Quantity:
+    """Sizes: rows (N, ...), result (N, length)."""
+    return of.product(of.sizes(0, [0])) * of.product(of.counts(1))
+
+
+def _searched(of: Arithmetic) -> Quantity:
+    """Sizes: rows (N, ...), result (N, beams, length), perhaps with a score for each word."""
+    words = of.number(max(of.attribute("vocab_size", 1), 1))
+    return _generated(of) * of.product(of.counts(3)) * words
+
+
+def _remembered(of: Arithmetic) -> Quantity:
+    """Sizes: keys (N, steps, H) or queries, keys and values (N, steps, 3 H), result (N, total, H).
+
+    The total is the seventh input.
+    """
+    width = of.sizes(1 if of.has(1) else 0, [2])
+    return of.product(of.sizes(0, [0])) * of.product(of.counts(6)) * of.product(width)
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+
 def _numbers_alone(position: int, times: float = 1) -> Callable[[Arithmetic], Quantity]:
     def elements(of: Arithmetic) -> Quantity:
         found = of.product(of.counts(position))
@@ -176,32 +325,86 @@ _WINDOW = Result((0,), _numbers_alone(0), scalar=True)
 RESULTS: dict[str, Result] = {
     # sizes (N, C, H, W), result (N, H, W, 2); or (N, C, D, H, W), (N, D, H, W, 3)
     "AffineGrid": Result((1,), _numbers_alone(1, 3)),
+    "AveragePool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "BeamSearch": Result((1, 3), _searched, scalar=True),
     "BlackmanWindow": _WINDOW,
     "CenterCropPad": Result(
         (1,), lambda of: _changed(of, of.counts(1), of.attribute("axes")), resized=True
     ),
     "Col2Im": Result((1, 2), _col2im, resized=True),
+    "Conv": _convolution(1),
+    "ConvInteger": _convolution(1),
+    "ConvTranspose": Result((), _transposed, free=_weights_across),
+    "ConvTransposeWithDynamicPads": Result((), _transposed, free=_weights_across),
+    "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3))),
     "ConstantOfShape": Result((0,), _numbers_alone(0)),
-    "DFT": Result((1,), _dft, scalar=True, resized=True),
+    "DFT": Result((1,), _dft, scalar=True, resized=True, axes={0: 1}),
     "Expand": Result(
         (1,), lambda of: of.product(of.broadcast(of.sizes(0), of.counts(1))), resized=True
     ),
+    "FeatureVectorizer": Result(
+        (),
+        lambda of: (
+            of.product(of.sizes(0, [0])) * of.number(sum(of.attribute("inputdimensions", ())))
+        ),
+    ),
+    "FusedConv": _convolution(1),
+    "GreedySearch": Result((1,), _generated, scalar=True),
+    "GroupQueryAttention": Result((6,), _remembered, scalar=True),
+    "GridSample": Result(
+        (),
+        lambda of: of.product(of.sizes(0, [1])) * _whole(of, 1) / of.number(2),
+        axes={0: 2},
+        free=lambda of: _whole(of, 1) * of.product(of.sizes(0, [1])),
+    ),
     "HammingWindow": _WINDOW,
     "HannWindow": _WINDOW,
-    "MaxUnpool": Result((2,), _numbers_alone(2)),
+    "LRN": Result((), _normalized),
+    "LinearClassifier": _rows_of("intercepts", "classlabels_ints", "classlabels_strings"),
+    "LinearRegressor": _rows_of("targets"),
+    "LpPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "MaxPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "MaxRoiPool": Result(
+        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes={0: 4}
+    ),
+    "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(
         (0, 1), lambda of: of.product(of.counts(0)) * of.product(of.counts(1)), scalar=True
     ),
+    "Multinomial": Result(
+        (),
+        lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1)),
+        axes={0: 2},
+    ),
     "OneHot": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), scalar=True),
+    "OneHotEncoder": Result(
+        (),
+        lambda of: (
+            _whole(of, 0)
+            * of.number(len(of.attribute("cats_int64s") or of.attribute("cats_strings") or (1,)))
+        ),
+    ),
     "Pad": Result((1,), _pad, resized=True),
+    "QLinearConv": _convolution(3),
     "Range": Result(
         (0, 1, 2),
         lambda of: of.steps(),
         scalar=True,
     ),
     "Resize": Result((2, 3), _resize, resized=True),
-    "STFT": Result((1, 3), _stft, scalar=True, resized=True),
+    "ReverseSequence": Result(
+        (), lambda of: _whole(of, 0), axes={0: 2}, free=lambda of: _whole(of, 0)
+    ),
+    "RoiAlign": Result((1,), _aligned, scalar=True, many=True, axes={0: 4}),
+    "SVMClassifier": _rows_of("rho", "classlabels_ints", "classlabels_strings"),
+    "Sampling": Result((1,), _generated, scalar=True),
+    "STFT": Result((1, 3), _stft, scalar=True, resized=True, axes={0: 2, 2: 1}),
     "Tile": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), resized=True),
+    "TreeEnsemble": _rows_of("n_targets"),
+    "TreeEnsembleClassifier": _rows_of("classlabels_int64s", "classlabels_strings"),
+    "TreeEnsembleRegressor": _rows_of("n_targets"),
+    "UnfoldTensor": Result((), lambda of: _whole(of, 0) * of.number(of.attribute("size", 1))),
     "Upsample": Result((1,), _upsample, resized=True),
+    "WhisperBeamSearch": Result((1, 3), _searched, scalar=True),
 }
 """The operators whose results are made from numbers."""

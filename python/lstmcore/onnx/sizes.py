@@ -10,13 +10,18 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.onnx.constant_sizes import SMALL, infer, is_complete, known_sizes, measure
 from lstmcore.onnx.constants import constant_value, is_foldable
-from lstmcore.onnx.graph import STANDARD_DOMAINS, Node
+from lstmcore.onnx.contrib import RUNTIMES, SIZED
+from lstmcore.onnx.graph import Node, never_ends
 from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.result_sizes import DOMAINS, result_of
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import width_of
 
 __all__ = ["check_sizes", "turns_of"]
+
+SKIPS = 1024
+"""Elements that a TfIdfVectorizer may skip between those of an n-gram; it looks for every number of
+them in every row, however short that is."""
 
 SUMS = ("output_padding", "paddings", "pads")
 PRODUCTS = (
@@ -40,6 +45,9 @@ def check_sizes(node: Node, scope: Scope) -> None:
     ValueError
         If an output is too large, or the constants so far are too large together.
     """
+    known = node.operator in SIZED or result_of(node.operator, node.opset) is not None
+    if node.domain == RUNTIMES and not known:
+        node.fail("expected an operator whose results have a known size, got one that may not")
     if node.domain not in DOMAINS:
         if is_foldable(node, scope):
             infer(node, scope)
@@ -48,13 +56,14 @@ def check_sizes(node: Node, scope: Scope) -> None:
     _check_attributes(node)
     if node.operator in ("Loop", "Scan"):
         _check_turns(node, turns_of(node, scope))
-    known = _known_numbers(node, scope)
-    if node.operator == "Range" and len(known) == 3:
-        _check_range(node, *(known[position] for position in range(3)))
+    numbers = _known_numbers(node, scope)
+    if node.operator == "Range" and len(numbers) == 3:
+        _check_range(node, *(numbers[position] for position in range(3)))
     constant = is_foldable(node, scope)
     if constant:
         infer(node, scope)
-    made = _made_elements(node, scope, known)
+    _check_axes(node, scope)
+    made = _made_elements(node, scope, numbers)
     if constant:
         measure(node, scope, made)
         return
@@ -76,10 +85,11 @@ def _known_numbers(node: Node, scope: Scope) -> dict[int, Array]:
             continue
         kind = scope.type_of(node.inputs[position])
         sizes = None if kind is None else known_sizes(kind)
-        if sizes is not None and elements(sizes) > SMALL:
+        most = math.inf if result is not None and result.many else SMALL
+        if sizes is not None and elements(sizes) > most:
             continue
         value = constant_value(node.inputs[position], scope)
-        if value is not None and value.size <= SMALL and value.dtype.kind in "iuf":
+        if value is not None and value.size <= most and value.dtype.kind in "iuf":
             found[position] = value
     return found
 
@@ -94,15 +104,34 @@ def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
     if result is None or any(p not in known for p in result.numbers if node.has_input(p)):
         return 1
     found = Known(node, scope, known)
+    found.complete &= all(scope.types.get(name) is not None for name in filter(None, node.outputs))
     try:
         with np.errstate(all="ignore"):
             made = float(result.elements(found))
-    except (ValueError, LookupError):  # numbers and shapes do not fit
-        made, found.complete = math.nan, False
-    if not made <= UNCHANGED and not found.complete:
+        free = 1 if result.free is None else float(result.free(found))
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # numbers and shapes do not fit
+        made, free, found.complete = math.nan, 1, False
+    if not made <= UNCHANGED * free and not found.complete:
         scope.origin.growing.update(filter(None, node.outputs))
         return 1 if math.isnan(made) else made
     return made
+
+
+def _check_axes(node: Node, scope: Scope) -> None:
+    """Raise ValueError if an input has fewer axes than ONNX Runtime takes for granted.
+
+    If only a run knows that, the node is noted for a guard.
+    """
+    result = result_of(node.operator, node.opset)
+    for place, least in () if result is None else result.axes.items():
+        if not node.has_input(place):
+            continue
+        kind = scope.type_of(node.inputs[place])
+        sizes = None if kind is None else known_sizes(kind)
+        if sizes is not None and len(sizes) < least:
+            node.fail(f"expected an input with at least {least} axes, got {len(sizes)}")
+        if sizes is None or scope.parent is not None:
+            scope.origin.growing.update(filter(None, node.outputs))
 
 
 class Known:
@@ -143,6 +172,10 @@ class Known:
         """Return the numbers of an input; 1 if it is missing."""
         found = self._numbers.get(position)
         return np.ones(()) if found is None else found.ravel().astype(np.float64)
+
+    def largest(self, position: int) -> Array:
+        """Return the magnitude of the largest number of an input, at least 1."""
+        return np.asarray(self.counts(position).max(initial=1))
 
     def counts(self, position: int) -> Array:
         """Return the magnitudes of the integers of an input, at least 1."""
@@ -209,6 +242,8 @@ def _check_attributes(node: Node) -> None:
                 f"{name}: expected numbers whose {'sum' if name in SUMS else 'product'} is at most "
                 f"{limits().value}, got more; a larger memory_limit of lstmcore.onnx.load allows it"
             )
+    if node.operator == "TfIdfVectorizer" and node.get("max_skip_count", 0) > SKIPS:
+        node.fail(f"max_skip_count: expected at most {SKIPS}, got {node.get('max_skip_count')}")
 
 
 # ---- turns ---------------------------------------------------------------------------------------
@@ -231,24 +266,12 @@ def turns_of(node: Node, scope: Scope) -> float:
 
 def _turns_of_loop(node: Node, scope: Scope) -> float:
     body = node.get("body")
-    if body is None or not _never_ends(body):
+    if body is None or not never_ends(body):
         return 1
     if not node.has_input(0):
         return math.inf
     most = constant_value(node.inputs[0], scope)
     return 1 if most is None or most.size != 1 else max(most.item(), 1)
-
-
-def _never_ends(body: Any) -> bool:
-    """Return whether the condition that a loop's body computes is that which it was given."""
-    if len(body.input) < 2 or len(body.output) < 1:
-        return False
-    fixed = {body.input[1].name, *(tensor.name for tensor in body.initializer)}
-    for proto in body.node:
-        plain = proto.op_type in ("Identity", "Constant") and proto.domain in STANDARD_DOMAINS
-        if plain and fixed.issuperset(proto.input):
-            fixed.update(proto.output)
-    return body.output[0].name in fixed
 
 
 def _turns_of_scan(node: Node, scope: Scope) -> float:

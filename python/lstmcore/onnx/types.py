@@ -60,6 +60,8 @@ def annotated(model: Any) -> Any:
     _standard(graph)
     try:
         return onnx.shape_inference.infer_shapes(light).graph
+    except MemoryError:
+        raise
     except Exception:  # the classes are the library's; what is wrong is reported where it matters
         return graph
 

@@ -1,4 +1,4 @@
-"""How many multiplications a constant node takes, by the definition of its operator."""
+"""What a constant node takes, by its operator: multiplications, and memory while it is computed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.limits import elements
+from lstmcore.onnx.result_sizes import POINT
 
-__all__ = ["is_heavy_work", "multiplications"]
+__all__ = ["held", "is_heavy_work", "multiplications"]
 
 HEAVY = (
     *("Attention", "Col2Im", "Conv", "DFT", "Det", "Einsum", "GRU", "Gemm", "GridSample", "LRN"),
@@ -65,7 +66,88 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
         return math.prod(sizes_of_letters(node, inputs).values())
     if kind in ("GRU", "LSTM", "RNN"):  # input (steps, rows, C) or (rows, steps, C)
         return inputs[0][0] * inputs[0][1] * (counts[1] + counts[2])
+    if kind == "Det":
+        return counts[0] * inputs[0][-1]
+    if kind == "TfIdfVectorizer":
+        lengths = int(node.get("max_gram_length", 1))
+        return counts[0] * (int(node.get("max_skip_count", 0)) + 1) * lengths
     return made * max(counts)
+
+
+def held(node: Node, inputs: Shapes, made: int) -> int:
+    """Return an upper bound of the numbers that a node holds besides its inputs and outputs.
+
+    Parameters
+    ----------
+    node : Node
+    inputs : sequence of sequence of int
+    made : int
+        As for `multiplications`.
+    """
+    counts = [elements(shape) for shape in inputs]
+    try:
+        return _held_by_formula(node, inputs, counts, made)
+    except (IndexError, KeyError, TypeError):  # the shapes do not fit; others say why
+        return 0
+
+
+def _held_by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) -> int:
+    kind = node.operator
+    if "Conv" in kind:
+        return _columns(node, inputs, made)
+    if "Attention" in kind:
+        return made * max(counts)
+    if kind == "Einsum":
+        return _intermediate(node, inputs)
+    if kind in ("GRU", "LSTM", "RNN"):  # all gates of all steps
+        return inputs[0][0] * inputs[0][1] * inputs[1][0] * inputs[1][1]
+    if kind in HOLDING:
+        return HOLDING[kind] * max(made, *counts)
+    return 0
+
+
+HOLDING = {
+    **{
+        "Det": 1,
+        "GridSample": 16,
+        "Hardmax": 2,
+        "LogSoftmax": 2,
+        "Resize": 12,
+        "Softmax": 2,
+        "Unique": 44,
+    },
+    "Upsample": 12,
+}
+"""Numbers that operators hold for each element of their largest input or their outputs."""
+
+
+def _columns(node: Node, inputs: Shapes, made: int) -> int:
+    """Return the elements of the matrix that turns a convolution into a product."""
+    kind = node.operator
+    image, weights = inputs[0], inputs[3] if kind == "QLinearConv" else inputs[1]
+    if "Transpose" in kind:
+        return elements(image[2:]) * elements(weights[1:])
+    places = -(-made // (max(image[0], 1) * max(weights[0], 1)))
+    if kind == "DeformConv":  # of all groups, with points between others
+        return places * image[1] * elements(weights[2:]) + POINT * elements(inputs[2])
+    return places * elements(weights[1:])
+
+
+def _intermediate(node: Node, inputs: Shapes) -> int:
+    """Return the elements of the largest product of the first factors of an Einsum.
+
+    It has the axes that a later factor or the result needs; others were summed.
+    """
+    sizes = sizes_of_letters(node, inputs)
+    given, arrow, result = str(node.get("equation", "")).replace(" ", "").partition("->")
+    terms = [set(term) for term in given.split(",")]
+    most = max(map(elements, inputs), default=1)
+    for count in range(1, len(terms)):
+        before, after = set().union(*terms[:count]), set().union(*terms[count:])
+        needed = (before & after) | (set(result) & before if arrow else before)
+        kept = (size for name, size in sizes.items() if name in needed or name.isdigit())
+        most = max(most, elements(kept))
+    return most
 
 
 def sizes_of_letters(node: Node, inputs: Shapes) -> dict[str, int]:

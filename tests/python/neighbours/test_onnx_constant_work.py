@@ -34,13 +34,13 @@ def made_of(sizes, nodes, opset=17):
 
 REFUSED = r"multiplications for constants in all, got .* memory_limit"
 
-LONG, HALF = (1, 1, 3_000_000), (1, 1, 1_500_000)
+LONG, HALF = (1, 1, 1_000_000), (1, 1, 500_000)
 WORK = {
     "Conv": ({"b": LONG, "w": HALF}, [op("Conv", ["b", "w"], ["a"])]),
     "ConvTranspose": ({"b": HALF, "w": HALF}, [op("ConvTranspose", ["b", "w"], ["a"])]),
-    "AveragePool": ({"b": LONG}, [op("AveragePool", ["b"], ["a"], kernel_shape=[1_500_000])]),
-    "MatMul": ({"b": (2300, 2300)}, [op("MatMul", ["b", "b"], ["a"])]),
-    "Gemm": ({"b": (2300, 2300)}, [op("Gemm", ["b", "b"], ["a"], transA=1)]),
+    "AveragePool": ({"b": LONG}, [op("AveragePool", ["b"], ["a"], kernel_shape=[500_000])]),
+    "MatMul": ({"b": (1400, 1400)}, [op("MatMul", ["b", "b"], ["a"])]),
+    "Gemm": ({"b": (1400, 1400)}, [op("Gemm", ["b", "b"], ["a"], transA=1)]),
     "Einsum": ({"b": (10_000,)}, [op("Einsum", ["b", "b", "b"], ["a"], equation="i,j,k->")]),
     "LSTM": (
         {"b": (10_000, 1, 1), "w": (1, 2000, 1), "r": (1, 2000, 500)},
@@ -79,7 +79,7 @@ def test_what_is_held_while_a_constant_is_computed():
     """Pairs of these vectors make a cube of a billion numbers, before they are summed."""
     equation = "i,j,k,ij,jk,ik->"
     node = op("Einsum", ["b", "b", "b", "c", "c", "c"], ["a"], equation=equation)
-    with pytest.raises(ValueError, match=r"\(Einsum\): expected products of at most 1 GiB"):
+    with pytest.raises(ValueError, match=r"\(Einsum\): expected a constant that takes at most 16"):
         lc_onnx.load(made_of({"b": (1000,), "c": (1000, 1000)}, [node]))
     assert (
         lc_onnx.load(made_of({"b": (10,), "c": (10, 10)}, [node]))(np.zeros(1, np.float32)) == 1000
@@ -89,15 +89,15 @@ def test_what_is_held_while_a_constant_is_computed():
 def test_casts_of_what_the_file_does_not_store_are_counted():
     nodes = [op("Cast", ["b"], [f"d{k}"], to=11) for k in range(8)]
     nodes += [op("Max", [f"d{k}" for k in range(8)], ["e"]), op("Cast", ["e"], ["a"], to=1)]
-    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 64"):
-        lc_onnx.load(made_of({"b": (2_000_000,)}, nodes))
+    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 16"):
+        lc_onnx.load(made_of({"b": (500_000,)}, nodes))
 
 
 def test_reductions_count_what_they_read():
-    nodes = [op("ReduceSum", ["b"], [f"r{k}"], keepdims=0) for k in range(200)]
-    nodes += [op("Max", [f"r{k}" for k in range(200)], ["a"])]
+    nodes = [op("ReduceSum", ["b"], [f"r{k}"], keepdims=0) for k in range(800)]
+    nodes += [op("Max", [f"r{k}" for k in range(800)], ["a"])]
     with pytest.raises(ValueError, match=r"\(ReduceSum\): .* multiplications"):
-        lc_onnx.load(made_of({"b": (4000, 3000)}, nodes))
+        lc_onnx.load(made_of({"b": (1500, 2000)}, nodes))
 
 
 @pytest.mark.parametrize("kind", ["shape", "nested"])
@@ -203,11 +203,10 @@ def test_types_that_a_branch_claims_are_not_trusted():
 
 
 def test_constants_of_unknown_size_are_refused_by_name():
-    node = helper.make_node("CropAndResize", ["b", "b", "b", "n"], ["a"], domain="com.microsoft")
+    node = helper.make_node("WordConvEmbedding", ["b", "b", "b"], ["a"], domain="com.microsoft")
     model = made_of({"b": (1, 1, 1, 1)}, [node])
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    model.graph.initializer.append(ints("n", 1 << 20, 1 << 20))
-    with pytest.raises(ValueError, match=r"CropAndResize\): expected a constant whose size follo"):
+    with pytest.raises(ValueError, match=r"Embedding\): expected a constant whose size follows"):
         lc_onnx.load(model)
 
 

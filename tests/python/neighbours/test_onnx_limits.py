@@ -145,7 +145,7 @@ def test_constants_within_branches(name, kind):
 def test_a_larger_limit_and_a_smaller_one(runner):
     node = op("ConstantOfShape", ["n"], ["a"])
     model = using([node], [ints("n", 20_000_000)])
-    with pytest.raises(ValueError, match=r"constants of at most 64 MiB in all, got 76.29 MiB"):
+    with pytest.raises(ValueError, match=r"constants of at most 16 MiB in all, got 76.29 MiB"):
         lc_onnx.load(model)
     y = lc_onnx.load(model, memory_limit=1 << 27)(np.ones(1, np.float32))
     assert y == 1
@@ -408,3 +408,31 @@ def test_one_file_that_stands_for_many_tensors(tmp_path):
     path.write_bytes(stored.SerializeToString())
     with pytest.raises(ValueError, match="w0: expected 4000000 bytes in another file"):
         lc_onnx.load(path)
+
+
+# ---- graphs within graphs ------------------------------------------------------------------------
+
+
+def within(graph, levels, twice=False):
+    """Put a graph into a branch of an If, again and again."""
+    for _ in range(levels):
+        other = (
+            graph if twice else helper.make_graph([op("Neg", ["x"], ["t"])], "e", [], [value("t")])
+        )
+        node = op("If", ["flag"], ["t"], then_branch=graph, else_branch=other)
+        graph = helper.make_graph([node], "then", [], [value("t")])
+    inputs = [value("x", (2,)), value("flag", (), BOOL)]
+    return make_model([*graph.node, op("Add", ["t", "x"], ["y"])], inputs, ["y"])
+
+
+def test_graphs_deep_within_each_other_are_refused(runner):
+    inner = helper.make_graph([op("Identity", ["x"], ["t"])], "then", [], [value("t")])
+    feed = {"x": np.ones(2, np.float32), "flag": np.array(True)}
+    assert lc_onnx.load(within(inner, 10)).run(feed)["y"][0] == 2
+    with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs within each other"):
+        lc_onnx.load(within(inner, 11))
+    for levels in (10, 14):  # with one for each path; ONNX Runtime takes a gigabyte for the latter
+        nodes = [op("If", ["flag"], ["t"], then_branch=inner, else_branch=inner)]
+        many = helper.make_graph(nodes * 8, "many", [], [value("t")])
+        with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs .* in all, got"):
+            lc_onnx.load(within(many, levels - 1, twice=True))

@@ -157,3 +157,53 @@ def test_loops_that_both_run_here():
     with pytest.raises(ValueError, match=STOPPED):
         run(proto, 4, 19)
     assert run(proto, 4, 20)["y1"] == 16  # a run that failed leaves no count behind
+
+
+# ---- numbers of turns that are known before the first one ----------------------------------------
+
+MUCH = 1 << 62
+
+
+def counted(nodes, condition, opset=17):
+    """Make a Loop that ends after as many turns as an input says, unless `condition` ends it."""
+    inputs = [value("i", (), INT64), value("c", (), BOOL), value("v0", ())]
+    body = helper.make_graph(nodes, "body", inputs, [value(condition, (), BOOL), value("w0", ())])
+    node = op("Loop", ["n", "begin", "x"], ["y0"], body=body)
+    inputs = [value("x", ()), value("n", (), INT64), value("begin", (), BOOL)]
+    return make_model([node], inputs, ["y0"], [*CONSTANTS, *WEIGHTS], opset=opset)
+
+
+def plain(here):
+    """Return the nodes of a body, which runs here or in a session."""
+    added = [op("Add", ["u0" if here else "v0", "one"], ["w0"])]
+    return recurrent(added) if here else added
+
+
+def fed(turns, begin=True):
+    return {"x": np.array(0, np.float32), "n": np.array(turns), "begin": np.array(begin)}
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("opset", [8, 17])
+def test_loops_that_nothing_ends_sooner_do_not_begin(here, opset):
+    if here and opset < 14:
+        pytest.skip("the nodes around the LSTM are newer")
+    proto = counted([op("Identity", ["c"], ["on"]), *plain(here)], "on", opset)
+    loaded = lc_onnx.load(proto, same_bits=True)  # with 16 million turns, which take minutes
+    with pytest.raises(ValueError, match=STOPPED):
+        loaded.run(fed(MUCH))
+    with pytest.raises(ValueError, match=STOPPED):
+        loaded.run(fed((1 << 24) + 1))
+    assert loaded.run(fed(5))["y0"] == 5
+    for turns, begin in ((0, True), (-1, True), (-MUCH, True), (MUCH, False)):
+        assert loaded.run(fed(turns, begin))["y0"] == 0
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_loops_that_something_ends_sooner_may_be_told_any_number(here):
+    less = [op("Less", ["w0", "seven"], ["on"])]
+    seven = op("Constant", [], ["seven"], value=tensor("seven", 7.0))
+    false = op("Constant", [], ["on"], value=tensor("false", False, bool))
+    for nodes, turns in (([*plain(here), seven, *less], 7), ([*plain(here), false], 1)):
+        loaded = lc_onnx.load(counted(nodes, "on"), same_bits=True)
+        assert loaded.run(fed((1 << 63) - 1))["y0"] == turns

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Argument, Node
+from lstmcore.onnx.graph import Argument, Node, graphs_of, never_ends
 from lstmcore.onnx.limits import Limits, counting_turns, limits
 from lstmcore.onnx.operators.registry import Function, operator
 
@@ -37,6 +37,7 @@ def _if(node: Node) -> Function:
 def _loop(node: Node) -> Function:
     body: Body = node.get("body")
     bounds = limits()
+    endless = any(map(never_ends, graphs_of(node.proto)))
 
     def loop(most: Array | None, condition: Array | None, *rest: Any) -> Any:
         carried = list(rest[: len(rest) - body.captures])
@@ -47,6 +48,8 @@ def _loop(node: Node) -> Function:
         number, limit = 0, None if most is None else int(most.item())
         first = _bytes(carried)
         with counting_turns() as taken:
+            if endless and limit is not None and bool(goes_on):  # known before the first turn
+                bounds.check_turns(node, taken[0] + limit)
             while bool(goes_on) and (limit is None or number < limit):
                 bounds.turn(node, taken)
                 goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
