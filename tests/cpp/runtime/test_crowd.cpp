@@ -34,7 +34,8 @@ std::vector<int> meet(lstmcore::StepBarrier& barrier, int rounds, std::chrono::m
 
 TEST("threads part, all at the same meeting, if one is always late") {
   bool crowded = false;
-  // The crowded time lasts milliseconds. Where the machine itself is crowded, it may be over before this thread goes on.
+  // The crowded time lasts milliseconds. Where the machine itself is crowded, it may be over before this thread goes
+  // on.
   for (int attempt = 0; attempt < 20 && !crowded; ++attempt) {
     lstmcore::StepBarrier barrier;
     const std::vector<int> made = meet(barrier, 1000, 2ms);
