@@ -150,7 +150,9 @@ class Calls {
 
   void load() {
     lstmcore_model* loaded = nullptr;
-    keep("lstmcore_model_load", lstmcore_model_load(files()[file()].c_str(), &loaded), loaded);
+    // Not in the list of arguments, which GCC computes from the last to the first.
+    const lstmcore_status status = lstmcore_model_load(files()[file()].c_str(), &loaded);
+    keep("lstmcore_model_load", status, loaded);
   }
 
   void load_memory() {
