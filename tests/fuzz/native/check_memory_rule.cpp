@@ -13,9 +13,18 @@ namespace {
 
 constexpr std::size_t block = std::size_t{1} << 20, input = 1000;
 
+/// Compilers may leave out allocations that nobody looks at.
+char* volatile seen = nullptr;
+
+std::unique_ptr<char[]> allocated(std::size_t bytes) {
+  std::unique_ptr<char[]> made(new char[bytes]);
+  seen = made.get();
+  return made;
+}
+
 void hold(std::size_t blocks) {
   std::vector<std::unique_ptr<char[]>> all;
-  for (std::size_t k = 0; k < blocks; ++k) all.emplace_back(new char[block]);
+  for (std::size_t k = 0; k < blocks; ++k) all.push_back(allocated(block));
 }
 
 void hold_from_malloc(std::size_t blocks) {
@@ -25,7 +34,7 @@ void hold_from_malloc(std::size_t blocks) {
 }
 
 void hold_in_turn(std::size_t blocks) {
-  for (std::size_t k = 0; k < blocks; ++k) std::unique_ptr<char[]>(new char[block]);
+  for (std::size_t k = 0; k < blocks; ++k) allocated(block);
 }
 
 /// Whether an input that does this ends the program.
@@ -55,12 +64,12 @@ int main() {
   require(ends(hold_from_malloc, 65), "65 MiB from malloc are not noticed");
   require(!ends(hold, 63), "63 MiB are refused");
   require(!ends(hold_in_turn, 500), "memory that was freed counts");
-  const std::unique_ptr<char[]> before(new char[100 * block]);
+  const std::unique_ptr<char[]> before = allocated(100 * block);
   require(!ends(hold, 63), "memory from before the input counts");
   {
     const fuzz::MemoryRule rule(input);
     require(fuzz::has_room(60 * block), "there is no room at the start");
-    const std::unique_ptr<char[]> held(new char[60 * block]);
+    const std::unique_ptr<char[]> held = allocated(60 * block);
     require(!fuzz::has_room(5 * block), "there is room beyond the rule");
   }
   require(fuzz::has_room(500 * block), "the rule holds between inputs");
