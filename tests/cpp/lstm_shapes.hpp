@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "lanes.hpp"
 #include "lstm_problem.hpp"
 #include "lstm_variants.hpp"
 
@@ -11,7 +12,7 @@
 inline std::vector<Shape> size_shapes(Index V) {
   std::vector<Shape> all;
   all.push_back({"the smallest", lstm_config(1, 1), 1, 1});
-  all.push_back({"one input feature, H below a vector", lstm_config(1, V - 1), 2, 5});
+  all.push_back({"one input feature, H below a vector", lstm_config(1, below_a_vector(V)), 2, 5});
   all.push_back({"H one vector", lstm_config(3, V), 2, 5});
   all.push_back({"H one above a vector", lstm_config(5, V + 1), 3, 5});
   all.push_back({"H four whole vectors", lstm_config(V, 4 * V), 4, 4});

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "lanes.hpp"
 #include "lstm_problem.hpp"
 #include "packing/lowp_panels.hpp"
 #include "packing/pack.hpp"
@@ -271,11 +272,11 @@ constexpr Index row_step = 1;
 template <class Sum>
 void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
   const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.terms) + " terms");
-  const Index V = lanes();
+  const Index V = lanes(), narrow = below_a_vector(V);
   const std::vector<Index> depths = {1, 2, 31, 32, 33, 100, 7, 260, 3, 2, 64, 32, 1, 34, 5, 1100};
   int turn = 0;
   for (Index rows = 1; rows <= 40; rows += row_step) {
-    for (const Index columns : {Index{1}, V - 1, 15 + rows % 3, 2 * V + 1, 4 * V, 8 * V + 3, 17 * V + 2}) {
+    for (const Index columns : {Index{1}, narrow, 15 + rows % 3, 2 * V + 1, 4 * V, 8 * V + 3, 17 * V + 2}) {
       const Index depth = depths[static_cast<std::size_t>(turn) % depths.size()];
       // int8 units have no Start::add: their sums are scaled at the end of each product.
       const auto start = static_cast<Start>(turn % (arithmetic.quantized() ? 3 : 4));
@@ -286,7 +287,7 @@ void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
                                    std::to_string(static_cast<int>(start)) + ", " + std::to_string(count) +
                                    " products, exponents from " + std::to_string(least));
       check_unit_case(arithmetic, rows, depth, columns, start, count, least, sum);
-      turn += 1 + (columns == V - 1 ? 1 : 0);
+      turn += 1 + (columns == narrow ? 1 : 0);
     }
   }
 }

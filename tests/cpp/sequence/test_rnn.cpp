@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "lanes.hpp"
 #include "random.hpp"
 #include "reference/rnn_reference.hpp"
 #include "runtime/isa.hpp"
@@ -124,7 +125,7 @@ struct Call {
 /// Sizes around the engine's vectors, panels and tiles, and every option.
 std::vector<Case> cases(Index V) {
   std::vector<Case> all;
-  for (Index H : {Index{1}, V - 1, V, V + 1, 2 * V, 3 * V + 2, 4 * V, 4 * V + 1, 9 * V + 2}) {
+  for (Index H : {Index{1}, below_a_vector(V), V, V + 1, 2 * V, 3 * V + 2, 4 * V, 4 * V + 1, 9 * V + 2}) {
     all.push_back({std::to_string(H) + " units", config_of(5, H), 3, 5});
   }
   for (Index N : {1, 2, 5, 7, 13, 25}) {
