@@ -224,7 +224,7 @@ sanitize-thread: $(STAMPS)/build-tools
 # optimization, which saves nine tenths of the compiler's time and costs these tests little.
 SHORTEST := -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_KERNELS=baseline
 READERS := test_(json|model_file(_[a-z]+)?|network|captures|c_status|row_map|partition|lstm_backward|isa)
-SHARERS := test_(pool|executor|crowd|float_mode|tape_store|isa)
+SHARERS := test_(pool|executor|crowd|float_mode|tape_store|isa|interrupt)
 
 sanitize-short: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/asan-short $(ADDRESS) $(SHORTEST) -DLSTMCORE_TEST_FILES="$(READERS)"
@@ -232,7 +232,8 @@ sanitize-short: $(STAMPS)/build-tools
 	$(ON_ADDRESS) $(CTEST) build/asan-short --label-regex cpp --label-exclude consumer
 	$(CONFIGURE) -B build/tsan-short $(THREAD) $(SHORTEST) -DLSTMCORE_TEST_FILES="$(SHARERS)"
 	cmake --build build/tsan-short --target lstmcore_tests
-	$(ON_THREAD) $(CTEST) build/tsan-short --label-regex cpp --label-exclude consumer
+	$(ON_THREAD) $(CTEST) build/tsan-short --label-regex cpp --label-exclude consumer --exclude-regex test_interrupt
+	$(ON_THREAD) build/tsan-short/tests/lstmcore_tests "test_interrupt: an operation ends" "test_interrupt: where a thread"
 
 # A wheel for other machines: auditwheel determines the oldest manylinux policy that this machine's libraries allow.
 wheel: $(STAMPS)/wheel-tools

@@ -3,7 +3,7 @@
 
 help::
 	@echo "make test-recipes build and use the recipes of cpp/packaging, and install the sdist where nothing is set"
-	@echo "                  (test-recipes-quick: all but the latter)"
+	@echo "                  (test-recipes-quick: without the sdist)"
 	@echo "make sizes        sizes of stripped programs, by options of the build"
 
 test-recipes:

@@ -7,6 +7,10 @@ if(NOT LSTMCORE_EXCEPTIONS AND LSTMCORE_SHARED)
   message(FATAL_ERROR "lstmcore: LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_SHARED: the C interface turns exceptions into statuses")
 endif()
 
+if(LSTMCORE_PYTHON AND LSTMCORE_SHARED)
+  message(FATAL_ERROR "lstmcore: LSTMCORE_PYTHON=ON excludes LSTMCORE_SHARED: a Python package holds the module alone")
+endif()
+
 set(LSTMCORE_KNOWN_KERNELS baseline avx2 avx512)
 foreach(isa IN LISTS LSTMCORE_KERNELS)
   if(NOT isa IN_LIST LSTMCORE_KNOWN_KERNELS)

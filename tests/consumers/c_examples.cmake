@@ -1,11 +1,11 @@
-# The programs of examples/c, with the installed shared library, and the one in C with the static one, too: each must print what Python predicts step by step.
+# The programs of examples/c with the installed shared library; step.c also with the static one. Each must print what Python
+# predicts step by step.
 set(LSTMCORE_MODEL ${PROJECT_SOURCE_DIR}/tests/golden/stream_model.safetensors)
 set(LSTMCORE_INPUTS ${PROJECT_SOURCE_DIR}/tests/golden/stream_inputs.txt)
 set(LSTMCORE_STAGED_LIB ${LSTMCORE_STAGE}/${CMAKE_INSTALL_LIBDIR})
 set(LSTMCORE_STAGED_C ${LSTMCORE_STAGED_LIB}/${CMAKE_SHARED_LIBRARY_PREFIX}lstmcore_c${CMAKE_SHARED_LIBRARY_SUFFIX})
 find_package(Python REQUIRED COMPONENTS Interpreter)
 find_program(LSTMCORE_RUSTC rustc)
-find_program(LSTMCORE_PKG_CONFIG pkg-config)
 
 lstmcore_add_consumer(c_example SOURCE ${PROJECT_SOURCE_DIR}/examples/c
                       PROGRAM step ${LSTMCORE_MODEL} ${LSTMCORE_INPUTS} OPTIONS -DCMAKE_PREFIX_PATH=${LSTMCORE_STAGE})
@@ -60,5 +60,5 @@ function(lstmcore_add_pkg_config_example name options)
             "$CC ${PROJECT_SOURCE_DIR}/examples/c/step.c ${options} -o step_${name}")
 endfunction()
 lstmcore_add_pkg_config_example(
-  pkg_config "$(pkg-config --cflags --libs lstmcore_c) -Wl,-rpath,$(pkg-config --variable=libdir lstmcore_c)")
-lstmcore_add_pkg_config_example(pkg_config_static "$(pkg-config --static --cflags --libs lstmcore)")
+  pkg_config "$(${LSTMCORE_PKG_CONFIG} --cflags --libs lstmcore_c) -Wl,-rpath,$(${LSTMCORE_PKG_CONFIG} --variable=libdir lstmcore_c)")
+lstmcore_add_pkg_config_example(pkg_config_static "$(${LSTMCORE_PKG_CONFIG} --static --cflags --libs lstmcore)")

@@ -1,5 +1,4 @@
 # Packages in other forms, projects that export what uses lstmcore, small programs, and captures of amplifiers.
-find_program(LSTMCORE_PKG_CONFIG NAMES pkg-config pkgconf)
 if(LSTMCORE_PKG_CONFIG)
   lstmcore_add_consumer(pkg_config SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/pkg_config PROGRAM consumer
                         OPTIONS -DLSTMCORE_VERSION=${PROJECT_VERSION})
@@ -27,27 +26,35 @@ add_test(NAME "consumer[an export of its own]"
                  -DEigen3_DIR=${Eigen3_DIR} -DCMAKE_BUILD_TYPE=Debug -DLSTMCORE_INSTALL=OFF -DUSE_FETCH_CONTENT=ON)
 set_tests_properties("consumer[an export of its own]" PROPERTIES LABELS "cpp;consumer")
 
+# lstmcore_add_configuration(name [options] [THEN options]): configures the library in a folder that is empty, and with the
+# options after THEN once more.
+function(lstmcore_add_configuration name)
+  string(MAKE_C_IDENTIFIER "${name}" folder)
+  add_test(NAME "consumer[${name}]"
+           COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DBUILD=${CMAKE_CURRENT_BINARY_DIR}/${folder}
+                   -P ${CMAKE_CURRENT_SOURCE_DIR}/configure.cmake -- -G ${CMAKE_GENERATOR}
+                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DEigen3_DIR=${Eigen3_DIR} ${ARGN})
+endfunction()
+
 # Options that contradict each other.
 function(lstmcore_add_refusal name expected)
-  add_test(NAME "consumer[refused: ${name}]"
-           COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/refused_${name} -G ${CMAKE_GENERATOR}
-                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} ${ARGN})
+  lstmcore_add_configuration("refused: ${name}" ${ARGN})
   set_tests_properties("consumer[refused: ${name}]" PROPERTIES LABELS "cpp;consumer" PASS_REGULAR_EXPRESSION "${expected}")
 endfunction()
 lstmcore_add_refusal(kernels "LSTMCORE_KERNELS: expected baseline" -DLSTMCORE_KERNELS=avx2)
 lstmcore_add_refusal(unknown "LSTMCORE_KERNELS: expected some of[^\n]*got.*sse9" -DLSTMCORE_KERNELS=sse9)
 lstmcore_add_refusal(exceptions "LSTMCORE_EXCEPTIONS=OFF excludes" -DLSTMCORE_EXCEPTIONS=OFF -DLSTMCORE_TESTS=ON)
 lstmcore_add_refusal(shared "LSTMCORE_EXCEPTIONS=OFF excludes LSTMCORE_SHARED" -DLSTMCORE_EXCEPTIONS=OFF -DLSTMCORE_SHARED=ON)
+lstmcore_add_refusal(module "LSTMCORE_PYTHON=ON excludes LSTMCORE_SHARED" -DLSTMCORE_PYTHON=ON -DLSTMCORE_SHARED=ON)
 
 # What options are where nobody sets them: whoever installs the library must not fail at a warning.
 function(lstmcore_add_defaults name expected)
-  add_test(NAME "consumer[defaults: ${name}]"
-           COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/defaults_${name} -G ${CMAKE_GENERATOR}
-                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DEigen3_DIR=${Eigen3_DIR} -DLSTMCORE_KERNELS=baseline -LA ${ARGN})
+  lstmcore_add_configuration("defaults: ${name}" -DLSTMCORE_KERNELS=baseline ${ARGN})
   set_tests_properties("consumer[defaults: ${name}]" PROPERTIES LABELS "cpp;consumer" PASS_REGULAR_EXPRESSION "${expected}")
 endfunction()
-lstmcore_add_defaults(plain "LSTMCORE_SHARED:BOOL=ON.*LSTMCORE_WERROR:BOOL=OFF")
-lstmcore_add_defaults(exceptions "LSTMCORE_SHARED:BOOL=OFF" -DLSTMCORE_EXCEPTIONS=OFF)
+lstmcore_add_defaults(plain "LSTMCORE_SHARED: ON.*LSTMCORE_WERROR: OFF")
+lstmcore_add_defaults(exceptions "with.*LSTMCORE_SHARED: OFF" THEN -DLSTMCORE_EXCEPTIONS=OFF)
+lstmcore_add_defaults(tests "with.*LSTMCORE_WERROR: ON" THEN -DLSTMCORE_TESTS=ON)
 
 # Without exceptions and RTTI, and with one instruction set. Unoptimized, to save time.
 lstmcore_add_consumer(small SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/small PROGRAM small
@@ -84,7 +91,7 @@ if(Python_Interpreter_FOUND)
   set_tests_properties("consumer[capture: files]" PROPERTIES FIXTURES_SETUP lstmcore_captures LABELS "cpp;consumer")
   foreach(name capture.nam capture.json)
     add_test(NAME "consumer[${name}: played]"
-             COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} ${CMAKE_CURRENT_BINARY_DIR}/example/play_capture ${LSTMCORE_CAPTURES}/${name}
+             COMMAND ${CMAKE_CURRENT_BINARY_DIR}/example/play_capture ${LSTMCORE_CAPTURES}/${name}
                      ${LSTMCORE_CAPTURES}/guitar.wav ${LSTMCORE_CAPTURES}/${name}.wav)
     set_tests_properties("consumer[${name}: played]" PROPERTIES
                          FIXTURES_REQUIRED "lstmcore_example;lstmcore_captures" FIXTURES_SETUP lstmcore_played_${name}

@@ -85,6 +85,8 @@ class Lstmcore(ConanFile):
         self.cpp_info.set_property("pkg_config_name", "lstmcore")
         if self.settings.os in ("Linux", "FreeBSD"):
             self.cpp_info.system_libs = ["pthread", "dl", "m"]
+            if str(self.settings.arch).startswith("riscv"):
+                self.cpp_info.system_libs.append("atomic")
         if runtime := stdcpp_library(self):  # for programs in C
             self.cpp_info.system_libs.append(runtime)
         if not self.options.exceptions:

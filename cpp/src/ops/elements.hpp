@@ -38,8 +38,10 @@ bool in_pieces(const InterruptWatch& watch, Range range, double cost, std::int64
 template <class Body>
 void parallel_watched(int threads, Body&& body) {
   Interruptible* const call = InterruptWatch::of_thread();
-  parallel(threads, [&](int thread) { body(thread, InterruptWatch(call)); });
-  if (call != nullptr) InterruptWatch::end_if_stopped();
+  FirstError error;
+  parallel(threads, [&](int thread) { error.guard([&] { body(thread, InterruptWatch(call)); }); });
+  if (call != nullptr) InterruptWatch::end_if_stopped();  // first, so that it does not end the next call
+  error.rethrow();
 }
 
 /// Calls body(range, watch), once on each thread, for ranges that together cover 0 .. count - 1 and begin at multiples

@@ -103,9 +103,10 @@ class Factor {
         if (!multiply_rows(left, begin, end, panels, bias, out, own, watch)) return;
       }
     });
-    parallel(threads, [&](int thread) {
-      const Range range = split(rows, threads, thread);
-      if (range.size() > 0) finish(range.begin, range.end);
+    const double row_cost = policy::cost::activated * static_cast<double>(columns_);
+    parallel_watched(threads, [&](int thread, const InterruptWatch& watch) {
+      in_pieces(watch, split(rows, threads, thread), row_cost, 1,
+                [&](Index begin, Index count) { finish(begin, begin + count); });
     });
   }
 

@@ -64,7 +64,7 @@ std::atomic<Lot*>& lots() {
 #if defined(__unix__) || defined(__APPLE__)
 /// A child has none of the threads that held its parent's mutexes, and would wait for them for ever.
 [[maybe_unused]] const bool renewed_by_forks =
-    pthread_atfork(nullptr, nullptr, [] { lots().store(new Lot[lot_count]); }) == 0;
+    (lots(), pthread_atfork(nullptr, nullptr, [] { lots().store(new Lot[lot_count]); })) == 0;
 #endif
 
 Lot& lot_of(const void* word) { return lots().load()[reinterpret_cast<std::uintptr_t>(word) / 64 % lot_count]; }

@@ -6,6 +6,7 @@
 #include <lstmcore/interrupt.hpp>
 #include <lstmcore/ops.hpp>
 #include <lstmcore/rnn.hpp>
+#include <new>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "check.hpp"
 #include "lstm_problem.hpp"
 #include "lstm_tangent.hpp"
+#include "ops/elements.hpp"
 #include "ops_kit.hpp"
 #include "precision_settings.hpp"
 #include "runtime/interrupt.hpp"
@@ -492,6 +494,27 @@ TEST("an operation ends wherever it asks") {
     caller.stop_at = 0;
     operation.run();  // the next operation may read what this one writes
   }
+}
+
+TEST("where a thread fails in a call that was stopped, the stop ends that call and no other") {
+  const AtEveryStep asking;
+  Caller caller;
+  caller.stop_at = 1;
+  const Interruptible call(&Caller::ask, &caller);
+  const auto fail = [](int thread, const lstmcore::InterruptWatch& watch) {
+    while (thread == 0 && !watch.stopped()) continue;
+    throw std::bad_alloc();
+  };
+  bool ended = false;
+  try {
+    lstmcore::ops::parallel_watched(2, fail);
+  } catch (const std::runtime_error&) {  // the caller's, not that of the threads
+    ended = true;
+  }
+  CHECK(ended);
+  bool whole = false;
+  lstmcore::ops::parallel_watched(1, [&](int, const lstmcore::InterruptWatch& watch) { whole = !watch.stopped(); });
+  CHECK(whole);
 }
 
 TEST("what changes weights in place is whole") {
