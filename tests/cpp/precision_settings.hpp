@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "lanes.hpp"
 #include "lstm_problem.hpp"
 #include "reference/matrix_unit.hpp"
 #include "runtime/isa.hpp"
@@ -64,6 +65,7 @@ void for_each(const std::vector<Setting>& settings, Body&& body) {
   for (const Setting& setting : settings) {
     const check::Context context(std::string(lstmcore::precision_name(setting.precision)) +
                                  (setting.emulated ? ", emulated" : ", own unit"));
+    if (setting.emulated && !panels_fill_tiles(lstmcore::active_kernels<float>().lanes)) continue;
     const Emulation emulation(setting.emulated);
     // Without a unit for the precision, products are those of float32, which other tests check.
     if (!lstmcore::arithmetic_for(setting.precision, 1000)) continue;

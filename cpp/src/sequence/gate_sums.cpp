@@ -21,22 +21,26 @@ Index panel_scratch_size(const CellShape& shape) {
 
 namespace {
 
-/// The length of every strip is a multiple of this: two vectors of 16 bytes.
-constexpr std::size_t least_strip_bytes = 32;
+/// Where there are vectors, the length of every strip is a multiple of this: two vectors of 16 bytes.
+constexpr std::size_t vector_strip_bytes = 32;
 
 /// Columns of rows of gradients, from `offset` on, as panels.
 template <class T>
 void copy_panels(const CellShape& shape, const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset,
                  T* panels) {
-  constexpr Index part = least_strip_bytes / sizeof(T);
+  constexpr Index part = vector_strip_bytes / sizeof(T);
   const Range columns = shape.columns_of(blocks);
   const Index strip = shape.strip, rest = columns.size() % strip, whole = columns.size() - rest;
   for (Index k = 0; k < depth; ++k) {
     const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + columns.begin;
     T* to = panels + k * strip;
     for (Index column = 0; column < whole; column += strip, to += depth * strip) {
+      if (strip < part) {
+        std::copy_n(from + column, strip, to);
+        continue;
+      }
       // In parts of constant size, whose copies are inlined.
-      for (Index at = 0; at < strip; at += part) std::memcpy(to + at, from + column + at, least_strip_bytes);
+      for (Index at = 0; at < strip; at += part) std::memcpy(to + at, from + column + at, vector_strip_bytes);
     }
     std::copy_n(from + whole, rest, panels + whole * depth + k * rest);
   }

@@ -1,6 +1,7 @@
 // The choice of the instruction set. CTest runs this file once with each name in LSTMCORE_ISA, once with a wrong one
 // and once without.
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <lstmcore/cpu.hpp>
@@ -67,7 +68,9 @@ TEST("the tables are complete") {
   check_no_kernel_is_missing<float>();
   check_no_kernel_is_missing<double>();
   CHECK(lstmcore::active_table().fingerprint != nullptr);
-  CHECK_EQUAL(lstmcore::active_kernels<float>().lanes, 2 * lstmcore::active_kernels<double>().lanes);
+  const std::int64_t floats = lstmcore::active_kernels<float>().lanes,
+                     doubles = lstmcore::active_kernels<double>().lanes;
+  CHECK(floats == 2 * doubles || (floats == 1 && doubles == 1));  // there are processors without vectors
 }
 
 TEST("the number of threads is what was set") {

@@ -11,9 +11,10 @@
 namespace {
 
 // Relative to the largest entry. Gradients accumulate the forward's error of every step that they pass. In double the
-// reference errs as much, by the C library's exp and tanh; the largest difference seen is 5.7e-15, on ARM.
+// reference errs as much, by the C library's exp and tanh; the largest differences seen are 7.9e-15 without vectors,
+// and 5.7e-15 on ARM.
 constexpr double tolerance(float) { return 2e-6; }
-constexpr double tolerance(double) { return 7e-15; }
+constexpr double tolerance(double) { return 9e-15; }
 
 template <class T>
 void check_gradients(const Result<T>& result, const Result<double>& expected, double growth = 1.0) {
