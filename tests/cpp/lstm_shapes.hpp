@@ -84,6 +84,7 @@ inline std::vector<Shape> option_shapes(Index V) {
 
 /// Every variant of the cell, combined with the other options.
 inline std::vector<Shape> variant_shapes(Index V) {
+  V = std::max<Index>(V, 4);  // errors are relative to the largest of several results, also where vectors have one lane
   const std::vector<std::int64_t> ragged = {3, 6, 0, 1, 5, 6, 2};
   const std::vector<std::vector<std::int64_t>> resets = {{1}, {0, 3}, {2}, {}, {4, 5}, {1, 2, 3}, {1}};
   std::vector<Shape> all;

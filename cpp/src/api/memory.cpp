@@ -14,7 +14,8 @@ void check_call(const LstmConfig& config, const LstmCall& call, Index itemsize) 
   require(call.batch >= 0, "batch: expected at least 0, got ", call.batch);
   require(call.steps >= 0, "steps: expected at least 0, got ", call.steps);
   require(call.valid_steps >= 0, "valid_steps: expected at least 0, got ", call.valid_steps);
-  require(call.vector_bytes >= itemsize, "vector_bytes: expected at least ", itemsize, ", got ", call.vector_bytes);
+  constexpr Index least = sizeof(float);  // where there are no vectors
+  require(call.vector_bytes >= least, "vector_bytes: expected at least ", least, ", got ", call.vector_bytes);
   require(call.threads >= 1, "threads: expected at least 1, got ", call.threads);
   // More than any buffer has for a step, so that no sum of products overflows.
   const Index width = config.input_size + 64 * (config.hidden_size + call.vector_bytes);
@@ -86,7 +87,7 @@ class Count {
   }
 
   CellShape shape(Index layer) const {
-    const Index lanes = call_.vector_bytes / Index{sizeof(T)};
+    const Index lanes = std::max<Index>(1, call_.vector_bytes / Index{sizeof(T)});
     return cell_shape(config_, layer, {lanes, kernels::panel_vectors * lanes}, Arithmetic{});
   }
   Index groups(const CellShape& shape) const { return row_groups(shape, call_.batch, 1); }

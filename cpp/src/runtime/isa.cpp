@@ -63,12 +63,12 @@ bool has_v4() {
 /// is known by name and width all the same: memory can be counted for any machine.
 struct InstructionSet {
   const char* name;
-  int vector_bytes;
+  int vector_bytes;  ///< of the baseline: those of its kernels
   bool (*supported)();
 };
 
 constexpr InstructionSet instruction_sets[] = {
-    {"baseline", 16, [] { return true; }},
+    {"baseline", 0, [] { return true; }},
     {"avx2", 32, LSTMCORE_OF_AVX2(&has_v3)},
     {"avx512", 64, LSTMCORE_OF_AVX512(&has_v4)},
 };
@@ -129,6 +129,9 @@ std::vector<std::string> supported_isas() {
 }
 
 int vector_bytes(const std::string& name) {
+  if (name == instruction_sets[0].name) {  // on some processors it has no vectors
+    return static_cast<int>(baseline::kernels_f32().lanes) * static_cast<int>(sizeof(float));
+  }
   for (const InstructionSet& set : instruction_sets) {
     if (name == set.name) return set.vector_bytes;
   }

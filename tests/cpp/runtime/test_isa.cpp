@@ -53,7 +53,7 @@ TEST("every supported instruction set is known, in the same order, and all have 
   const std::vector<std::string> known = lstmcore::known_isas(), supported = lstmcore::supported_isas();
   std::size_t found = 0;
   for (const std::string& name : known) {
-    CHECK(lstmcore::vector_bytes(name) >= 16);
+    CHECK(lstmcore::vector_bytes(name) >= 4);  // a float, where there are no vectors
     if (found < supported.size() && supported[found] == name) ++found;
   }
   CHECK_EQUAL(found, supported.size());

@@ -259,6 +259,7 @@ TEST("any other rows and any padding") { for_each(few_settings(), check_companio
 TEST("whole, in several calls or by steps") { for_each(settings(), check_walks); }
 
 TEST("automatic uses three terms where they are faster, whatever the batch") {
+  if (!can_emulate()) return;
   const Emulation emulation(true);
   for (const auto& [hidden, same] : {std::pair<Index, Precision>{128, Precision::bf16x3}, {16, Precision::fp32}}) {
     for (const Index rows : {1, 20}) {
@@ -344,6 +345,7 @@ TEST("names of precisions and units") {
     CHECK_THROWS(lstmcore::precision_of(wrong, "my argument"), "bf16x3");
   }
   CHECK_EQUAL(lstmcore::product_unit_name(Precision::fp32), lstmcore::isa() + " fp32");
+  if (!can_emulate()) return;
   const Emulation emulation(true);
   for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::bf16, Precision::int8}) {
     CHECK_EQUAL(lstmcore::product_unit_name(precision), std::string("emulated"));
