@@ -1,5 +1,6 @@
 // The component of examples/cpp/bmi: every function of the Basic Model Interface, and the numbers that Python predicts.
 #include <dlfcn.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <cstdio>
@@ -59,8 +60,9 @@ std::vector<double> values_of(bmi::Bmi& model, const std::string& name) {
 /// A file beside the test that is removed at its end.
 class TemporaryFile {
  public:
-  TemporaryFile(const std::string& name, const std::string& text)
-      : path_(std::to_string(std::random_device()()) + name) {
+  TemporaryFile(const std::string& name, const std::string& text,
+                const std::string& prefix = std::to_string(std::random_device()()))
+      : path_(prefix + name) {
     std::ofstream(path_) << text;
   }
   ~TemporaryFile() { std::remove(path_.c_str()); }
@@ -71,6 +73,11 @@ class TemporaryFile {
  private:
   std::string path_;
 };
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
 
 /// A config file like that of the tests, with other attributes and more lines.
 std::string config_text(const std::string& attributes, const std::string& more = "") {
@@ -307,6 +314,70 @@ TEST("the final state takes the place of the old one at once") {
   model.Initialize(nowhere.path());
   CHECK_THROWS(model.Finalize(), "no such folder/state.bin: the state cannot be written");
   CHECK_EQUAL(model.GetCurrentTime(), 0.0);  // nothing is lost
+}
+
+TEST("the final state may be a new file") {
+  namespace fs = std::filesystem;
+  const TemporaryFile old("old.bin", ""), state("new.bin", "");
+  const std::string attributes = golden + "/attributes.csv";
+  const TemporaryFile to_old("old.cfg", config_text(attributes, "final_state = " + old.path())),
+      to_new("new.cfg", config_text(attributes, "final_state = " + state.path()));
+  fs::remove(state.path());
+  for (const TemporaryFile* config : {&to_old, &to_new}) {
+    Catchments model;
+    model.Initialize(config->path());
+    set_day(model, 0);
+    model.Update();
+    model.Finalize();
+  }
+  CHECK_EQUAL(bytes_of(state.path()).size(), 320u);
+  CHECK(bytes_of(state.path()) == bytes_of(old.path()));
+  CHECK(bytes_of(state.path()) != std::string(320, '\0'));
+  CHECK(!fs::exists(state.path() + ".part"));
+}
+
+TEST("states are regular files") {
+  namespace fs = std::filesystem;
+  const char* const message = ": expected a file, got a folder, a pipe, a socket or a device";
+  const std::string attributes = golden + "/attributes.csv";
+  const TemporaryFile pipe("pipe", ""), folder("folder", ""), link("link", ""), state("state.bin", "old");
+  for (const TemporaryFile* file : {&pipe, &folder, &link}) fs::remove(file->path());
+  CHECK_EQUAL(::mkfifo(pipe.path().c_str(), 0600), 0);
+  fs::create_directory(folder.path());
+  fs::create_symlink(pipe.path(), link.path());
+  Catchments model;
+  for (const TemporaryFile* file : {&pipe, &folder, &link}) {
+    const check::Context context(file->path());
+    refused(config_text(attributes, "initial_state = " + file->path()), (file->path() + message).c_str());
+    const TemporaryFile config("special.cfg", config_text(attributes, "final_state = " + file->path()));
+    model.Initialize(config.path());
+    CHECK_THROWS(model.Finalize(), (file->path() + message).c_str());
+  }
+  CHECK(fs::is_fifo(pipe.path()) && fs::is_directory(folder.path()) && fs::is_symlink(link.path()));
+
+  // Nor is what has the name of the file before it is renamed replaced.
+  const TemporaryFile part(state.path() + ".part", "", ""),
+      config("part.cfg", config_text(attributes, "final_state = " + state.path()));
+  fs::remove(part.path());
+  fs::create_directory(part.path());
+  model.Initialize(config.path());
+  CHECK_THROWS(model.Finalize(), (part.path() + message).c_str());
+  CHECK(fs::is_directory(part.path()));
+  CHECK_EQUAL(bytes_of(state.path()), "old");
+}
+
+TEST("a link to nothing is left as it is") {
+  namespace fs = std::filesystem;
+  const TemporaryFile link("link", ""),
+      config("link.cfg", config_text(golden + "/attributes.csv", "final_state = " + link.path())),
+      other(".part", "of others", "");
+  fs::remove(link.path());
+  fs::create_symlink("no such file", link.path());
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_THROWS(model.Finalize(), "the state cannot be written");
+  CHECK(fs::is_symlink(link.path()));
+  CHECK_EQUAL(bytes_of(other.path()), "of others");
 }
 
 TEST("a state that is stored continues with the same bits") {
