@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <locale>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -22,6 +24,14 @@ fs::path path_of(const std::string& text) {
 std::string text_of(const fs::path& path) {
   const auto text = path.u8string();  // of char8_t since C++20
   return {reinterpret_cast<const char*>(text.data()), text.size()};
+}
+
+std::string text_of(double value) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text.precision(15);
+  text << value;
+  return text.str();
 }
 
 bool finite_as_float(double value) {
@@ -60,8 +70,9 @@ std::vector<float> read_state(const std::string& path, std::size_t size) {
   const auto wrong = std::find_if_not(state.begin(), state.end(),
                                       [](float value) { return finite_as_float(static_cast<double>(value)); });
   if (wrong != state.end()) {
-    throw std::runtime_error(path + ": expected a state of finite numbers, got " + std::to_string(*wrong) +
-                             " at number " + std::to_string(wrong - state.begin()) + " of " + std::to_string(size));
+    throw std::runtime_error(path + ": expected a state of finite numbers, got " +
+                             text_of(static_cast<double>(*wrong)) + " at number " +
+                             std::to_string(wrong - state.begin()) + " of " + std::to_string(size));
   }
   return state;
 }

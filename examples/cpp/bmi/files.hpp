@@ -12,6 +12,9 @@ namespace catchments {
 std::filesystem::path path_of(const std::string& text);
 std::string text_of(const std::filesystem::path& path);
 
+/// A number for messages, whatever the host's locale.
+std::string text_of(double value);
+
 /// Whether a number is finite as float, in which the model computes. What is not would stay in the state for ever.
 bool finite_as_float(double value);
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <locale>
 #include <random>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ const char* const forcing_names[] = {"precipitation", "temperature", "evaporatio
 
 std::vector<double> numbers_of(const std::string& name) {
   std::ifstream text(golden + "/" + name);
+  text.imbue(std::locale::classic());
   return {std::istream_iterator<double>(text), std::istream_iterator<double>()};
 }
 
@@ -273,6 +275,28 @@ TEST("a forcing that is infinite as float stops the step and changes nothing") {
   CHECK_SAME_BITS(values_of(model, "discharge"), values_of(other, "discharge"));
 }
 
+TEST("the host's locale changes neither what is read nor what messages say") {
+  struct Commas : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  struct Host {
+    std::locale before = std::locale::global(std::locale(std::locale(), new Commas));
+    ~Host() { std::locale::global(before); }
+  };
+  const Host host;
+  Catchments model;
+  model.Initialize(golden + "/catchments.cfg");
+  CHECK_EQUAL(model.GetTimeStep(), 86400.0);
+  double value = -3.5e38;
+  set_day(model, 0);
+  int place = 3;
+  model.SetValueAtIndices("temperature", &place, 1, &value);
+  CHECK_THROWS(model.Update(), "for catchment river 3: expected a number that is finite as float, got -3.5e+38");
+  CHECK_THROWS(model.UpdateUntil(86400.25), "a whole number of steps after 0, got 86400.25");
+}
+
 TEST("a stored state that is not finite is refused") {
   const TemporaryFile state("state.bin", "");
   const std::string config = config_text(golden + "/attributes.csv", "initial_state = " + state.path());
@@ -491,6 +515,10 @@ TEST("each key and each variable occurs once") {
   for (const char* const forcings : {"a [mm], b [mm],", "a [mm] [degC]", "a [mm]]", "a]"}) {
     refused(files + "forcings = " + forcings + "\noutputs = discharge [mm], soil [mm]\n",
             "line 3: expected names with units, such as");
+  }
+  for (const char* const forcings : {"[mm]", "a [mm], [mm]", "a [mm],  [mm], b [mm]"}) {
+    refused(files + "forcings = " + forcings + "\noutputs = discharge [mm], soil [mm]\n",
+            "line 3: expected a name before the units, got \"[mm]\"");
   }
 }
 
