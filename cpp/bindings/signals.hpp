@@ -27,7 +27,7 @@ void run_signal_handlers(void* context);
 
 /// Calls body(), a computation that asks (lstmcore/interrupt.hpp), without the GIL and returns what it returns. What
 /// the computation writes must belong to nobody else yet, or be gradients, which nobody reads after an error: if a
-/// handler raises, it is left half written. Unless `may_last`, it does not ask, at no cost.
+/// handler raises, it is left half written. If `may_last` is false, it does not ask, which costs nothing.
 template <class Body>
 auto interruptibly_if(bool may_last, Body&& body) {
   const bool ask = may_last && on_main_thread();
@@ -41,7 +41,7 @@ auto interruptibly_if(bool may_last, Body&& body) {
   }
 }
 
-/// The same for a computation that asks between two of these steps of time.
+/// The same for a computation that asks between the time steps, of which there are `steps`.
 template <class Body>
 auto interruptibly(std::int64_t steps, Body&& body) {
   return interruptibly_if(steps > 1, body);

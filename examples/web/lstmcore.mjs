@@ -25,7 +25,7 @@ function readDescription(bytes) {
 class Vectorization {
   constructor(config) {
     if (!["whitespace", "character", "raw_character"].includes(config.split)) {
-      throw new Error(`split: expected "whitespace", "character" or "raw_character", got ${JSON.stringify(config.split)}`);
+      throw new Error(`split: expected "whitespace", "character" or "raw_character", got ${described(config.split)}`);
     }
     this.config = config;
     this.markers = [config.start, config.end].filter((marker) => marker != null);
@@ -59,12 +59,17 @@ class Vectorization {
 const isTyped = (value) => ArrayBuffer.isView(value) && !(value instanceof DataView);
 const isList = (value) => Array.isArray(value) || isTyped(value);
 
+/** A text for an error, without its end if it is long, which is not within a character. */
+function shortened(text) {
+  return text.length > 40 ? `${text.slice(0, 40).replace(/[\ud800-\udbff]$/, "")}...` : text;
+}
+
 /** A value for an error, in a few characters. */
 function described(value) {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
-  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "string") return JSON.stringify(shortened(value));
+  if (typeof value === "bigint") return shortened(`${value}n`);
   if (isList(value)) return `${Array.isArray(value) ? "an array" : value.constructor.name} of length ${value.length}`;
-  return value !== null && typeof value === "object" ? "an object" : String(value);
+  return value !== null && typeof value === "object" ? "an object" : shortened(String(value));
 }
 
 /** Token numbers as the engine takes them. */
@@ -75,7 +80,7 @@ function tokenNumbers(input) {
   return Int32Array.from(input, (value, step) => {
     const number = typeof value === "bigint" ? Number(value) : value;
     if (typeof number === "number" && (number | 0) === number) return number;
-    const what = "the model takes token numbers, not features; expected whole numbers";
+    const what = "the model takes token numbers, not features; expected whole numbers of 32 bits";
     throw new TypeError(`input: ${what}, got ${described(value)} at step ${step}`);
   });
 }
@@ -86,9 +91,14 @@ function featuresOfSteps(input, width) {
   const steps = Array.isArray(input) && isList(input[0]) ? input : null;
   const values = new Float32Array(steps === null ? input.length : width * steps.length);
   const copy = (from, place, where) => {
+    const refuse = (what, k) => {
+      throw new TypeError(`input: expected ${what}, got ${described(from[k])} at ${where}number ${k}`);
+    };
     for (let k = 0; k < from.length; ++k) {
-      if (typeof from[k] !== "number") throw new TypeError(`input: expected numbers${where}, got ${described(from[k])}`);
+      if (typeof from[k] !== "number") refuse("numbers", k);
       values[place + k] = from[k];
+      // The others would be in the state for ever.
+      if (!Number.isFinite(values[place + k])) refuse("numbers that are finite as float32", k);
     }
   };
   if (steps === null) {
@@ -100,7 +110,7 @@ function featuresOfSteps(input, width) {
     if (!isList(steps[t]) || steps[t].length !== width) {
       throw new TypeError(`input: expected an array of ${width} numbers at step ${t}, got ${described(steps[t])}`);
     }
-    copy(steps[t], width * t, ` at step ${t}`);
+    copy(steps[t], width * t, `step ${t}, `);
   }
   return values;
 }
@@ -112,9 +122,7 @@ class Model {
 
   constructor(engine, bytes) {
     this.#engine = engine;
-    const place = this.#copied(bytes);
-    this.#handle = engine._web_load(place, bytes.length);
-    engine._free(place);
+    this.#handle = this.#withCopy(bytes, (place) => engine._web_load(place, bytes.length));
     if (this.#handle === 0) throw new Error(this.#error());
     try {
       const description = readDescription(bytes);
@@ -138,10 +146,9 @@ class Model {
     const read = () => (this.features === 0 ? tokenNumbers(input) : featuresOfSteps(input, this.features));
     const values = typeof input === "string" ? this.#encoded(input) : read();
     const isIds = values instanceof Int32Array;
-    const place = this.#copied(new Uint8Array(values.buffer));
     const run = isIds ? this.#engine._web_predict_ids : this.#engine._web_predict_features;
-    const count = run(this.#handle, place, isIds ? values.length : values.length / this.features);
-    this.#engine._free(place);
+    const steps = isIds ? values.length : values.length / this.features;
+    const count = this.#withCopy(new Uint8Array(values.buffer), (place) => run(this.#handle, place, steps));
     if (count < 0) throw new Error(this.#error());
     const from = this.#engine._web_outputs(this.#handle);
     return new Float32Array(this.#engine.HEAPU8.slice(from, from + 4 * count).buffer);
@@ -160,11 +167,16 @@ class Model {
     return ids;
   }
 
-  #copied(bytes) {
+  /** Calls body with the place of a copy in the engine's memory, which is freed whatever body does. */
+  #withCopy(bytes, body) {
     const place = this.#engine._malloc(Math.max(bytes.length, 1));
     if (place === 0) throw new Error("no memory");
-    this.#engine.HEAPU8.set(bytes, place);
-    return place;
+    try {
+      this.#engine.HEAPU8.set(bytes, place);
+      return body(place);
+    } finally {
+      this.#engine._free(place);
+    }
   }
 
   #error() {

@@ -20,8 +20,10 @@ static void test_files(const char* golden) {
   CHECK_ERROR(lstmcore_model_load(path, &model), LSTMCORE_ERROR_FILE, "größe: cannot be read");
   free(path);
   CHECK_ERROR(lstmcore_model_load("", &model), LSTMCORE_ERROR_FILE, "an empty path: cannot be read");
+#ifndef _WIN32 /* where paths are UTF-16, to which such bytes have no translation */
   CHECK_ERROR(lstmcore_model_load("no such \xFF\xC3 file", &model), LSTMCORE_ERROR_FILE,
               "no such \xEF\xBF\xBD\xEF\xBF\xBD file: cannot be read");
+#endif
   path = check_path(golden, "make_model_files.py");
   CHECK_ERROR(lstmcore_model_load(path, &model), LSTMCORE_ERROR_FILE, "not a safetensors file");
   free(path);

@@ -78,7 +78,7 @@ class CaptureStream {
   CaptureStream& operator=(CaptureStream&&) noexcept;
 
   /// Computes y, `count` samples, from x, which may be the same memory. Does not allocate, lock or throw.
-  /// After a sample or a control that is NaN, all samples are, until reset().
+  /// After a sample that is NaN, all samples are until reset(). A control that is NaN has to be set again as well.
   void process(const float* x, float* y, std::int64_t count) noexcept;
 
   /// Number of controls: `input_size` - 1.

@@ -45,7 +45,7 @@ LstmActivation lstm_activation(const std::string& name, const char* argument) {
     if (name == named.name) return named.activation;
     names.append(names.empty() ? "" : ", ").append(named.name);
   }
-  fail(argument, ": expected one of ", names, ", got '", shortened(name), "'");
+  fail(argument, ": expected one of ", names, ", got ", in_quotes(name));
 }
 
 void check_activation(const char* name, const LstmActivation& activation) {

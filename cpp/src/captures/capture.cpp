@@ -14,13 +14,7 @@ namespace lstmcore {
 namespace {
 
 std::string members_of(const json::Value& document) {
-  std::string text;
-  std::size_t count = 0;
-  for (const json::Member& member : document.object()) {
-    if (++count > 8) return text + ", ...";
-    text += (text.empty() ? "" : ", ") + shortened(member.name);
-  }
-  return text.empty() ? "nothing" : text;
+  return document.object().empty() ? "nothing" : listed(document.object(), &json::Member::name);
 }
 
 Capture read_document_of_capture(const json::Value& document) {
@@ -87,10 +81,12 @@ Capture parse_capture(const std::string& text) {
   check_bytes(static_cast<std::int64_t>(text.size()));
   constexpr std::string_view mark = "\xEF\xBB\xBF";  // of UTF-8, which some editors write at the beginning
   const bool marked = text.compare(0, mark.size(), mark) == 0;
-  // Spaces in its place, so that errors name the file's own bytes.
-  const json::Value document = rephrased<std::invalid_argument>(
-      [&] { return json::parse(marked ? std::string(mark.size(), ' ') + text.substr(mark.size()) : text); },
-      [](const std::string& error) { fail_reading("not valid " + error); });
+  // Spaces in its place, so that errors name the file's own bytes. Without a mark, nothing is copied.
+  std::string blanked;
+  if (marked) blanked = std::string(text).replace(0, mark.size(), mark.size(), ' ');
+  const json::Value document =
+      rephrased<std::invalid_argument>([&] { return json::parse(marked ? blanked : text); },
+                                       [](const std::string& error) { fail_reading("not valid " + error); });
   Capture capture = read_document_of_capture(document);
   check_network(capture);
   return capture;

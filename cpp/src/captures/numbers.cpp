@@ -18,6 +18,14 @@ double as_double(const Value& value) {
   return value.is(Kind::integer) ? static_cast<double>(value.integer()) : value.real();
 }
 
+/// In a few characters, whatever the host's locale.
+std::string short_text(double value) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text << value;
+  return text.str();
+}
+
 bool fits_float(double value) { return std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()); }
 
 std::int64_t checked_count(const std::string& where, const Value& value) {
@@ -85,7 +93,7 @@ bool is_on(const std::string& where, const Value& value) {
   if (value.is(Kind::boolean)) return value.boolean();
   if (!is_number(value)) fail_reading(where + ": expected 0 or 1, got " + kind_name(value.kind()));
   const double number = as_double(value);
-  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + std::to_string(number));
+  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + short_text(number));
   return number == 1;
 }
 

@@ -23,8 +23,8 @@ float number(const std::string& where, const Value& value);
 /// The member as a number, or none if it is missing or null.
 std::optional<double> optional_number(const Value& object, const char* name);
 
-/// The same for a note about the capture, without which it plays as well: a number, also one that an exporter wrote as
-/// a text, finite as a float. Anything else counts as missing, so that no note makes a capture unplayable.
+/// The same for a note about the capture, without which it plays just the same: a number, also one that an exporter
+/// wrote as a text, finite as a float. Anything else counts as missing, so that no note makes a capture unplayable.
 std::optional<double> noted_number(const Value& object, const char* name);
 
 /// The same for a number of samples a second, which is above 0.

@@ -18,7 +18,7 @@ inline void check_is_file(const std::filesystem::path& path) {
   const std::filesystem::file_status found = std::filesystem::status(path, ignored);
   if (std::filesystem::is_directory(found)) fail_reading("cannot be read, since it is a folder");
   if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found)) {
-    fail_reading("cannot be read, since it is no file but a pipe, a socket or a device");
+    fail_reading("cannot be read, since it is a pipe, a socket or a device, not a file");
   }
 }
 

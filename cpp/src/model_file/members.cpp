@@ -10,20 +10,6 @@ namespace lstmcore {
 using json::Value;
 using Kind = json::Value::Kind;
 
-namespace {
-
-std::string joined(const std::set<std::string>& names) {
-  std::string text;
-  std::size_t count = 0;
-  for (const std::string& name : names) {
-    if (++count > 8) return text + ", ...";
-    text += (text.empty() ? "" : ", ") + shortened(name);
-  }
-  return text;
-}
-
-}  // namespace
-
 void require_exactly(const std::string& what, const Value& value, const Names& names, const Names& optional) {
   if (!value.is(Kind::object)) fail_reading(what + ": expected an object");
   std::set<std::string> missing(names.begin(), names.end()), unknown;
@@ -31,8 +17,9 @@ void require_exactly(const std::string& what, const Value& value, const Names& n
     const bool may_be = std::find(optional.begin(), optional.end(), member.name) != optional.end();
     if (missing.erase(member.name) == 0 && !may_be) unknown.insert(member.name);
   }
-  if (!unknown.empty()) fail_reading(what + ": unknown " + joined(unknown));
-  if (!missing.empty()) fail_reading(what + ": missing " + joined(missing));
+  const auto itself = [](const std::string& name) { return name; };
+  if (!unknown.empty()) fail_reading(what + ": unknown " + listed(unknown, itself));
+  if (!missing.empty()) fail_reading(what + ": missing " + listed(missing, itself));
 }
 
 const char* kind_name(Kind kind) {

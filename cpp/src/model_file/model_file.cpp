@@ -155,11 +155,8 @@ const ModelLayer* find_layer(const std::vector<ModelLayer>& layers, const std::s
 
 const ModelLayer& ModelFile::layer(const std::string& name) const {
   if (const ModelLayer* const found = find_layer(impl_->model.layers, name)) return *found;
-  std::string known;
-  for (const ModelLayer& layer : impl_->model.layers) {
-    known += (known.empty() ? "" : ", ") + shortened(layer.name);
-  }
-  refuse(impl_->path + ": has no layer " + in_quotes(name) + "; its layers are " + known);
+  refuse(impl_->path + ": has no layer " + in_quotes(name) + "; its layers are " +
+         listed(impl_->model.layers, &ModelLayer::name));
 }
 
 template <class T>

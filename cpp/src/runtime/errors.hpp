@@ -3,6 +3,7 @@
 #pragma once
 
 #include <exception>
+#include <functional>
 #include <lstmcore/errors.hpp>
 #include <new>
 #include <stdexcept>
@@ -117,5 +118,20 @@ inline std::string shortened(const std::string& text) {
 
 /// The same in quotes.
 inline std::string in_quotes(const std::string& text) { return "\"" + shortened(text) + "\""; }
+
+/// Names of a file or a caller as a message lists them: the first of them, if there are many. `name_of`: a member of
+/// the items, or a function, that is their name.
+template <class Items, class NameOf>
+std::string listed(const Items& items, NameOf&& name_of) {
+  constexpr std::size_t most = 8;
+  std::string text;
+  std::size_t count = 0;
+  for (const auto& item : items) {
+    if (count == most) return text + ", ...";
+    text += (count == 0 ? "" : ", ") + shortened(std::invoke(name_of, item));
+    ++count;
+  }
+  return text;
+}
 
 }  // namespace lstmcore

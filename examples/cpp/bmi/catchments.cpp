@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -36,14 +35,11 @@ void require_width(const std::string& path, const char* what, std::int64_t expec
 }
 
 [[noreturn]] void refuse_forcing(const std::string& name, double value, const std::string& catchment) {
-  std::ostringstream text;
-  text << "Update: " << name;
-  if (std::isnan(value)) {
-    text << " has no value (NaN) for catchment " << catchment;
-  } else {
-    text << " for catchment " << catchment << ": expected a number that is finite as float, got " << value;
-  }
-  throw std::invalid_argument(text.str());
+  throw std::invalid_argument(
+      "Update: " + name +
+      (std::isnan(value)
+           ? " has no value (NaN) for catchment " + catchment
+           : " for catchment " + catchment + ": expected a number that is finite as float, got " + text_of(value)));
 }
 
 }  // namespace
@@ -108,7 +104,7 @@ void Catchments::UpdateUntil(double time) {
   const double steps = (time - run.time) / run.config.time_step, whole = std::round(steps);
   if (!(steps >= 0 && steps < 1e15) || std::fabs(steps - whole) > 1e-6) {
     throw std::invalid_argument("UpdateUntil: expected a time that is a whole number of steps after " +
-                                std::to_string(run.time) + ", got " + std::to_string(time));
+                                text_of(run.time) + ", got " + text_of(time));
   }
   for (auto left = static_cast<std::int64_t>(whole); left > 0; --left) Update();
 }

@@ -1,5 +1,6 @@
 #include "config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 
 #include "files.hpp"
 
@@ -53,17 +55,43 @@ std::vector<std::string> fields(const std::string& line) {
   return found;
 }
 
-/// Neither hexadecimal digits nor subnormal numbers are meant, and a host's locale must not change what is read.
+/// Standard libraries differ in what else they take for a number, such as hexadecimal digits and "nan".
+bool is_decimal(const std::string& text) {
+  std::size_t at = 0;
+  const auto skip_one_of = [&](std::string_view characters) {
+    const bool found = at < text.size() && characters.find(text[at]) != std::string_view::npos;
+    at += found ? 1 : 0;
+    return found;
+  };
+  const auto skip_digits = [&] {
+    const std::size_t begin = at;
+    at = std::min(text.find_first_not_of("0123456789", begin), text.size());
+    return at - begin;
+  };
+  skip_one_of("+-");
+  std::size_t digits = skip_digits();
+  if (skip_one_of(".")) digits += skip_digits();
+  if (digits == 0) return false;
+  if (skip_one_of("eE")) {
+    skip_one_of("+-");
+    if (skip_digits() == 0) return false;
+  }
+  return at == text.size();
+}
+
+/// A host's locale must not change what is read. Nor must the standard library: near the limits of double some fail,
+/// and others read 0 or the limit, so that whether the stream fails is not asked.
 double number(const Lines& lines, const std::string& text) {
+  if (!is_decimal(text)) lines.fail("expected a decimal number, got \"" + text + "\"");
   std::istringstream stream(text);
   stream.imbue(std::locale::classic());
   double value = 0;
-  const bool decimal = text.find_first_not_of("0123456789+-.eE") == std::string::npos;
-  if (!decimal || !(stream >> value) || stream.peek() != std::istringstream::traits_type::eof()) {
-    lines.fail("expected a decimal number, got \"" + text + "\"");
+  stream >> value;
+  const bool is_zero = text.substr(0, text.find_first_of("eE")).find_first_of("123456789") == std::string::npos;
+  if (!is_zero && !(std::fabs(value) >= 1e-300 && std::fabs(value) <= 1e300)) {
+    lines.fail("expected 0 or a number from 1e-300 to 1e300, of either sign, got " + text);
   }
-  if (value != 0 && !std::isnormal(value)) lines.fail("expected 0 or a number of at least 2.3e-308, got " + text);
-  return value;
+  return is_zero ? 0 : value;
 }
 
 double positive_number(const Lines& lines, const std::string& text) {

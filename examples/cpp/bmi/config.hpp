@@ -12,7 +12,7 @@ struct Variable {
 };
 
 /// A text file with lines "key = value", each key once; "#" begins a comment. Paths are relative to the folder of the
-/// file, and numbers are decimal.
+/// file. Numbers are decimal: 0, or from 1e-300 to 1e300.
 ///
 ///     model = catchments.safetensors       the model file
 ///     attributes = attributes.csv          the catchments
@@ -38,7 +38,7 @@ struct Config {
 };
 
 /// A table with a header and a line for each catchment: its name, longitude and latitude, and its attributes. Blank
-/// lines count for nothing.
+/// lines are skipped.
 struct Attributes {
   std::vector<std::string> catchments;
   std::vector<std::string> names;  ///< of the attributes

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <locale>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -24,11 +26,40 @@ std::string text_of(const fs::path& path) {
   return {reinterpret_cast<const char*>(text.data()), text.size()};
 }
 
+std::string text_of(double value) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text.precision(15);
+  text << value;
+  return text.str();
+}
+
 bool finite_as_float(double value) {
   return std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max());  // false for NaN
 }
 
+namespace {
+
+/// To open a pipe is to wait for another program, and a device is not to be replaced.
+void check_is_file(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status found = fs::status(path, error);
+  if (!error && fs::exists(found) && !fs::is_regular_file(found)) {
+    throw std::runtime_error(text_of(path) + ": expected a file, got a folder, a pipe, a socket or a device");
+  }
+}
+
+bool written(const fs::path& path, const std::vector<float>& state) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(state.data()), static_cast<std::streamsize>(state.size() * sizeof(float)));
+  file.close();
+  return !file.fail();
+}
+
+}  // namespace
+
 std::vector<float> read_state(const std::string& path, std::size_t size) {
+  check_is_file(path_of(path));
   std::vector<float> state(size);
   std::ifstream file(path_of(path), std::ios::binary);
   const auto bytes = static_cast<std::streamsize>(size * sizeof(float));
@@ -39,28 +70,29 @@ std::vector<float> read_state(const std::string& path, std::size_t size) {
   const auto wrong = std::find_if_not(state.begin(), state.end(),
                                       [](float value) { return finite_as_float(static_cast<double>(value)); });
   if (wrong != state.end()) {
-    throw std::runtime_error(path + ": expected a state of finite numbers, got " + std::to_string(*wrong) +
-                             " at number " + std::to_string(wrong - state.begin()) + " of " + std::to_string(size));
+    throw std::runtime_error(path + ": expected a state of finite numbers, got " +
+                             text_of(static_cast<double>(*wrong)) + " at number " +
+                             std::to_string(wrong - state.begin()) + " of " + std::to_string(size));
   }
   return state;
 }
 
 void write_state(const std::string& path, const std::vector<float>& state) {
-  std::error_code error;
+  std::error_code error, ignored;
   fs::path target = path_of(path);
-  if (fs::is_symlink(target, error)) target = fs::canonical(target, error);  // the link stays
-  fs::path part = target;
-  part += ".part";
+  check_is_file(target);
+  // The link stays. That there is no file yet is an error to is_symlink on some systems, but not here.
+  if (fs::is_symlink(target, ignored)) target = fs::canonical(target, error);
   if (!error) {
-    std::ofstream file(part, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(state.data()), static_cast<std::streamsize>(state.size() * sizeof(float)));
-    file.close();
-    if (!file) error = std::make_error_code(std::errc::io_error);
+    fs::path part = target;
+    part += ".part";
+    check_is_file(part);
+    if (written(part, state)) {
+      fs::rename(part, target, error);
+      if (!error) return;
+    }
+    fs::remove(part, ignored);
   }
-  if (!error) fs::rename(part, target, error);
-  if (!error) return;
-  std::error_code ignored;
-  fs::remove(part, ignored);
   throw std::runtime_error(path + ": the state cannot be written");
 }
 

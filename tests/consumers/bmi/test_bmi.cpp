@@ -1,5 +1,6 @@
 // The component of examples/cpp/bmi: every function of the Basic Model Interface, and the numbers that Python predicts.
 #include <dlfcn.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <locale>
 #include <random>
 #include <string>
 #include <vector>
@@ -24,6 +26,7 @@ const char* const forcing_names[] = {"precipitation", "temperature", "evaporatio
 
 std::vector<double> numbers_of(const std::string& name) {
   std::ifstream text(golden + "/" + name);
+  text.imbue(std::locale::classic());
   return {std::istream_iterator<double>(text), std::istream_iterator<double>()};
 }
 
@@ -59,8 +62,9 @@ std::vector<double> values_of(bmi::Bmi& model, const std::string& name) {
 /// A file beside the test that is removed at its end.
 class TemporaryFile {
  public:
-  TemporaryFile(const std::string& name, const std::string& text)
-      : path_(std::to_string(std::random_device()()) + name) {
+  TemporaryFile(const std::string& name, const std::string& text,
+                const std::string& prefix = std::to_string(std::random_device()()))
+      : path_(prefix + name) {
     std::ofstream(path_) << text;
   }
   ~TemporaryFile() { std::remove(path_.c_str()); }
@@ -71,6 +75,11 @@ class TemporaryFile {
  private:
   std::string path_;
 };
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
 
 /// A config file like that of the tests, with other attributes and more lines.
 std::string config_text(const std::string& attributes, const std::string& more = "") {
@@ -266,6 +275,28 @@ TEST("a forcing that is infinite as float stops the step and changes nothing") {
   CHECK_SAME_BITS(values_of(model, "discharge"), values_of(other, "discharge"));
 }
 
+TEST("the host's locale changes neither what is read nor what messages say") {
+  struct Commas : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  struct Host {
+    std::locale before = std::locale::global(std::locale(std::locale(), new Commas));
+    ~Host() { std::locale::global(before); }
+  };
+  const Host host;
+  Catchments model;
+  model.Initialize(golden + "/catchments.cfg");
+  CHECK_EQUAL(model.GetTimeStep(), 86400.0);
+  double value = -3.5e38;
+  set_day(model, 0);
+  int place = 3;
+  model.SetValueAtIndices("temperature", &place, 1, &value);
+  CHECK_THROWS(model.Update(), "for catchment river 3: expected a number that is finite as float, got -3.5e+38");
+  CHECK_THROWS(model.UpdateUntil(86400.25), "a whole number of steps after 0, got 86400.25");
+}
+
 TEST("a stored state that is not finite is refused") {
   const TemporaryFile state("state.bin", "");
   const std::string config = config_text(golden + "/attributes.csv", "initial_state = " + state.path());
@@ -307,6 +338,70 @@ TEST("the final state takes the place of the old one at once") {
   model.Initialize(nowhere.path());
   CHECK_THROWS(model.Finalize(), "no such folder/state.bin: the state cannot be written");
   CHECK_EQUAL(model.GetCurrentTime(), 0.0);  // nothing is lost
+}
+
+TEST("the final state may be a new file") {
+  namespace fs = std::filesystem;
+  const TemporaryFile old("old.bin", ""), state("new.bin", "");
+  const std::string attributes = golden + "/attributes.csv";
+  const TemporaryFile to_old("old.cfg", config_text(attributes, "final_state = " + old.path())),
+      to_new("new.cfg", config_text(attributes, "final_state = " + state.path()));
+  fs::remove(state.path());
+  for (const TemporaryFile* config : {&to_old, &to_new}) {
+    Catchments model;
+    model.Initialize(config->path());
+    set_day(model, 0);
+    model.Update();
+    model.Finalize();
+  }
+  CHECK_EQUAL(bytes_of(state.path()).size(), 320u);
+  CHECK(bytes_of(state.path()) == bytes_of(old.path()));
+  CHECK(bytes_of(state.path()) != std::string(320, '\0'));
+  CHECK(!fs::exists(state.path() + ".part"));
+}
+
+TEST("states are regular files") {
+  namespace fs = std::filesystem;
+  const char* const message = ": expected a file, got a folder, a pipe, a socket or a device";
+  const std::string attributes = golden + "/attributes.csv";
+  const TemporaryFile pipe("pipe", ""), folder("folder", ""), link("link", ""), state("state.bin", "old");
+  for (const TemporaryFile* file : {&pipe, &folder, &link}) fs::remove(file->path());
+  CHECK_EQUAL(::mkfifo(pipe.path().c_str(), 0600), 0);
+  fs::create_directory(folder.path());
+  fs::create_symlink(pipe.path(), link.path());
+  Catchments model;
+  for (const TemporaryFile* file : {&pipe, &folder, &link}) {
+    const check::Context context(file->path());
+    refused(config_text(attributes, "initial_state = " + file->path()), (file->path() + message).c_str());
+    const TemporaryFile config("special.cfg", config_text(attributes, "final_state = " + file->path()));
+    model.Initialize(config.path());
+    CHECK_THROWS(model.Finalize(), (file->path() + message).c_str());
+  }
+  CHECK(fs::is_fifo(pipe.path()) && fs::is_directory(folder.path()) && fs::is_symlink(link.path()));
+
+  // Nor is what has the name of the file before it is renamed replaced.
+  const TemporaryFile part(state.path() + ".part", "", ""),
+      config("part.cfg", config_text(attributes, "final_state = " + state.path()));
+  fs::remove(part.path());
+  fs::create_directory(part.path());
+  model.Initialize(config.path());
+  CHECK_THROWS(model.Finalize(), (part.path() + message).c_str());
+  CHECK(fs::is_directory(part.path()));
+  CHECK_EQUAL(bytes_of(state.path()), "old");
+}
+
+TEST("a link to nothing is left as it is") {
+  namespace fs = std::filesystem;
+  const TemporaryFile link("link", ""),
+      config("link.cfg", config_text(golden + "/attributes.csv", "final_state = " + link.path())),
+      other(".part", "of others", "");
+  fs::remove(link.path());
+  fs::create_symlink("no such file", link.path());
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_THROWS(model.Finalize(), "the state cannot be written");
+  CHECK(fs::is_symlink(link.path()));
+  CHECK_EQUAL(bytes_of(other.path()), "of others");
 }
 
 TEST("a state that is stored continues with the same bits") {
@@ -384,10 +479,24 @@ TEST("files that cannot be understood") {
 
 TEST("numbers of config files are decimal, and those of threads whole") {
   const std::string attributes = golden + "/attributes.csv";
-  for (const char* const text : {"0x10", "inf", "nan", "1e400", "1e5x", "1 2", "1.2.3"}) {
+  for (const char* const text :
+       {"0x10", "inf", "nan", "1e5x", "1 2", "1.2.3", "1-2", "--1", "1e", "1e+", "e5", ".", "+", "1,5"}) {
     refused(config_text(attributes, "time_step = " + std::string(text)), "line 5: expected a decimal number, got");
   }
-  refused(config_text(attributes, "time_step = 1e-320"), "line 5: expected 0 or a number of at least 2.3e-308");
+  for (const char* const text :
+       {"1e-320", "1e-400", "-0.1e-400", "1e-301", "1e301", "1e400", "-1e99999", "1e999999999999"}) {
+    refused(config_text(attributes, "time_step = " + std::string(text)),
+            ("line 5: expected 0 or a number from 1e-300 to 1e300, of either sign, got " + std::string(text)).c_str());
+  }
+  for (const char* const text : {"0e99999", "-0.00", "0"}) {
+    refused(config_text(attributes, "time_step = " + std::string(text)), "line 5: expected a number above 0, got");
+  }
+  for (const char* const text : {"5.", "+5", "0.5e1", ".5e+1", "500E-2"}) {
+    const TemporaryFile config("number.cfg", config_text(attributes, "time_step = " + std::string(text)));
+    Catchments model;
+    model.Initialize(config.path());
+    CHECK_EQUAL(model.GetTimeStep(), 5.0);
+  }
   for (const char* const text : {"0.5", "1.5", "-1", "0", "1e300"}) {
     refused(config_text(attributes, "threads = " + std::string(text)), "line 5: expected a whole number above 0, got");
   }
@@ -407,9 +516,13 @@ TEST("each key and each variable occurs once") {
     refused(files + "forcings = " + forcings + "\noutputs = discharge [mm], soil [mm]\n",
             "line 3: expected names with units, such as");
   }
+  for (const char* const forcings : {"[mm]", "a [mm], [mm]", "a [mm],  [mm], b [mm]"}) {
+    refused(files + "forcings = " + forcings + "\noutputs = discharge [mm], soil [mm]\n",
+            "line 3: expected a name before the units, got \"[mm]\"");
+  }
 }
 
-TEST("blank lines of the table count for nothing") {
+TEST("blank lines of the table are skipped") {
   const TemporaryFile table("table.csv", table_text("0.5,0.25") + "\n \t\r\n");
   const TemporaryFile config("blank.cfg", config_text(table.path()));
   Catchments model;

@@ -289,6 +289,8 @@ TEST("switches are 0 or 1 in any kind of number, or truth values") {
     for (const char* const off : {"0", "0.0", "false"}) CHECK(!parse_capture(with(off)).skip);
     refused_capture(with("2"), "skip: expected 0 or 1, got 2");
     refused_capture(with("0.5"), "skip: expected 0 or 1, got 0.5");
+    refused_capture(with("1e300"), "skip: expected 0 or 1, got 1e+300");
+    refused_capture(with("1e-9"), "skip: expected 0 or 1, got 1e-09");
     refused_capture(with("\"1\""), "skip: expected 0 or 1, got a string");
   }
   CHECK(!parse_capture(replaced(maker.rtneural(), "\"in_skip\": 0", "\"in_skip\": null")).skip);
@@ -316,6 +318,33 @@ TEST("after a sample that is not a number, none is until the stream is reset") {
   stream.reset();
   stream.process(x.data(), y.data(), 200);
   CHECK_ARRAYS_CLOSE(std::vector<double>(y.begin(), y.end()), maker.played(x), tolerance);
+}
+
+TEST("a control that is not a number has to be set again") {
+  CaptureMaker maker;
+  maker.inputs = 3;
+  const Capture capture = parse_capture(maker.rtneural());
+  CaptureStream stream(capture);
+  CHECK_EQUAL(stream.controls(), 2);
+  const std::vector<float> x = signal(), controls = {0.25f, -0.5f};
+  std::vector<float> y(x.size());
+  const auto play = [&] { stream.process(x.data(), y.data(), static_cast<std::int64_t>(x.size())); };
+  const auto none_is_a_number = [&] {
+    return std::all_of(y.begin(), y.end(), [](float sample) { return std::isnan(sample); });
+  };
+  stream.set_control(0, controls[0]);
+  stream.set_control(1, std::numeric_limits<float>::quiet_NaN());
+  play();
+  CHECK(none_is_a_number());
+  stream.reset();  // leaves the controls
+  play();
+  CHECK(none_is_a_number());
+  stream.set_control(1, controls[1]);  // leaves the state
+  play();
+  CHECK(none_is_a_number());
+  stream.reset();
+  play();
+  CHECK(std::vector<double>(y.begin(), y.end()) == played(capture, x, controls));
 }
 
 TEST("files beyond 16 MiB are refused before they are read") {

@@ -133,6 +133,7 @@ TEST("the description of an LSTM") {
   in_config("\"gate_clip\": 0.0", "\"gate_clip\": 1e999",
             "layer \"walk\": gate_clip: expected a number that the element");
   in_config("\"sigmoid\"", "\"swish\"", "layer 0 (LSTM): recurrent_activation: expected one of sigmoid, tanh");
+  in_config("\"sigmoid\"", "\"swish\"", ", got \"swish\"");
   in_config("\"sigmoid\"", "[\"elu\", 1]", "expected recurrent_activation to be a name or [name, alpha, beta]");
   in_config(", \"seed\": null", "", "layer 0 (LSTM): missing seed");
   in_config("\"units\": 2", "\"units\": 0", "units of at least 1, got 0");

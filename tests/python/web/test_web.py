@@ -70,10 +70,13 @@ def model_file(tmp_path_factory):
     return path
 
 
-def predict_in_node(model, inputs):
-    """Return what the module answers: a dict with "outputs" or "error"."""
+def predict_in_node(model, inputs, *trap):
+    """Return what the module answers: a dict with "outputs" or "error".
+
+    ``trap``: the function of the engine that throws an error.
+    """
     done = subprocess.run(
-        [NODE, Path(__file__).with_name("predict.mjs"), SITE, model],
+        [NODE, Path(__file__).with_name("predict.mjs"), SITE, model, *trap],
         input=json.dumps(inputs),
         capture_output=True,
         text=True,
@@ -177,6 +180,7 @@ def test_forms_of_features():
         np.testing.assert_allclose(output, expected, rtol=0, atol=3e-6)
 
 
+SOURCE = "function convert(text) { return Number(text.trim()); }"
 REFUSED_FEATURES = [
     (
         [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6]],
@@ -187,19 +191,37 @@ REFUSED_FEATURES = [
         "expected an array of 3 numbers at step 1, got an array of length 1",
     ),
     ([[0.1, 0.2, 0.3], 0.4], "expected an array of 3 numbers at step 1, got 0.4"),
-    ([0.1, [0.1, 0.2, 0.3]], "expected numbers, got an array of length 3"),
-    ([["a", "b", "c"]], 'expected numbers at step 0, got "a"'),
-    (["a", "b", "c"], 'expected numbers, got "a"'),
-    ([[None, 1, 2]], "expected numbers at step 0, got null"),
+    ([0.1, [0.1, 0.2, 0.3]], "expected numbers, got an array of length 3 at number 1"),
+    ([["a", "b", "c"]], 'expected numbers, got "a" at step 0, number 0'),
+    (["a", "b", "c"], 'expected numbers, got "a" at number 0'),
+    ([[1, 2, 3], [1, 2, None]], "expected numbers, got null at step 1, number 2"),
     ([[[0.1, 0.2, 0.3]]], "expected an array of 3 numbers at step 0, got an array of length 1"),
-    ([[[0.1], [0.2], [0.3]]], "expected numbers at step 0, got an array of length 1"),
+    ([[[0.1], [0.2], [0.3]]], "expected numbers, got an array of length 1 at step 0, number 0"),
     (
         [typed("Float32Array", [1, 2])],
         "expected an array of 3 numbers at step 0, got Float32Array of length 2",
     ),
     ([0.1, 0.2, 0.3, 0.4], "expected 3 numbers for each step, got 4 in all"),
     (typed("Float32Array", [1, 2, 3, 4]), "expected 3 numbers for each step, got 4 in all"),
-    (typed("BigInt64Array", [1, 2, 3]), "expected numbers, got 1n"),
+    (typed("BigInt64Array", [1, 2, 3]), "expected numbers, got 1n at number 0"),
+    (
+        [[1, 2, 3], [1, 1e300, 2]],
+        "expected numbers that are finite as float32, got 1e+300 at step 1, number 1",
+    ),
+    (
+        typed("Float64Array", [1, 2, -3.5e38]),
+        "expected numbers that are finite as float32, got -3.5e+38 at number 2",
+    ),
+    (
+        [1, typed("number", "NaN"), 2],
+        "expected numbers that are finite as float32, got NaN at number 1",
+    ),
+    (
+        [typed("Float32Array", [1, 2, 1e300])],
+        "expected numbers that are finite as float32, got Infinity at step 0, number 2",
+    ),
+    (typed("function", SOURCE), f"expected an array of steps, got {SOURCE[:40]}..."),
+    (["a" + 30 * "\U0001f600"], f'expected numbers, got "a{19 * chr(0x1F600)}..." at number 0'),
     (typed("DataView", [1, 2, 3]), "expected an array of steps, got an object"),
     (typed("undefined"), "expected an array of steps, got undefined"),
     (None, "expected an array of steps, got null"),
@@ -284,11 +306,13 @@ def test_forms_of_token_numbers(tmp_path):
         "ids: expected 0 to 9, got 10 at step 1": [1, 10],
         "ids: expected 0 to 9, got -1 at step 0": [-1],
         "steps: expected at least 1, got 0": [],
-        "whole numbers, got 0.5 at step 1": [1, 0.5],
-        "whole numbers, got 4294967297 at step 0": [4294967297],
-        "whole numbers, got 4294967297n at step 0": typed("BigInt64Array", [4294967297]),
-        'whole numbers, got "1" at step 0': ["1"],
-        "whole numbers, got an array of length 2 at step 0": [[1, 2]],
+        "whole numbers of 32 bits, got 0.5 at step 1": [1, 0.5],
+        "whole numbers of 32 bits, got NaN at step 0": [typed("number", "NaN")],
+        "whole numbers of 32 bits, got 4294967297 at step 0": [4294967297],
+        "whole numbers of 32 bits, got 1099511627776 at step 0": [2**40],
+        "whole numbers of 32 bits, got 4294967297n at step 0": typed("BigInt64Array", [4294967297]),
+        'whole numbers of 32 bits, got "1" at step 0': ["1"],
+        "whole numbers of 32 bits, got an array of length 2 at step 0": [[1, 2]],
         "expected an array, got undefined": typed("undefined"),
         "input: the model takes numbers, not texts": "words",
     }
@@ -307,6 +331,23 @@ def test_a_model_that_was_freed():
     assert len(answer["outputs"][0]) > 0
     assert answer["outputs"][1:] == [None, {"error": "predict: the model was freed"}, None]
     assert answer["alive"] == 0
+
+
+@needs_node
+def test_memory_of_copies_when_the_engine_fails(tmp_path):
+    """Copies of files and inputs are freed, also if the engine throws."""
+    features = GOLDEN / "features_model.safetensors"
+    tokens = tmp_path / "tokens.safetensors"
+    token_model(tokens, False, "last step")
+    assert predict_in_node(features, [], "_web_load") == {"error": "trap", "alive": 0, "held": 0}
+    for path, form, function in [
+        (features, [[1, 2, 3]], "_web_predict_features"),
+        (tokens, [1, 2], "_web_predict_ids"),
+    ]:
+        answer = predict_in_node(path, [form, form], function)
+        assert answer["outputs"] == [{"error": "trap"}] * 2
+        assert answer["held"] == 0
+    assert predict_in_node(features, [[[1, 2, 3]]])["held"] == 0
 
 
 @needs_node
