@@ -36,6 +36,25 @@ def test_a_signal_waits_for_the_end_of_the_block():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_handlers_learn_where_the_signal_arrived():
+    """Those that print a stack do, and debuggers."""
+    frames = []
+    signal.signal(signal.SIGINT, lambda number, frame: frames.append((number, frame)))
+
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+
+    with signals_deferred():
+        interrupted()
+    [(number, frame)] = frames
+    assert number == signal.SIGINT
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    assert names[:2] == ["interrupted", "test_handlers_learn_where_the_signal_arrived"]
+
+
 # At import, Windows must not look for the signals that it lacks.
 CATCHABLE = sorted(
     int(number)
