@@ -1,6 +1,8 @@
 """Pipes, sockets, devices and symbolic links where files are read and written."""
 
+import contextlib
 import errno
+import io
 import os
 import re
 import socket
@@ -53,11 +55,19 @@ def checkpoint_of_weights(model, path):
     model.fit(X, np.ones(4), verbose=0, callbacks=[callback])
 
 
+def run_command(*arguments):
+    """Raise what the command line reports as an error."""
+    reported = io.StringIO()
+    with contextlib.redirect_stderr(reported):
+        status = cli.main(list(map(str, arguments)))
+    if status:
+        raise OSError(reported.getvalue())
+
+
 def convert_command(model, path):
     source = path.with_name("source.safetensors")
     model.save(source)
-    if cli.main(["convert", str(source), str(path)]):
-        raise OSError(errno.EINVAL, "expected the path of a file, got a pipe")
+    run_command("convert", source, path)
 
 
 WRITERS = [
@@ -189,11 +199,8 @@ def load_torch(path):
 
 
 def command(*arguments):
-    def run(path):
-        if cli.main([str(path) if argument is None else argument for argument in arguments]):
-            raise OSError("expected a file, got a pipe")
-
-    return run
+    """Return a function of a path, which stands in the place of None."""
+    return lambda path: run_command(*(path if each is None else each for each in arguments))
 
 
 READERS = [
