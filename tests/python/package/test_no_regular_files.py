@@ -260,14 +260,15 @@ def test_tables_may_come_through_a_pipe(tmp_path, kind):
     path, content = tmp_path / "t.csv", b"x,y\n1,2\n"
     if kind == "pipe":
         os.mkfifo(path)
-        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer = threading.Thread(target=path.write_bytes, args=(content,), daemon=True)
         writer.start()
     else:
         (tmp_path / "file").write_bytes(content)
         path.symlink_to(tmp_path / "file")
     table = read_table(str(path))
     if kind == "pipe":
-        writer.join()
+        writer.join(timeout=30)
+        assert not writer.is_alive()
     assert table.names == ["x", "y"]
     assert table.texts("y") == ["2"]
 
