@@ -166,7 +166,8 @@ def check_target(path: "str | os.PathLike[str]", name: str = "path") -> None:
     """Raise OSError if `path`, where a file is to be written, is something that is not replaced.
 
     Devices such as ``/dev/null`` are written to, as whoever names them expects. A pipe or a socket
-    is refused: a file is written next to its place and renamed, which would end it.
+    is refused: a file is written next to its place and renamed, which would end it. So is a link of
+    ``/proc`` to a deleted file, such as ``/dev/stdout`` may be: it has no place.
     """
     kind = _target_kind(path)
     if kind == "a folder":
@@ -177,6 +178,26 @@ def check_target(path: "str | os.PathLike[str]", name: str = "path") -> None:
             f"{name}: expected the path of a file, got {kind}; write a file, and send its content",
             kind,
         )
+
+    if os.path.islink(path) and _is_deleted(path):
+        message = f"{name}: expected the path of a file, got a link to a deleted one"
+        _refuse(path, message, "a link")
+
+
+def _is_deleted(link: "str | os.PathLike[str]") -> bool:
+    """Return whether a link leads to a file that has no name any more.
+
+    Linux then shows its old name with " (deleted)", which no file has, or another one.
+    """
+    try:
+        found = os.stat(link)
+    except OSError:  # a link to a file that is to be made; else opening it says what is wrong
+        return False
+    try:
+        named = os.stat(os.path.realpath(link))
+    except FileNotFoundError:
+        return True
+    return found.st_nlink == 0 and not os.path.samestat(found, named)
 
 
 def _target_kind(path: "str | os.PathLike[str]") -> str:

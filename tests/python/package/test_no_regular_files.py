@@ -122,6 +122,21 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     assert link.is_symlink()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="has no links to open files")
+@pytest.mark.parametrize("other", [False, True])
+def test_a_deleted_file_has_no_place(tmp_path, other):
+    """Its link reads "m.safetensors (deleted)", which may be the name of another file."""
+    path = tmp_path / "m.safetensors"
+    with path.open("wb") as file:
+        path.unlink()
+        if other:
+            path.with_name(f"{path.name} (deleted)").write_bytes(b"old")
+        link = f"/proc/self/fd/{file.fileno()}"
+        with pytest.raises(OSError, match="path: expected the path of a file, got a link to a del"):
+            small_model().save(link)
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"] * other
+
+
 def test_a_socket_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # its path may only be short
     with socket.socket(socket.AF_UNIX) as server:
