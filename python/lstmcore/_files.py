@@ -114,7 +114,7 @@ _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device of blocks"),
+    (stat.S_ISBLK, "a block device"),
 )
 
 
@@ -173,11 +173,9 @@ def check_target(path: "str | os.PathLike[str]", name: str = "path") -> None:
     if kind == "a folder":
         _refuse(path, f"{name}: expected the path of a file, got a folder; name a file in it", kind)
     if kind not in ("", "a device"):
-        _refuse(
-            path,
-            f"{name}: expected the path of a file, got {kind}; write a file, and send its content",
-            kind,
-        )
+        streams = kind in ("a pipe", "a socket")
+        hint = "; write a file, and send its content" if streams else ""
+        _refuse(path, f"{name}: expected the path of a file, got {kind}{hint}", kind)
 
     if os.path.islink(path) and _is_deleted(path):
         message = f"{name}: expected the path of a file, got a link to a deleted one"

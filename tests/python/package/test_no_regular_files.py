@@ -141,7 +141,7 @@ def test_a_socket_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # its path may only be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("m.safetensors")
-        with pytest.raises(OSError, match="expected the path of a file, got a socket"):
+        with pytest.raises(OSError, match="of a file, got a socket; write a file, and send its"):
             small_model().save("m.safetensors")
         with pytest.raises(OSError, match="expected a file, got a socket"):
             lc.load("m.safetensors")
@@ -296,7 +296,15 @@ def test_a_log_is_appended_to_files_only(tmp_path):
         small_model().fit(X, np.ones(4), verbose=0, callbacks=[logger])
 
 
+def test_a_block_device_gets_no_advice_for_streams(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    path.touch()
+    monkeypatch.setattr(_files, "_kind_of", lambda mode: "a block device")
+    with pytest.raises(OSError, match="expected the path of a file, got a block device: '"):
+        small_model().save(path)
+
+
 def test_the_kind_of_everything_is_known(tmp_path):
     assert _files._kind_of(os.stat(tmp_path).st_mode) == "a folder"
-    assert _files._kind_of(stat.S_IFBLK) == "a device of blocks"
+    assert _files._kind_of(stat.S_IFBLK) == "a block device"
     assert _files._kind_of(stat.S_IFREG) == ""
