@@ -114,7 +114,7 @@ _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device of blocks"),
+    (stat.S_ISBLK, "a block device"),
 )
 
 
@@ -166,17 +166,36 @@ def check_target(path: "str | os.PathLike[str]", name: str = "path") -> None:
     """Raise OSError if `path`, where a file is to be written, is something that is not replaced.
 
     Devices such as ``/dev/null`` are written to, as whoever names them expects. A pipe or a socket
-    is refused: a file is written next to its place and renamed, which would end it.
+    is refused: a file is written next to its place and renamed, which would end it. So is a link of
+    ``/proc`` to a deleted file, such as ``/dev/stdout`` may be: it has no place.
     """
     kind = _target_kind(path)
     if kind == "a folder":
         _refuse(path, f"{name}: expected the path of a file, got a folder; name a file in it", kind)
     if kind not in ("", "a device"):
-        _refuse(
-            path,
-            f"{name}: expected the path of a file, got {kind}; write a file, and send its content",
-            kind,
-        )
+        streams = kind in ("a pipe", "a socket")
+        hint = "; write a file, and send its content" if streams else ""
+        _refuse(path, f"{name}: expected the path of a file, got {kind}{hint}", kind)
+
+    if os.path.islink(path) and _is_deleted(path):
+        message = f"{name}: expected the path of a file, got a link to a deleted one"
+        _refuse(path, message, "a link")
+
+
+def _is_deleted(link: "str | os.PathLike[str]") -> bool:
+    """Return whether a link leads to a file that has no name any more.
+
+    Linux then shows its old name with " (deleted)", which no file has, or another one.
+    """
+    try:
+        found = os.stat(link)
+    except OSError:  # a link to a file that is to be made; else opening it says what is wrong
+        return False
+    try:
+        named = os.stat(os.path.realpath(link))
+    except FileNotFoundError:
+        return True
+    return found.st_nlink == 0 and not os.path.samestat(found, named)
 
 
 def _target_kind(path: "str | os.PathLike[str]") -> str:

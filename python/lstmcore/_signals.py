@@ -31,7 +31,7 @@ class signals_deferred:
 
     def __enter__(self) -> None:
         self._before: dict[int, Any] = {}
-        self._arrived: list[int] = []
+        self._arrived: list[tuple[int, FrameType | None]] = []
         if threading.current_thread() is not threading.main_thread():
             return
         try:
@@ -63,11 +63,11 @@ class signals_deferred:
         """Call the handlers of all signals that have arrived, also if one of them raises."""
         try:
             while self._arrived:
-                number = self._arrived.pop(0)
-                self._before[number](number, None)
+                number, frame = self._arrived.pop(0)
+                self._before[number](number, frame)
         except BaseException:
             self._deliver()
             raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._arrived.append(number)
+        self._arrived.append((number, frame))

@@ -305,7 +305,7 @@ def sixty_four(folder: Path, count: int, random: np.random.Generator) -> str:
 
 
 def changing_shapes(count: int, seed: int) -> list[float]:
-    """Call with ever other shapes; return the memory in MiB after each third of the calls."""
+    """Call with ever-changing shapes; return the memory in MiB after each third of the calls."""
     random = np.random.default_rng(seed)
     models = []
     for hidden in (3, 16, 40):
@@ -327,7 +327,7 @@ def changing_shapes(count: int, seed: int) -> list[float]:
     return after
 
 
-@trial("calls of ever other shapes, with flat memory", short=45_000, full=100_000)
+@trial("calls with ever-changing shapes, with flat memory", short=45_000, full=100_000)
 def shapes(folder: Path, count: int, random: np.random.Generator) -> str:
     """The memory of the process does not grow, once its allocator has seen most shapes.
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"lstmcore: interrupted{f'; {error}' if str(error) else ''}", file=sys.stderr)
         return 130
-    except (ImportError, OSError, OverflowError, TypeError, ValueError) as error:
+    except (ImportError, MemoryError, OSError, OverflowError, TypeError, ValueError) as error:
         print(f"lstmcore: error: {' '.join(_told(error).split())}", file=sys.stderr)
         return 1
     return status
@@ -50,6 +50,8 @@ def _told(error: Exception) -> str:
     """Describe an error; one of the operating system without its number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, MemoryError) and not str(error):  # one of Python, not of NumPy
+        return "not enough memory"
     return str(error)
 
 

@@ -36,6 +36,7 @@ Tables of numbers and texts shrink to a fifth or a twentieth; those that repeat 
 one-hot columns, to a hundredth. gzip can do a thousandth, which only zeros and bombs need.
 """
 
+PIECE = 1 << 20  # bytes that are inflated at a time
 LONGEST_FIELD = 1 << 30  # Python's default limit, 128 KiB, is too small for long texts
 MOST_KNOWN = 4096  # different fields that are looked for: categories, not all numbers
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -193,7 +194,7 @@ def is_missing(field: str) -> bool:
     return field.strip().lower() in _MISSING
 
 
-def decode(content: bytes, source: str, first_line: int = 1) -> str:
+def decode(content: bytes | bytearray, source: str, first_line: int = 1) -> str:
     """Decode UTF-8, without a byte-order mark."""
     try:
         return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
@@ -221,6 +222,7 @@ def read_table(path: str) -> Table:
     source = "standard input" if path == "-" else path
     if path != "-":
         check_source(path, "DATA", streams=True)
+    content: bytes | bytearray
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     if content[:2] == b"\x1f\x8b":
         content = _inflate(content, source)
@@ -234,7 +236,7 @@ def read_table(path: str) -> Table:
     return _parse(text, source, separator)
 
 
-def _inflate(content: bytes, source: str) -> bytes:
+def _inflate(content: bytes | bytearray, source: str) -> bytearray:
     """Return what a gzip file holds.
 
     Raises
@@ -243,9 +245,12 @@ def _inflate(content: bytes, source: str) -> bytes:
         If it is damaged, or holds more than `TIMES` its own bytes and `ROOM`.
     """
     most = TIMES * len(content) + ROOM
+    found = bytearray()
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            found = file.read(most + 1)
+            # `read` allocates what it is asked for, which is far more than most files hold.
+            while len(found) <= most and (piece := file.read(PIECE)):
+                found += piece
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{source}: damaged gzip file: {error}") from None
     if len(found) > most:

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ def file_path(source: Any, name: str) -> Path:
 def open_file(path: Path) -> Iterator[KerasFile]:
     """Open a file for reading its tensors; its content decides how, not its ending.
 
+    Errors of the block pass as they are.
+
     Raises
     ------
     ValueError
@@ -83,30 +85,32 @@ def open_file(path: Path) -> Iterator[KerasFile]:
     """
     h5py = import_h5py()
     check_source(path, "source")
-    with path.open("rb") as content, _named(path):
-        archived = content.read(4) == b"PK\x03\x04"
-        if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
-            document, version, weights = _unzip(path)
-            inner = io.BytesIO(weights)
-            with _hdf5(h5py, inner, path) as file:
-                yield KerasFile(document, version, _by_address(_tensors(h5py, inner, file, path)))
-            return
-        content.seek(0)
-        with _hdf5(h5py, content, path) as file:
-            yield _old_or_alone(h5py, content, file, path)
+    with path.open("rb") as content, ExitStack() as opened:
+        with naming(path):
+            found = _opened(h5py, content, path, opened)
+        yield found
 
 
-@contextmanager
-def _hdf5(h5py: Any, content: Any, path: Path) -> Iterator[Any]:
+def _opened(h5py: Any, content: Any, path: Path, opened: ExitStack) -> KerasFile:
+    archived = content.read(4) == b"PK\x03\x04"
+    if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
+        document, version, weights = _unzip(path)
+        inner = io.BytesIO(weights)
+        file = opened.enter_context(_hdf5(h5py, inner, path))
+        return KerasFile(document, version, _by_address(_tensors(h5py, inner, file, path)))
+    content.seek(0)
+    file = opened.enter_context(_hdf5(h5py, content, path))
+    return _old_or_alone(h5py, content, file, path)
+
+
+def _hdf5(h5py: Any, content: Any, path: Path) -> Any:
     try:
-        file = h5py.File(content, "r")
+        return h5py.File(content, "r")
     except (OSError, RuntimeError, OverflowError) as error:
         raise ValueError(
             f"{path}: expected a file of Keras, .keras, .h5 or .weights.h5; its weights are not "
             f"an HDF5 file: {error}"
         ) from error
-    with file:
-        yield file
 
 
 def _by_address(tensors: dict[str, Tensor]) -> ByAddress:
@@ -332,7 +336,7 @@ class _Contents:
     def _reader(self, entry: Any) -> Callable[[], Array]:
         def read() -> Array:
             most = TIMES * self._path.stat().st_size + ROOM
-            with _damage(self._path):
+            with naming(self._path), _damage(self._path):
                 check_chunks(self._h5py, self._content, entry, most)
                 return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
 
@@ -340,16 +344,23 @@ class _Contents:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let errors about what a file holds name it, without the ends of its long texts."""
+def naming(path: Path, *arguments: str) -> Iterator[None]:
+    """Let errors about what a file holds name it, without the ends of its long texts.
+
+    Those that begin with one of the caller's `arguments` pass as they are, as do other classes.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
-        text = _checks.shortened(str(error), _checks.LONGEST_MESSAGE)
-        if text != str(error) or str(path) not in text:
-            text = text if str(path) in text else f"{path}: {text}"
-            raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
-        raise
+        text = str(error)
+        if text.startswith(tuple(f"{name}: " for name in arguments)):
+            raise
+        short = _checks.shortened(text, _checks.LONGEST_MESSAGE)
+        if str(path) not in short:
+            short = f"{path}: {short}"
+        if short == text or type(error) not in (TypeError, ValueError):
+            raise
+        raise type(error)(short) from error
 
 
 @contextmanager

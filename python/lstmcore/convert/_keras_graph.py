@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from lstmcore import _checks
+
 __all__ = ["Branching", "Ends", "Step", "flat", "walk_back"]
 
 WITH_STATES = ("LSTM", "RNN", "SimpleRNN", "Bidirectional")
@@ -70,7 +72,7 @@ def walk_back(kind: str, config: Mapping[str, Any], ends: Ends) -> list[Step]:
         If the layers are not a chain, in which an Add may close a shortcut around some of them; the
         error names where they branch.
     """
-    graph = _Graph(f"{kind} {config.get('name')!r}", config["layers"])
+    graph = _Graph(f"{kind} {_checks.quote(config.get('name'))}", config["layers"])
     last = graph.last(config, ends.output)
     steps = graph.walk(last, graph.first(ends.input))
     chained = {step.place for step in flat(steps)}
@@ -98,8 +100,8 @@ class _Graph:
     def _known(self, name: str, argument: str) -> str:
         if name not in self.places:
             raise ValueError(
-                f"{argument}: {self.where} has no layer {name!r}; expected one of "
-                f"{', '.join(self.places)}"
+                f"{argument}: {self.where} has no layer {_checks.quote(name)}; expected one of "
+                f"{_checks.listed(self.places)}"
             )
         return name
 

@@ -10,6 +10,9 @@ from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.config import LSTMConfig
 
+LONGEST_NAME = 200
+"""Characters of a tensor's name that an error message shows; names of nested modules are long."""
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -53,10 +56,14 @@ def check(
     TypeError
         If some are neither float32 nor float64, or they have different types.
     """
-    problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
-    problems += [f"unexpected {name} {found[name].shape}" for name in found if name not in expected]
+    problems = [
+        f"missing {_short(name)} {shape}" for name, shape in expected.items() if name not in found
+    ]
     problems += [
-        f"{name}: expected shape {shape}, got {found[name].shape}"
+        f"unexpected {_short(name)} {found[name].shape}" for name in found if name not in expected
+    ]
+    problems += [
+        f"{_short(name)}: expected shape {shape}, got {found[name].shape}"
         for name, shape in expected.items()
         if name in found and found[name].shape != shape
     ]
@@ -72,12 +79,12 @@ def type_problems(found: Mapping[str, Tensor]) -> list[str]:
     """Describe the tensors that do not have the one type that all must share."""
     names = [kind.name for kind in _checks.FLOAT_TYPES]
     wrong = [
-        f"{name}: expected float32 or float64, got {entry.dtype}"
+        f"{_short(name)}: expected float32 or float64, got {entry.dtype}"
         for name, entry in found.items()
         if entry.dtype not in names
     ]
     if not wrong and len({entry.dtype for entry in found.values()}) > 1:
-        kinds = ", ".join(f"{name} {entry.dtype}" for name, entry in found.items())
+        kinds = ", ".join(f"{_short(name)} {entry.dtype}" for name, entry in found.items())
         wrong = [f"expected tensors of one type, got {kinds}"]
     return wrong
 
@@ -101,6 +108,11 @@ def check_weights(weights: Any, config: Any) -> dict[str, Array]:
     found = {name: tensor(value, name) for name, value in weights.items()}
     check("weights", config.parameter_shapes(), found)
     return {name: found[name].read() for name in config.parameter_shapes()}
+
+
+def _short(name: str) -> str:
+    """Shorten a name that no framework gives, but a damaged file may hold."""
+    return _checks.shortened(name, LONGEST_NAME)
 
 
 def _copy(array: Array) -> Array:

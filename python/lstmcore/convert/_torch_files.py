@@ -72,7 +72,7 @@ def _load(path: Path) -> Any:
     check_source(path, "source")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (OSError, ImportError):
         raise
     except Exception as error:  # one of many classes, with advice to run the file's code
         raise ValueError(

@@ -18,9 +18,11 @@ from lstmcore.convert import _strict
 from lstmcore.convert._keras_branches import branches_of
 from lstmcore.convert._keras_config import layer_of, residual_of
 from lstmcore.convert._keras_files import (
+    KerasFile,
     describe_variable,
     file_path,
     live_tensors,
+    naming,
     open_file,
 )
 from lstmcore.convert._keras_graph import Branching, Ends
@@ -144,18 +146,8 @@ def from_keras(
                 f"{path}: holds weights without their layers; make the model and use "
                 "load_keras_weights(model, path)"
             )
-        try:
-            return _model(modern(file.document, file.version), file.weights, training, ends)
-        except (KeyError, IndexError, AttributeError, RecursionError) as error:
-            raise ValueError(
-                f"{path}: its configuration is not one that Keras writes ({error!r})"
-            ) from error
-        except TypeError as error:
-            if str(error).startswith("source: "):  # about tensors
-                raise
-            raise ValueError(
-                f"{path}: its configuration is not one that Keras writes ({error})"
-            ) from error
+        with naming(path, "source", *Ends._fields):
+            return _model_of_file(path, file, training, ends)
 
 
 def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | keras.Model") -> None:
@@ -353,6 +345,21 @@ def _is_keras(source: Any) -> bool:
 
 def _live(source: Any) -> dict[str, Tensor]:
     return {name: describe_variable(value) for name, value in live_tensors(source).items()}
+
+
+def _model_of_file(path: Path, file: KerasFile, training: bool, ends: Ends) -> Sequential | Model:
+    try:
+        return _model(modern(file.document, file.version), file.weights, training, ends)
+    except (KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: its configuration is not one that Keras writes ({error!r})"
+        ) from error
+    except TypeError as error:
+        if str(error).startswith("source: "):  # about tensors
+            raise
+        raise ValueError(
+            f"{path}: its configuration is not one that Keras writes ({error})"
+        ) from error
 
 
 def _model(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.utils import parametrize
 
+from lstmcore import _checks
 from lstmcore.config import LSTMConfig
 from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
@@ -374,7 +375,7 @@ def _refuse_batched(*tensors: Any) -> None:
 def flag_of(value: Any, name: str) -> bool:
     """Return a constructor's flag as a bool; as in torch.nn, 1 and 0 are accepted as well."""
     if not isinstance(value, (bool, int, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {value!r}")
+        raise TypeError(f"{name}: expected True or False, got {_checks.quote(value)}")
     return bool(value)
 
 
@@ -391,8 +392,11 @@ def device_of(value: Any) -> Any:
     try:
         torch.empty(0, device=value)
     except (AssertionError, RuntimeError, TypeError) as error:  # AssertionError: without CUDA
-        reason = " ".join(str(error).split())
-        message = f"device: expected one on which there can be tensors, got {value!r}: {reason}"
+        reason = " ".join(str(error).split())  # perhaps none of the device, but of the process
+        message = (
+            f"device: expected one on which there can be tensors, got {_checks.quote(value)}; "
+            f"PyTorch says: {reason}"
+        )
         raise (InputTypeError if isinstance(error, TypeError) else InputError)(message) from error
     return value
 
@@ -406,7 +410,7 @@ def pair_of(hx: Any) -> tuple[Any, Any]:
             f"hx: expected a pair (h_0, c_0), got a tensor of shape {shape_of(hx)}"
         )
     if not isinstance(hx, Sequence) or len(hx) != 2:
-        raise InputTypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {repr(hx)[:60]}")
+        raise InputTypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {_checks.quote(hx)}")
     return hx[0], hx[1]
 
 

@@ -381,8 +381,8 @@ class CSVLogger(Callback):
     Parameters
     ----------
     filename : str or path
-        A file, or anything else that takes lines, such as a pipe, which begins when it has a
-        reader; with `append`, only a file.
+        A file, or anything else that takes lines, such as a pipe; opening one waits for a reader.
+        With `append`, only a file.
     separator : str, default ","
         One character.
     append : bool, default False

@@ -98,6 +98,36 @@ def test_a_gzip_file_does_not_hold_a_thousand_times_its_bytes(tmp_path):
     assert peak < 4 * (100 * size + (1 << 20)) < 8_000_000  # which it would have
 
 
+def test_no_more_is_asked_of_gzip_than_a_piece(tmp_path, monkeypatch):
+    """`read(n)` allocates n bytes at once, also for a file that holds fewer."""
+    asked = []
+    own = gzip.GzipFile.read
+
+    def read(file, size=-1):
+        asked.append(size)
+        return own(file, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
+    path = tmp_path / "data.csv.gz"
+    rows = np.random.default_rng(0).integers(0, 10_000_000, (150_000, 2))
+    text = "\n".join(["a,b", *(f"{a},{b}" for a, b in rows)])
+    path.write_bytes(gzip.compress(text.encode(), 1))
+    assert len(read_table(str(path))) == len(rows)
+    assert len(asked) > 2
+    assert 0 < min(asked) <= max(asked) <= 1 << 20
+
+
+def test_a_table_that_does_not_fit_into_memory_is_an_error(tmp_path, capsys, monkeypatch):
+    def read_bytes(path):
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,2\n")
+    status, _, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
+    assert (status, err) == (1, "lstmcore: error: not enough memory\n")
+
+
 def test_tables_that_repeat_themselves_may_be_compressed(tmp_path):
     """Sixty columns of one-hot codes shrink to a fiftieth."""
     rows = np.eye(60, dtype=int)[np.random.default_rng(0).integers(0, 60, 3000)]

@@ -306,6 +306,24 @@ def two_outputs(rng):
     return layers, document
 
 
+def test_errors_about_arguments_name_them_first(tmp_path, rng):
+    """Not the file, which may hold what it likes."""
+    layers = [kit.lstm(rng, "lstm", 3, 4)]
+    whole = kit.functional("model_1", layers, (7, 4))
+    path = kit.write(tmp_path / "a.h5", layers, whole.document)
+    for argument in ("input", "output"):
+        with pytest.raises(ValueError, match=f"^{argument}: Model 'model_1' has no layer 'x'"):
+            from_keras(path, **{argument: "x"})
+    model = lc.Sequential([lc.layers.Input((7, 4)), lc.layers.LSTM(5)])
+    with pytest.raises(ValueError, match="^source: ") as caught:
+        load_keras_weights(model, path)
+    assert str(path) not in str(caught.value)
+    layers = [kit.lstm(rng, "x" * 2000, 3, 4)]
+    with pytest.raises(ValueError, match="^source: ") as caught:
+        load_keras_weights(model, kit.write(tmp_path / "b.h5", layers))
+    assert len(str(caught.value)) < 2000
+
+
 def test_several_outputs(tmp_path, rng, x):
     layers, document = two_outputs(rng)
     path = kit.write(tmp_path / "a.h5", layers, document)

@@ -44,6 +44,7 @@ MUTATIONS = {
     "half": lambda array: array / 2,
     "another sign": np.negative,
     "permuted": lambda array: np.roll(array, 1, axis=-1),
+    "nan": lambda array: np.full_like(array, np.nan),
 }
 
 
@@ -73,6 +74,28 @@ def test_wrong_results_are_found_in_every_precision(monkeypatch, precision, muta
     assert len(found) > 10
     for one in found:
         with pytest.raises(AssertionError, match="gradient" if of_gradients else "values differ"):
+            check(one)
+
+
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_nan_after_right_results_is_found(monkeypatch, precision):
+    """Of several arrays, the last is wrong; no comparison with it is true."""
+    right = draws.run
+
+    def changed(one, seed, dtype=None, moved=None):
+        y, h, c, gradients = right(one, seed, dtype, moved)
+        if dtype is None and moved is None:
+            if gradients and one.number % 2:
+                gradients["c0"] = MUTATIONS["nan"](gradients["c0"])
+            else:
+                c = MUTATIONS["nan"](c)
+        return y, h, c, gradients
+
+    monkeypatch.setattr(draws, "run", changed)
+    found = [one for one in (draw(number, precision) for number in range(60)) if one.valid.any()]
+    assert len(found) > 10
+    for one in found:
+        with pytest.raises(AssertionError, match="gradient|values differ"):
             check(one)
 
 

@@ -386,6 +386,17 @@ def test_files_without_a_state_dict(tmp_path):
         from_torch(tmp_path / "nothing.pt")
 
 
+def test_a_package_that_pytorch_lacks_is_no_damage(tmp_path, monkeypatch):
+    def load(*arguments, **options):
+        raise ImportError("needs another package")
+
+    path = tmp_path / "a.pt"
+    torch.save({}, path)
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(ImportError, match="needs another package"):
+        from_torch(path)
+
+
 def test_options_that_only_affect_training_can_be_left_out():
     for options in ({"padding_idx": 0}, {"scale_grad_by_freq": True}):
         module = torch.nn.Embedding(5, 3, **options)

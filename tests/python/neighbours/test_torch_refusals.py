@@ -328,3 +328,16 @@ def test_devices_without_tensors(kind, options):
         with pytest.raises(error, match="device: expected one on which there can be tensors"):
             kind(4, 3, device=device, **options)
     kind(4, 3, device="meta", **options)
+
+
+def test_errors_of_devices_keep_what_pytorch_says(monkeypatch):
+    """It may be about the process: a forked child cannot use CUDA."""
+
+    def empty(*arguments, **options):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    with pytest.raises(ValueError, match=r"got '(x)+\.\.\.; PyTorch says: Expected one of cpu"):
+        lt.LSTM(4, 3, device="x" * 1000)
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(ValueError, match="says: Cannot re-initialize CUDA in forked subprocess"):
+        lt.LSTM(4, 3, device="cuda")

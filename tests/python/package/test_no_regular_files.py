@@ -1,10 +1,13 @@
 """Pipes, sockets, devices and symbolic links where files are read and written."""
 
+import contextlib
 import errno
+import io
 import os
 import re
 import socket
 import stat
+import sys
 import threading
 
 import numpy as np
@@ -53,11 +56,19 @@ def checkpoint_of_weights(model, path):
     model.fit(X, np.ones(4), verbose=0, callbacks=[callback])
 
 
+def run_command(*arguments):
+    """Raise what the command line reports as an error."""
+    reported = io.StringIO()
+    with contextlib.redirect_stderr(reported):
+        status = cli.main(list(map(str, arguments)))
+    if status:
+        raise OSError(reported.getvalue())
+
+
 def convert_command(model, path):
     source = path.with_name("source.safetensors")
     model.save(source)
-    if cli.main(["convert", str(source), str(path)]):
-        raise OSError(errno.EINVAL, "expected the path of a file, got a pipe")
+    run_command("convert", source, path)
 
 
 WRITERS = [
@@ -111,11 +122,26 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     assert link.is_symlink()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="has no links to open files")
+@pytest.mark.parametrize("other", [False, True])
+def test_a_deleted_file_has_no_place(tmp_path, other):
+    """Its link reads "m.safetensors (deleted)", which may be the name of another file."""
+    path = tmp_path / "m.safetensors"
+    with path.open("wb") as file:
+        path.unlink()
+        if other:
+            path.with_name(f"{path.name} (deleted)").write_bytes(b"old")
+        link = f"/proc/self/fd/{file.fileno()}"
+        with pytest.raises(OSError, match="path: expected the path of a file, got a link to a del"):
+            small_model().save(link)
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"] * other
+
+
 def test_a_socket_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # its path may only be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("m.safetensors")
-        with pytest.raises(OSError, match="expected the path of a file, got a socket"):
+        with pytest.raises(OSError, match="of a file, got a socket; write a file, and send its"):
             small_model().save("m.safetensors")
         with pytest.raises(OSError, match="expected a file, got a socket"):
             lc.load("m.safetensors")
@@ -125,6 +151,8 @@ def test_a_socket_is_not_replaced(tmp_path, monkeypatch):
 @pytest.fixture
 def device(tmp_path):
     """Make devices of one's own: those of the machine are not to be tried."""
+    if sys.platform != "linux":
+        pytest.skip("the numbers of devices are those of Linux")
 
     def make(minor):
         path = tmp_path / f"device{minor}.safetensors"
@@ -138,7 +166,7 @@ def device(tmp_path):
     return make
 
 
-NULL, ZERO, FULL = 3, 5, 7
+NULL, ZERO, FULL = 3, 5, 7  # minor numbers
 
 
 def test_a_device_is_written_to(device):
@@ -189,11 +217,8 @@ def load_torch(path):
 
 
 def command(*arguments):
-    def run(path):
-        if cli.main([str(path) if argument is None else argument for argument in arguments]):
-            raise OSError("expected a file, got a pipe")
-
-    return run
+    """Return a function of a path, which stands in the place of None."""
+    return lambda path: run_command(*(path if each is None else each for each in arguments))
 
 
 READERS = [
@@ -250,14 +275,15 @@ def test_tables_may_come_through_a_pipe(tmp_path, kind):
     path, content = tmp_path / "t.csv", b"x,y\n1,2\n"
     if kind == "pipe":
         os.mkfifo(path)
-        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer = threading.Thread(target=path.write_bytes, args=(content,), daemon=True)
         writer.start()
     else:
         (tmp_path / "file").write_bytes(content)
         path.symlink_to(tmp_path / "file")
     table = read_table(str(path))
     if kind == "pipe":
-        writer.join()
+        writer.join(timeout=30)
+        assert not writer.is_alive()
     assert table.names == ["x", "y"]
     assert table.texts("y") == ["2"]
 
@@ -270,7 +296,15 @@ def test_a_log_is_appended_to_files_only(tmp_path):
         small_model().fit(X, np.ones(4), verbose=0, callbacks=[logger])
 
 
+def test_a_block_device_gets_no_advice_for_streams(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    path.touch()
+    monkeypatch.setattr(_files, "_kind_of", lambda mode: "a block device")
+    with pytest.raises(OSError, match="expected the path of a file, got a block device: '"):
+        small_model().save(path)
+
+
 def test_the_kind_of_everything_is_known(tmp_path):
     assert _files._kind_of(os.stat(tmp_path).st_mode) == "a folder"
-    assert _files._kind_of(stat.S_IFBLK) == "a device of blocks"
+    assert _files._kind_of(stat.S_IFBLK) == "a block device"
     assert _files._kind_of(stat.S_IFREG) == ""
