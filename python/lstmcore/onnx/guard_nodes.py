@@ -1,6 +1,6 @@
 """Nodes that compute sizes when a model runs: the `Arithmetic` of `lstmcore.onnx.guards`.
 
-They consist of operators of version 6 of the standard, in the form that each later one has.
+They consist of operators of version 7 of the standard, in the form that each later one has.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["OLDEST", "Computed", "Maker", "Term", "first_output"]
 
-OLDEST = 6
-"""The first version of the standard in which these operators are what they are now."""
+OLDEST = 7
+"""The first version of the standard in which ONNX Runtime has these operators."""
 
 RANK = 64
 """Axes that are compared one by one where two shapes are broadcast; others are multiplied."""

@@ -112,6 +112,7 @@ def guard_graph(
     numbers = {entry.name: entry for entry in graph.initializer if entry.name not in given}
     constants = {"", *(outer - given), *numbers}
     widths = {**widths, **_declared_widths(graph)}
+    dequantized = {first_output(p): p for p in graph.node if p.op_type == "DequantizeLinear"}
     guarded: list[Any] = []
     for proto in graph.node:
         known = proto.domain in DOMAINS
@@ -122,7 +123,7 @@ def guard_graph(
             numbers.update(_number_of(proto))
         elif result is not None:
             grows = any(name in growing for name in proto.output if name)
-            guarded += _guarded(proto, opset, result, constants, grows, widths)
+            guarded += _guarded(proto, opset, result, constants, grows, widths, dequantized)
         for inner in nested:
             guard_graph(inner, opset, widths, growing, counted, frozenset(constants))
         if known and proto.op_type == "Loop" and nested:
@@ -188,20 +189,31 @@ def _guarded(
     constants: Collection[str],
     grows: bool,
     widths: Mapping[str, int],
+    dequantized: Mapping[str, Any],
 ) -> list[Any]:
-    """Return the nodes that guard a node, one of whose inputs becomes their output."""
+    """Return the nodes that guard a node, one of whose inputs becomes their output.
+
+    ONNX Runtime computes a node with bytes if its inputs are those of a DequantizeLinear each, with
+    nothing between. So a guard of data comes before that, and takes the sizes of the bytes.
+    """
     places = [p for p in result.numbers if p < len(proto.input) and proto.input[p]]
     computed = [place for place in places if proto.input[place] not in constants]
     if not computed and not grows:
         return []
     _check_version(proto, opset, "the size of its output")
-    maker = Computed(proto, opset, result.scalar)
+    measured = onnx.NodeProto()
+    measured.CopyFrom(proto)
+    for position, name in enumerate(proto.input):
+        if name in dequantized and position not in places:
+            measured.input[position] = dequantized[name].input[0]
+    maker = Computed(measured, opset, result.scalar)
     most = limits().value
     allowed = maker.number(most / widths.get(first_output(proto), WIDEST))
-    if result.resized:  # it may be as large as the input
-        allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
-    allowed = allowed * maker.number(ROUNDING)
     try:
+        accounted = result.accounted(maker)
+        if accounted is not None:
+            allowed = maker.node("Max", allowed, accounted)
+        allowed = allowed * maker.number(ROUNDING)
         size = result.elements(maker)
         for position in filter(maker.has, result.axes):  # an axis that is not there fails
             last = maker.product(maker.sizes(position, [result.axes[position] - 1]))
@@ -213,7 +225,14 @@ def _guarded(
         ) from error
     beyond = maker.beyond(size, allowed)
     place = next(iter((*computed, *places)), 0)
-    proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
+    stopped = maker.stopped(measured.input[place], beyond, _named(proto, "bytes", most))
+    if measured.input[place] != proto.input[place]:
+        source = dequantized[proto.input[place]]
+        rest, attributes = source.input[1:], source.attribute
+        last = maker.node("DequantizeLinear", stopped, *rest, domain=source.domain)
+        maker.nodes[-1].attribute.extend(attributes)
+        stopped = last.name
+    proto.input[place] = stopped
     return maker.nodes
 
 

@@ -97,7 +97,8 @@ class Result:
         How many axes inputs must have, by their positions, if ONNX Runtime ends the process where
         they have fewer.
     free : callable, optional
-        Returns how many elements honest nodes make of one, for example because of their weights.
+        Returns how many elements its inputs account for: those of the first one, for example, for
+        each of the channels that its weights make. By default 1, or the first input if `resized`.
     """
 
     numbers: tuple[int, ...]
@@ -107,6 +108,12 @@ class Result:
     many: bool = False
     axes: Mapping[int, int] = field(default_factory=dict)
     free: Callable[[Arithmetic], Quantity] | None = None
+
+    def accounted(self, of: Arithmetic) -> Quantity | None:
+        """Return how many elements the inputs account for, whatever the numbers are."""
+        if self.free is not None:
+            return self.free(of)
+        return _whole(of, 0) if self.resized else None
 
 
 def result_of(operator: str, opset: int) -> Result | None:
@@ -207,13 +214,17 @@ def _images(of: Arithmetic, position: int, axis: int) -> Quantity:
     return of.product(of.sizes(0, [0])) * of.product(of.sizes(position, [axis]))
 
 
-def _channels(position: int) -> Callable[[Arithmetic], Quantity]:
-    return lambda of: of.product(of.sizes(position, [0]))
-
-
 def _convolution(position: int) -> Result:
     """Weights (M, C / group, *kernel)."""
-    return Result((), lambda of: _images(of, position, 0) * _places(of), free=_channels(position))
+    return Result(
+        (),
+        lambda of: _images(of, position, 0) * _places(of),
+        free=lambda of: _whole(of, 0) * of.product(of.sizes(position, [0])),
+    )
+
+
+def _pooled() -> Result:
+    return Result((), lambda of: _images(of, 0, 1) * _places(of), free=lambda of: _whole(of, 0))
 
 
 def _spread(of: Arithmetic, kernel: Quantity, rank: int) -> Quantity:
@@ -236,8 +247,8 @@ def _transposed(of: Arithmetic) -> Quantity:
 
 
 def _weights_across(of: Arithmetic) -> Quantity:
-    """Return what a transposed convolution makes of one element, because of its weights."""
-    return of.product(of.sizes(1)) * of.number(of.attribute("group", 1))
+    """Return what a transposed convolution makes of its input, because of its weights."""
+    return _whole(of, 0) * _whole(of, 1) * of.number(of.attribute("group", 1))
 
 
 def _unpooled(of: Arithmetic) -> Quantity:
@@ -325,7 +336,7 @@ _WINDOW = Result((0,), _numbers_alone(0), scalar=True)
 RESULTS: dict[str, Result] = {
     # sizes (N, C, H, W), result (N, H, W, 2); or (N, C, D, H, W), (N, D, H, W, 3)
     "AffineGrid": Result((1,), _numbers_alone(1, 3)),
-    "AveragePool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "AveragePool": _pooled(),
     "BeamSearch": Result((1, 3), _searched, scalar=True),
     "BlackmanWindow": _WINDOW,
     "CenterCropPad": Result(
@@ -336,7 +347,7 @@ RESULTS: dict[str, Result] = {
     "ConvInteger": _convolution(1),
     "ConvTranspose": Result((), _transposed, free=_weights_across),
     "ConvTransposeWithDynamicPads": Result((), _transposed, free=_weights_across),
-    "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3))),
+    "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3)), free=_boxes),
     "ConstantOfShape": Result((0,), _numbers_alone(0)),
     "DFT": Result((1,), _dft, scalar=True, resized=True, axes={0: 1}),
     "Expand": Result(
@@ -359,13 +370,16 @@ RESULTS: dict[str, Result] = {
     ),
     "HammingWindow": _WINDOW,
     "HannWindow": _WINDOW,
-    "LRN": Result((), _normalized),
+    "LRN": Result((), _normalized, free=lambda of: _whole(of, 0) * of.number(2)),
     "LinearClassifier": _rows_of("intercepts", "classlabels_ints", "classlabels_strings"),
     "LinearRegressor": _rows_of("targets"),
-    "LpPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
-    "MaxPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "LpPool": _pooled(),
+    "MaxPool": _pooled(),
     "MaxRoiPool": Result(
-        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes={0: 4}
+        (),
+        lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))),
+        axes={0: 4},
+        free=_boxes,
     ),
     "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(

@@ -31,7 +31,8 @@ PRODUCTS = (
 """Attributes with sizes. (The shapes of random numbers are found as types are inferred.)"""
 
 UNCHANGED = 4096
-"""Elements that constant numbers may make of one, for each node that is then not guarded."""
+"""Elements that constant numbers may make of each that the inputs account for, in a node that is
+then not guarded."""
 
 
 def check_sizes(node: Node, scope: Scope) -> None:
@@ -108,7 +109,8 @@ def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
     try:
         with np.errstate(all="ignore"):
             made = float(result.elements(found))
-        free = 1 if result.free is None else float(result.free(found))
+        accounted = result.accounted(found)
+        free = 1 if accounted is None else float(accounted)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # numbers and shapes do not fit
         made, free, found.complete = math.nan, 1, False
     if not made <= UNCHANGED * free and not found.complete:

@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.graph import node_of  # noqa: E402
-from lstmcore.onnx.guard_nodes import Computed  # noqa: E402
+from lstmcore.onnx.guard_nodes import OLDEST, Computed  # noqa: E402
 from lstmcore.onnx.result_sizes import RESULTS, result_of  # noqa: E402
 from lstmcore.onnx.scope import Origin, Scope  # noqa: E402
 from lstmcore.onnx.sizes import Known  # noqa: E402
@@ -309,7 +309,9 @@ def by_the_guard(proto, arrays, opset):
     result = result_of(proto.op_type, opset)
     maker = Computed(proto, opset, result.scalar)
     total = result.elements(maker)
-    model = make_model(maker.nodes, typed(arrays), [value(total.name, ())], opset=max(opset, 7))
+    model = make_model(
+        maker.nodes, typed(arrays), [value(total.name, ())], opset=max(opset, OLDEST)
+    )
     return float(runtime(model, arrays)[total.name])
 
 
@@ -328,7 +330,7 @@ def test_the_table_is_what_the_operators_return(name):
 def test_honest_nodes_pass_their_guards(name):
     """With all numbers as inputs, so that only a run knows them."""
     proto, arrays, opset, _ = node_and_arrays(name)
-    opset = max(opset, 7)  # ONNX Runtime has no kernels for the guards' operators before that
+    opset = max(opset, OLDEST)
     model = model_of(proto, arrays, opset)
     found = lc_onnx.load(model).run(arrays)["y"]
     np.testing.assert_array_equal(found, runtime(model, arrays)["y"])
@@ -471,6 +473,7 @@ def test_no_guard_casts_a_float_to_an_integer():
 
     for name in CASES:
         proto, arrays, opset, _ = node_and_arrays(name)
+        opset = max(opset, OLDEST)
         graph = make_model([proto], typed(arrays), ["y"], opset=opset).graph
         guard_graph(graph, opset, {}, ["y"])
         made = {output: entry for entry in graph.node for output in entry.output}
