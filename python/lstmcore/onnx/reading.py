@@ -12,7 +12,7 @@ from onnx import external_data_helper, inliner
 
 from lstmcore._files import check_source
 from lstmcore.onnx.graph import graphs_of
-from lstmcore.onnx.limits import ROOM, TIMES, elements, readable
+from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
 __all__ = ["read_model"]
 
@@ -111,7 +111,7 @@ def _check_external(model: Any, folder: Any) -> None:
             return  # the library says what is wrong
         check_source(path, f"{tensor.name}: its data")
         _check_length(tensor, length)
-    most = TIMES * (model.ByteSize() + sum(files.values())) + ROOM
+    most = TIMES * (model.ByteSize() + sum(files.values())) + HELD
     if total > most:
         raise ValueError(
             f"its tensors take {readable(total)} of other files, which have "
