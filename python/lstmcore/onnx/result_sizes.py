@@ -16,6 +16,9 @@ __all__ = ["DOMAINS", "Arithmetic", "Quantity", "Result", "result_of"]
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 """Where operators of these names mean this: ONNX Runtime has some of them itself too."""
 
+POINTERS = 512 * 8
+"""Bytes of the pointers that NhwcMaxPool holds for each number of its window."""
+
 POINT = 8
 """Numbers of 4 bytes that are held for each point between others: their places and weights."""
 
@@ -201,11 +204,15 @@ def _window(of: Arithmetic, name: str, rank: int) -> Quantity:
     return of.vector(of.attribute(name) or [1] * rank)
 
 
-def _places(of: Arithmetic) -> Quantity:
-    """Return where a window fits: (d + begin + end) / stride + 1 or fewer along each axis."""
+def _places(of: Arithmetic, first: int = 2) -> Quantity:
+    """Return where a window fits: (d + begin + end) / stride + 1 or fewer along each axis.
+
+    These axes of the first input begin with `first`.
+    """
     if not len(of.attribute("pads", ())) or not (rank := _rank(of)):
         return of.number(1)
-    sizes = of.sizes(0, list(range(2, 2 + rank))) + of.both_ends(of.vector(of.attribute("pads")))
+    axes = list(range(first, first + rank))
+    sizes = of.sizes(0, axes) + of.both_ends(of.vector(of.attribute("pads")))
     return of.product(sizes / _window(of, "strides", rank) + of.vector([1] * rank))
 
 
@@ -214,17 +221,35 @@ def _images(of: Arithmetic, position: int, axis: int) -> Quantity:
     return of.product(of.sizes(0, [0])) * of.product(of.sizes(position, [axis]))
 
 
-def _convolution(position: int) -> Result:
-    """Weights (M, C / group, *kernel)."""
-    return Result(
-        (),
-        lambda of: _images(of, position, 0) * _places(of),
-        free=lambda of: _whole(of, 0) * of.product(of.sizes(position, [0])),
-    )
+def _convolution(position: int, last: bool = False) -> Result:
+    """Weights (M, C / group, *kernel); channels are the last axis of images if `last`."""
+
+    def elements(of: Arithmetic) -> Quantity:
+        return _images(of, position, 0) * _places(of, 1 if _channels_last(of, last) else 2)
+
+    return Result((), elements, free=lambda of: _whole(of, 0) * of.product(of.sizes(position, [0])))
 
 
-def _pooled() -> Result:
-    return Result((), lambda of: _images(of, 0, 1) * _places(of), free=lambda of: _whole(of, 0))
+def _pooled(last: bool = False, held: float = 0) -> Result:
+    """Windows on each channel, the last axis if `last`.
+
+    For each number of a window, `held` elements are held.
+    """
+
+    def elements(of: Arithmetic) -> Quantity:
+        if not _channels_last(of, last):
+            made = _images(of, 0, 1) * _places(of)
+        elif rank := len(of.attribute("pads", ())) // 2:
+            made = _images(of, 0, rank + 1) * _places(of, 1)
+        else:
+            made = of.number(1)
+        return made + of.product(of.vector(of.attribute("kernel_shape"))) * of.number(held)
+
+    return Result((), elements, free=lambda of: _whole(of, 0) + of.number(held))
+
+
+def _channels_last(of: Arithmetic, last: bool) -> bool:
+    return last or of.attribute("channels_last", 0) != 0
 
 
 def _spread(of: Arithmetic, kernel: Quantity, rank: int) -> Quantity:
@@ -381,6 +406,7 @@ RESULTS: dict[str, Result] = {
         axes={0: 4},
         free=_boxes,
     ),
+    "MaxpoolWithMask": _pooled(),
     "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(
         (0, 1), lambda of: of.product(of.counts(0)) * of.product(of.counts(1)), scalar=True
@@ -390,6 +416,9 @@ RESULTS: dict[str, Result] = {
         lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1)),
         axes={0: 2},
     ),
+    "NhwcConv": _convolution(1, last=True),
+    "NhwcFusedConv": _convolution(1, last=True),
+    "NhwcMaxPool": _pooled(last=True, held=POINTERS),
     "OneHot": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), scalar=True),
     "OneHotEncoder": Result(
         (),
@@ -399,6 +428,7 @@ RESULTS: dict[str, Result] = {
         ),
     ),
     "Pad": Result((1,), _pad, resized=True),
+    "QLinearAveragePool": _pooled(),
     "QLinearConv": _convolution(3),
     "Range": Result(
         (0, 1, 2),

@@ -10,7 +10,8 @@ from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.contrib import RUNTIMES, SIZED  # noqa: E402
-from onnx_kit import INT64, make_model, op, runtime, tensor, value  # noqa: E402
+from lstmcore.onnx.result_sizes import RESULTS  # noqa: E402
+from onnx_kit import FLOAT, INT64, make_model, op, runtime, tensor, value  # noqa: E402
 
 INT32, UINT8 = onnx.TensorProto.INT32, onnx.TensorProto.UINT8
 
@@ -113,6 +114,22 @@ def test_operators_whose_results_may_have_any_size_are_refused_by_name():
     assert "RelativePositionBias" not in SIZED
 
 
+def test_every_operator_with_windows_has_its_size():
+    """By the operators' schemas in ONNX Runtime, as far as it shows them."""
+    state = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    if not hasattr(state, "get_all_operator_schema"):
+        pytest.skip("this ONNX Runtime does not show its operators")
+    windows = {"pads", "strides", "output_shape", "kernel_shape", "output_padding"}
+    found = {
+        schema.name
+        for schema in state.get_all_operator_schema()
+        if schema.domain == "com.microsoft" and not windows.isdisjoint(schema.attributes)
+    }
+    assert "NhwcMaxPool" in found
+    assert found.isdisjoint(SIZED)
+    assert found <= set(RESULTS)
+
+
 # ---- attributes that multiply --------------------------------------------------------------------
 
 
@@ -174,6 +191,36 @@ def test_windows_and_their_margins():
         loaded = lc_onnx.load(make_model([node], ["x"], ["y"], constants))
         with pytest.raises(ValueError, match=rf"\({kind}\): expected an output of at most 1 GiB"):
             loaded.run({"x": np.ones(shape, np.float32)})
+
+
+@pytest.mark.parametrize("kind", ["NhwcMaxPool", "QLinearAveragePool", "MaxpoolWithMask"])
+@pytest.mark.parametrize("shape", [(1, 40, 40, 1), None], ids=["fixed", "unknown"])
+def test_windows_of_operators_of_onnx_runtime(kind, shape):
+    """Whether channels are the last axis or the first."""
+    element = FLOAT if kind == "MaxpoolWithMask" else UINT8
+    inputs, names = [value("x", shape, element)], ["x"]
+    constants = [tensor("s", 1.0), tensor("z", 0, np.uint8)]
+    if kind == "QLinearAveragePool":
+        names += ["s", "z", "s", "z"]
+    if kind == "MaxpoolWithMask":
+        names.append("mask")
+        inputs.append(value("mask", shape, onnx.TensorProto.INT32))
+    last = {"channels_last": 1} if kind == "QLinearAveragePool" else {}
+
+    def made(side, margin):
+        window = {"kernel_shape": [side, side], "pads": [margin] * 4}
+        return model([own(kind, names, **window, **last)], inputs, constants=constants)
+
+    dtype = np.float32 if element == FLOAT else np.uint8
+    feed = {"x": np.ones((1, 40, 40, 1), dtype), "mask": np.ones((1, 40, 40, 1), np.int32)}
+    feed = {name: feed[name] for name in names if name in feed}
+    small = made(3, 1)
+    np.testing.assert_array_equal(lc_onnx.load(small).run(feed)["y"], runtime(small, feed)["y"])
+    with pytest.raises(ValueError, match=rf"{kind}\): expected an output of at most"):
+        lc_onnx.load(made(20_001, 20_000)).run(feed)
+    if kind == "NhwcMaxPool":  # for the pointers into its windows
+        with pytest.raises(ValueError, match=rf"{kind}\): expected an output of at most 1 GiB"):
+            lc_onnx.load(made(3001, 3000)).run(feed)
 
 
 # ---- what ends the process -----------------------------------------------------------------------

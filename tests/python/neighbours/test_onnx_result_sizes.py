@@ -48,6 +48,8 @@ def bytes_of(*shape):
     return np.ones(shape, np.uint8)
 
 
+SCALES = (np.float32(1), np.uint8(0), np.float32(1), np.uint8(0))
+
 # Operator, inputs, attributes, version, elements that are more than there really are.
 CASES = {
     "AffineGrid": ("AffineGrid", [floats(2, 2, 3), whole(2, 1, 5, 6)], {}, 20, 1.5),
@@ -160,6 +162,13 @@ CASES = {
         11,
         1,
     ),
+    "MaxpoolWithMask": (
+        "MaxpoolWithMask",
+        [floats(2, 3, 5, 4), np.ones((2, 3, 5, 4), np.int32)],
+        {**RUNTIME, "kernel_shape": [3, 3], "pads": [2, 1, 0, 1]},
+        17,
+        3,
+    ),
     "MelWeightMatrix": (
         "MelWeightMatrix",
         [one(8), one(64), one(8000), one(0.0, np.float32), one(4000.0, np.float32)],
@@ -168,6 +177,13 @@ CASES = {
         2,
     ),
     "Multinomial": ("Multinomial", [floats(2, 3)], {"sample_size": 7, "seed": 1.0}, 17, 1),
+    "NhwcMaxPool": (
+        "NhwcMaxPool",
+        [bytes_of(2, 5, 4, 3)],
+        {**RUNTIME, "kernel_shape": [3, 3], "pads": [2, 1, 0, 1]},
+        17,
+        1000,  # with pointers
+    ),
     "OneHotEncoder": (
         "OneHotEncoder",
         [whole(1, 2, 5, 5)],
@@ -179,6 +195,20 @@ CASES = {
     "OneHot of a vector": ("OneHot", [whole(0, 1, 2), whole(5), floats(2)], {}, 11, 1),
     "Pad": ("Pad", [floats(3, 4), whole(1, 2, 3, 4)], {}, 11, 1),
     "Pad of axes": ("Pad", [floats(3, 4), whole(2, 5), np.float32(0), whole(-1)], {}, 18, 1),
+    "QLinearAveragePool": (
+        "QLinearAveragePool",
+        [bytes_of(2, 3, 5), *SCALES],
+        {**RUNTIME, "kernel_shape": [3], "pads": [2, 1]},
+        17,
+        1.5,
+    ),
+    "QLinearAveragePool of the first axes": (
+        "QLinearAveragePool",
+        [bytes_of(2, 50, 3), *SCALES],
+        {**RUNTIME, "kernel_shape": [3], "pads": [2, 1], "channels_last": 1},
+        17,
+        1.1,
+    ),
     "QLinearConv": (
         "QLinearConv",
         [
@@ -264,6 +294,7 @@ HARD = {
     *("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"),  # contain language models
     *("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"),  # have two results
     *("GroupQueryAttention", "TreeEnsemble"),
+    *("NhwcConv", "NhwcFusedConv"),  # lack kernels for float32
 }
 
 
