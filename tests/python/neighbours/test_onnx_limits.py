@@ -11,7 +11,7 @@ from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.limits import limits_of  # noqa: E402
-from onnx_kit import BOOL, FLOAT, INT64, ints, make_model, op, tensor, value  # noqa: E402
+from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value  # noqa: E402
 from onnx_kit import without_runtime as block_runtime  # noqa: E402
 
 MUCH = 1 << 62
@@ -482,14 +482,30 @@ def within(graph, levels, twice=False):
     return make_model([*graph.node, op("Add", ["t", "x"], ["y"])], inputs, ["y"])
 
 
-def test_graphs_deep_within_each_other_are_refused(runner):
+def test_chains_of_branches_are_read(runner):
     inner = helper.make_graph([op("Identity", ["x"], ["t"])], "then", [], [value("t")])
     feed = {"x": np.ones(2, np.float32), "flag": np.array(True)}
-    assert lc_onnx.load(within(inner, 10)).run(feed)["y"][0] == 2
-    with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs within each other"):
-        lc_onnx.load(within(inner, 11))
-    for levels in (10, 14):  # with one for each path; ONNX Runtime takes a gigabyte for the latter
-        nodes = [op("If", ["flag"], ["t"], then_branch=inner, else_branch=inner)]
-        many = helper.make_graph(nodes * 8, "many", [], [value("t")])
-        with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs .* in all, got"):
+    for levels in (1, 12, 30):
+        assert lc_onnx.load(within(inner, levels)).run(feed)["y"][0] == 2
+
+
+def test_many_graphs_within_each_other_are_refused():
+    """ONNX Runtime takes a gigabyte for those with one graph for each path of 14 branches."""
+    inner = helper.make_graph([op("Identity", ["x"], ["t"])], "then", [], [value("t")])
+    nodes = [op("If", ["flag"], ["t"], then_branch=inner, else_branch=inner)]
+    many = helper.make_graph(nodes * 8, "many", [], [value("t")])
+    for levels in (10, 14):
+        with pytest.raises(ValueError, match=r"\(If\): expected fewer graphs .* 4 for each graph"):
             lc_onnx.load(within(many, levels - 1, twice=True))
+    deep = helper.make_graph(nodes * 250, "many", [], [value("t")])
+    with pytest.raises(ValueError, match=r"\(If\): expected fewer graphs .* here 29 deep"):
+        lc_onnx.load(within(deep, 28))
+
+
+def test_many_branches_beside_each_other_are_read(runner):
+    graphs = branches([op("Identity", ["x"], ["t"])], [op("Neg", ["x"], ["e"])])
+    nodes = [op("If", ["flag"], [f"b{k}"], **graphs) for k in range(1000)]
+    nodes.append(op("Sum", [f"b{k}" for k in range(1000)], ["y"]))
+    model = make_model(nodes, [value("x", (2,)), value("flag", (), BOOL)], ["y"])
+    feed = {"x": np.ones(2, np.float32), "flag": np.array(True)}
+    assert lc_onnx.load(model).run(feed)["y"][0] == 1000
