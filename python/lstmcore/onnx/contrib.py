@@ -55,5 +55,5 @@ SIZED = frozenset(
 """Their results have axes of their inputs, or products of them.
 
 Operators whose numbers or attributes make the size are in `lstmcore.onnx.result_sizes`; all others
-are refused, because they could make anything of a few bytes.
+are refused unless the caller sets a limit, because they could make anything of a few bytes.
 """

@@ -66,6 +66,8 @@ class Limits:
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    chosen : bool
+        Whether the caller has set what values may have, rather than left it.
     spent, worked : int
         Bytes of the constants so far, and multiplications for them.
     """
@@ -75,6 +77,7 @@ class Limits:
     held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    chosen: bool = False
     spent: int = 0
     worked: int = 0
 
@@ -147,7 +150,8 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
 
     constants, held = most(TIMES * size + ROOM), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
-    return Limits(VALUE if memory is None else memory, constants, held, turns, work)
+    value = VALUE if memory is None else memory
+    return Limits(value, constants, held, turns, work, memory is not None)
 
 
 _limits: ContextVar[Limits | None] = ContextVar("_limits", default=None)

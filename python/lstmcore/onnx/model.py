@@ -224,7 +224,8 @@ def load(
         default), and the multiplications that constants take (2^31, and 64 for each byte of the
         model) are limited with it: to this limit, and to 64 for each byte of it more. What a Loop
         collects over its turns may have as much as one value. Values that are large because the
-        inputs are have no other limit.
+        inputs are have no other limit. Any number also admits operators of ONNX Runtime's own of
+        which nothing is known here; nothing limits what they make when the model runs.
     loop_limit : int, default 16,777,216
         Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 

@@ -9,6 +9,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
+from lstmcore.onnx import sizes  # noqa: E402
 from lstmcore.onnx.contrib import RUNTIMES, SIZED  # noqa: E402
 from lstmcore.onnx.result_sizes import RESULTS  # noqa: E402
 from onnx_kit import FLOAT, INT64, make_model, op, runtime, tensor, value  # noqa: E402
@@ -112,6 +113,19 @@ def test_operators_whose_results_may_have_any_size_are_refused_by_name():
     with pytest.raises(ValueError, match=r"RelativePositionBias\): .* known size"):
         lc_onnx.load(model([nested], inputs, ["r"]))
     assert "RelativePositionBias" not in SIZED
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_limit_of_memory_admits_operators_of_which_nothing_is_known(monkeypatch, constant):
+    """Such as those of a later version of ONNX Runtime."""
+    monkeypatch.setattr(sizes, "SIZED", SIZED - {"QuickGelu"})
+    nodes = [own("QuickGelu", ["w" if constant else "x"], ["g"]), op("Add", ["x", "g"], ["y"])]
+    made = model(nodes, ["x"], constants=[tensor("w", draw(2000))])
+    with pytest.raises(ValueError, match=r"memory_limit of \S+ \(such as 1073741824\) allows it"):
+        lc_onnx.load(made)
+    feed = {"x": draw(2000)}
+    found = lc_onnx.load(made, memory_limit=1 << 30).run(feed)["y"]
+    np.testing.assert_array_equal(found, runtime(made, feed)["y"])
 
 
 def test_every_operator_with_windows_has_its_size():
