@@ -272,12 +272,20 @@ def turns_of(node: Node, scope: Scope) -> float:
 
 def _turns_of_loop(node: Node, scope: Scope) -> float:
     body = node.get("body")
-    if body is None or not never_ends(body):
+    if body is None or not never_ends(body) or not _begins(node, scope):
         return 1
     if not node.has_input(0):
         return math.inf
     most = constant_value(node.inputs[0], scope)
     return 1 if most is None or most.size != 1 else max(most.item(), 1)
+
+
+def _begins(node: Node, scope: Scope) -> bool:
+    """Return whether a Loop is known to take a turn, if it has a number of them."""
+    if not node.has_input(1):
+        return True
+    condition = constant_value(node.inputs[1], scope)
+    return condition is not None and condition.size == 1 and bool(condition.item())
 
 
 def _turns_of_scan(node: Node, scope: Scope) -> float:
