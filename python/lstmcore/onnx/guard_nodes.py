@@ -133,6 +133,10 @@ class Computed(Maker):
         """Return whether the node has an input."""
         return position < len(self._proto.input) and self._proto.input[position] != ""
 
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
+        return position < len(self._proto.output) and self._proto.output[position] != ""
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`; texts as texts."""
         found = self._attributes.get(name, default)

@@ -37,6 +37,9 @@ class Arithmetic(Protocol):
     def has(self, position: int) -> bool:
         """Return whether the node has an input."""
 
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`."""
 
@@ -326,14 +329,22 @@ def _rows_of(*names: str) -> Result:
 
 
 def _generated(of: Arithmetic) -> Quantity:
-    """Sizes: rows (N, ...), result (N, length)."""
-    return of.product(of.sizes(0, [0])) * of.product(of.counts(1))
+    """Sizes: rows (N, ...), result (N, length); a score for each word is held."""
+    return of.product(of.sizes(0, [0])) * (of.product(of.counts(1)) + _words(of))
 
 
 def _searched(of: Arithmetic) -> Quantity:
-    """Sizes: rows (N, ...), result (N, beams, length), perhaps with a score for each word."""
-    words = of.number(max(of.attribute("vocab_size", 1), 1))
-    return _generated(of) * of.product(of.counts(3)) * words
+    """Sizes: rows (N, ...), result (N, beams, length); a score for each word is held.
+
+    If the scores are wanted, those of all steps are.
+    """
+    beams = of.product(of.sizes(0, [0])) * of.product(of.counts(3))
+    length = of.product(of.counts(1))
+    return beams * (length * _words(of) if of.wants(2) else length + _words(of))
+
+
+def _words(of: Arithmetic) -> Quantity:
+    return of.number(max(of.attribute("vocab_size", 1), 1))
 
 
 def _remembered(of: Arithmetic) -> Quantity:

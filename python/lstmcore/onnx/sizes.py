@@ -159,6 +159,10 @@ class Known:
         given = self._node.has_input(position)
         return given and (position not in self._numbers or self._numbers[position].size > 0)
 
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
+        return position < len(self._node.outputs) and self._node.outputs[position] != ""
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`."""
         return self._node.get(name, default)

@@ -367,6 +367,25 @@ def test_honest_nodes_pass_their_guards(name):
     np.testing.assert_array_equal(found, runtime(model, arrays)["y"])
 
 
+BATCH, LENGTH, BEAMS, WORDS = 3, 448, 5, 51865
+
+
+@pytest.mark.parametrize("kind", ["BeamSearch", "WhisperBeamSearch", "GreedySearch", "Sampling"])
+def test_scores_of_searches_count_where_they_are_wanted(kind):
+    """As Whisper has it: scores of all words are held for one step, or returned for all."""
+    arrays = {
+        "x": np.zeros((BATCH, 80, 30), np.float32),
+        **{name: np.array([n], np.int32) for name, n in (("a", LENGTH), ("b", 0), ("c", BEAMS))},
+    }
+    searches = "Beam" in kind
+    rows = BATCH * BEAMS if searches else BATCH
+    for outputs in (["y"], ["y", "p"], ["y", "", "scores"]) if searches else (["y"],):
+        proto = op(kind, arrays, outputs, vocab_size=WORDS, **RUNTIME)
+        expected = rows * (LENGTH * WORDS if "scores" in outputs else LENGTH + WORDS)
+        assert by_the_table(proto, arrays, 17) == expected
+        assert by_the_guard(proto, arrays, 17) == pytest.approx(expected, rel=1e-5)
+
+
 # ---- refused when it runs ------------------------------------------------------------------------
 
 LARGE = {
