@@ -19,15 +19,13 @@ from onnx import TensorProto, numpy_helper
 from lstmcore.onnx.collecting import count_collected
 from lstmcore.onnx.graph import RANDOM, graphs_of, never_ends, opset_of, wanted_names
 from lstmcore.onnx.growth import may_grow
-from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
+from lstmcore.onnx.guard_nodes import NAME, OLDEST, Computed, Maker, Term, first_output, limit_name
 from lstmcore.onnx.limits import limits, readable
 from lstmcore.onnx.result_sizes import DOMAINS, Result, result_of
 from lstmcore.onnx.turn_counts import count_nested_turns, stop_turns
 from lstmcore.onnx.types import width_of
 
 __all__ = ["explained", "guard_graph", "guard_model"]
-
-NAME = "lstmcore limit of "
 
 STOPPED = re.compile(rf"{NAME}(?P<rule>\w+) (?P<most>\d+) for (?P<operator>\w+) '(?P<name>[^']*)'")
 
@@ -49,6 +47,8 @@ def explained(message: str) -> str | None:
             f"{node}: expected at most {most} turns, got more; a larger loop_limit of "
             "lstmcore.onnx.load allows it"
         )
+    if found["rule"] == "axes":
+        return f"{node}: expected an input with at least {most} axes, got fewer"
     if found["rule"] == "growth":
         return (
             f"{node}: expected values that grow by at most {readable(most)} in its turns, got "
@@ -166,10 +166,6 @@ def _few_turns(proto: Any, numbers: dict[str, Any]) -> bool:
     return bool(most.size == 1 and most.item() <= limits().turns)
 
 
-def _named(proto: Any, rule: str, most: int) -> str:
-    return f"{NAME}{rule} {most} for {proto.op_type} '{proto.name or first_output(proto)}'"
-
-
 def _check_version(proto: Any, opset: int, what: str) -> None:
     """Raise ValueError if a node needs a guard that cannot be written."""
     if opset < OLDEST:
@@ -215,9 +211,10 @@ def _guarded(
             allowed = maker.node("Max", allowed, accounted)
         allowed = allowed * maker.number(ROUNDING)
         size = result.elements(maker)
-        for position in filter(maker.has, result.axes):  # an axis that is not there fails
-            last = maker.product(maker.sizes(position, [result.axes[position] - 1]))
-            size = size * (last / last)
+        for position, least in result.axes.items():
+            if maker.has(position):  # an axis that is not there fails
+                last = maker.product(maker.sizes(position, [least - 1]))
+                size = size * (last / last)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         named = proto.name or first_output(proto)
         raise ValueError(
@@ -225,7 +222,7 @@ def _guarded(
         ) from error
     beyond = maker.beyond(size, allowed)
     place = next(iter((*computed, *places)), 0)
-    stopped = maker.stopped(measured.input[place], beyond, _named(proto, "bytes", most))
+    stopped = maker.stopped(measured.input[place], beyond, limit_name(proto, "bytes", most))
     if measured.input[place] != proto.input[place]:
         source = dequantized[proto.input[place]]
         rest, attributes = source.input[1:], source.attribute
@@ -268,7 +265,7 @@ def _guard_loop(
         most = limits().value
         bound = begin + outside.constant(np.int64(most))
         place = _bytes(inside, [new for _, new in measured], sizes) / Term(inside, bound.name)
-        condition = inside.stopped(condition, place, _named(proto, "growth", most))
+        condition = inside.stopped(condition, place, limit_name(proto, "growth", most))
     condition = _stop_collecting(proto, body, inside, outside, condition, widths)
     body.node.extend(inside.nodes)
     body.output[0].name = condition
@@ -290,7 +287,7 @@ def _guard_number(proto: Any, opset: int) -> list[Any]:
     turns = maker.node("Reshape", turns, maker.constant(np.zeros(0, np.int64)))
     most = limits().turns
     beyond = maker.beyond(turns, maker.constant(np.float64(most + 0.5)))
-    proto.input[0] = maker.stopped(proto.input[0], beyond, _named(proto, "turns", most))
+    proto.input[0] = maker.stopped(proto.input[0], beyond, limit_name(proto, "turns", most))
     return maker.nodes
 
 
@@ -316,7 +313,7 @@ def _stop_collecting(
         return condition
     most = limits().value
     place = collected / inside.constant(np.int64(most + 1))
-    return inside.stopped(condition, place, _named(proto, "collected", most))
+    return inside.stopped(condition, place, limit_name(proto, "collected", most))
 
 
 def _bytes(maker: Maker, names: Sequence[str], widths: Sequence[int]) -> Term:

@@ -107,15 +107,13 @@ def _held_by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: in
 
 
 HOLDING = {
-    **{
-        "Det": 1,
-        "GridSample": 16,
-        "Hardmax": 2,
-        "LogSoftmax": 2,
-        "Resize": 12,
-        "Softmax": 2,
-        "Unique": 44,
-    },
+    "Det": 1,
+    "GridSample": 16,
+    "Hardmax": 2,
+    "LogSoftmax": 2,
+    "Resize": 12,
+    "Softmax": 2,
+    "Unique": 44,
     "Upsample": 12,
 }
 """Numbers that operators hold for each element of their largest input or their outputs."""
