@@ -317,20 +317,24 @@ def _normalized(of: Arithmetic) -> Quantity:
 # ---- rows ----------------------------------------------------------------------------------------
 
 
+def _rows(of: Arithmetic) -> Quantity:
+    return of.product(of.sizes(0, [0]))
+
+
 def _rows_of(*names: str) -> Result:
     """Rows, each of as many elements as one of these attributes says, or has entries."""
 
     def elements(of: Arithmetic) -> Quantity:
         given = [of.attribute(name, 0) for name in names]
         counts = [len(entry) if isinstance(entry, (list, tuple)) else entry for entry in given]
-        return of.product(of.sizes(0, [0])) * of.number(max(1, *counts))
+        return _rows(of) * of.number(max(1, *counts))
 
-    return Result((), elements)
+    return Result((), elements, free=_rows)
 
 
 def _generated(of: Arithmetic) -> Quantity:
     """Sizes: rows (N, ...), result (N, length); a score for each word is held."""
-    return of.product(of.sizes(0, [0])) * (of.product(of.counts(1)) + _words(of))
+    return _rows(of) * (of.product(of.counts(1)) + _words(of))
 
 
 def _searched(of: Arithmetic) -> Quantity:
@@ -338,7 +342,7 @@ def _searched(of: Arithmetic) -> Quantity:
 
     If the scores are wanted, those of all steps are.
     """
-    beams = of.product(of.sizes(0, [0])) * of.product(of.counts(3))
+    beams = _rows(of) * of.product(of.counts(3))
     length = of.product(of.counts(1))
     return beams * (length * _words(of) if of.wants(2) else length + _words(of))
 
@@ -353,7 +357,7 @@ def _remembered(of: Arithmetic) -> Quantity:
     The total is the seventh input.
     """
     width = of.sizes(1 if of.has(1) else 0, [2])
-    return of.product(of.sizes(0, [0])) * of.product(of.counts(6)) * of.product(width)
+    return _rows(of) * of.product(of.counts(6)) * of.product(width)
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -391,9 +395,8 @@ RESULTS: dict[str, Result] = {
     ),
     "FeatureVectorizer": Result(
         (),
-        lambda of: (
-            of.product(of.sizes(0, [0])) * of.number(sum(of.attribute("inputdimensions", ())))
-        ),
+        lambda of: _rows(of) * of.number(sum(of.attribute("inputdimensions", ()))),
+        free=_rows,
     ),
     "FusedConv": _convolution(1),
     "GreedySearch": Result((1,), _generated, scalar=True),
@@ -424,19 +427,26 @@ RESULTS: dict[str, Result] = {
     ),
     "Multinomial": Result(
         (),
-        lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1)),
+        lambda of: _rows(of) * of.number(of.attribute("sample_size", 1)),
         axes={0: 2},
+        free=_rows,
     ),
     "NhwcConv": _convolution(1, last=True),
     "NhwcFusedConv": _convolution(1, last=True),
     "NhwcMaxPool": _pooled(last=True, held=POINTERS),
-    "OneHot": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), scalar=True),
+    "OneHot": Result(
+        (1,),
+        lambda of: _whole(of, 0) * of.product(of.counts(1)),
+        scalar=True,
+        free=lambda of: _whole(of, 0),
+    ),
     "OneHotEncoder": Result(
         (),
         lambda of: (
             _whole(of, 0)
             * of.number(len(of.attribute("cats_int64s") or of.attribute("cats_strings") or (1,)))
         ),
+        free=lambda of: _whole(of, 0),
     ),
     "Pad": Result((1,), _pad, resized=True),
     "QLinearAveragePool": _pooled(),
@@ -458,7 +468,11 @@ RESULTS: dict[str, Result] = {
     "TreeEnsemble": _rows_of("n_targets"),
     "TreeEnsembleClassifier": _rows_of("classlabels_int64s", "classlabels_strings"),
     "TreeEnsembleRegressor": _rows_of("n_targets"),
-    "UnfoldTensor": Result((), lambda of: _whole(of, 0) * of.number(of.attribute("size", 1))),
+    "UnfoldTensor": Result(
+        (),
+        lambda of: _whole(of, 0) * of.number(of.attribute("size", 1)),
+        free=lambda of: _whole(of, 0),
+    ),
     "Upsample": Result((1,), _upsample, resized=True),
     "WhisperBeamSearch": Result((1, 3), _searched, scalar=True),
 }

@@ -91,6 +91,16 @@ def test_branches_and_loops_with_convolutions_get_no_guards(guarded):
     assert guarded == []
 
 
+def test_categories_of_many_features_get_no_guards(guarded):
+    """A thousand times the rows, where a row is known to have a hundred numbers."""
+    node = op("OneHot", ["x", "depth", "values"], ["y"])
+    constants = [tensor("depth", 1000, np.int64), tensor("values", [0.0, 1.0])]
+    model = make_model([node], [value("x", ("n", 100), INT64)], ["y"], constants)
+    x = np.arange(200).reshape(2, 100)
+    assert lc_onnx.load(model).run({"x": x})["y"].sum() == 200
+    assert guarded == []
+
+
 def test_large_batches_are_not_limited():
     model = network("Conv")
     x = draw(6, 3, 224, 224)
