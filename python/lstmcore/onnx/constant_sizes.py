@@ -248,9 +248,12 @@ def _most_elements(node: Node, scope: Scope, made: float) -> int:
         return sum(counts)
     if node.opset < OLD and not node.domain:
         return max(counts)
+    if node.domain == RUNTIMES and limits().chosen:
+        return sum(counts)
+    advice = "; a memory_limit of lstmcore.onnx.load allows it" if node.domain == RUNTIMES else ""
     return node.fail(
         "expected a constant whose size follows from the sizes of its inputs, got one of "
-        "unknown size"
+        f"unknown size{advice}"
     )
 
 

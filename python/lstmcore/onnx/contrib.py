@@ -43,20 +43,17 @@ RECURRENT = ("AttnLSTM", "CausalConvWithState", "DynamicQuantizeLSTM", "GatedDel
 
 SELECTING = (
     *("BifurcationDetector", "EmbedLayerNormalization", "GatherBlockQuantized", "GatherND"),
-    *("GridSample", "NGramRepeatBlock", "QEmbedLayerNormalization", "RemovePadding"),
+    *("NGramRepeatBlock", "QEmbedLayerNormalization", "RemovePadding"),
     *("RestorePadding", "SampleOp", "Tokenizer", "TorchEmbedding", "Unique", "WordConvEmbedding"),
 )
 
-WINDOWS = (
-    *("FusedConv", "Irfft", "MaxpoolWithMask", "NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
-    *("QLinearAveragePool", "QLinearConv", "Rfft"),
-)
+SPECTRA = ("Irfft", "Rfft")
 
 SIZED = frozenset(
-    (*ATTENTION, *ELEMENTWISE, *PRODUCTS, *QUANTIZED, *RECURRENT, *SELECTING, *WINDOWS)
+    (*ATTENTION, *ELEMENTWISE, *PRODUCTS, *QUANTIZED, *RECURRENT, *SELECTING, *SPECTRA)
 )
-"""Their results have axes of their inputs, or windows on these, or products of them.
+"""Their results have axes of their inputs, or products of them.
 
-Operators whose numbers make the size are in `lstmcore.onnx.result_sizes`; all others are refused,
-because they could make anything of a few bytes.
+Operators whose numbers or attributes make the size are in `lstmcore.onnx.result_sizes`; all others
+are refused unless the caller sets a limit, because they could make anything of a few bytes.
 """

@@ -1,6 +1,6 @@
 """Nodes that compute sizes when a model runs: the `Arithmetic` of `lstmcore.onnx.guards`.
 
-They consist of operators of version 6 of the standard, in the form that each later one has.
+They consist of operators of version 7 of the standard, in the form that each later one has.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["OLDEST", "Computed", "Maker", "Term", "first_output"]
+__all__ = ["NAME", "OLDEST", "Computed", "Maker", "Term", "first_output", "limit_name"]
 
-OLDEST = 6
-"""The first version of the standard in which these operators are what they are now."""
+OLDEST = 7
+"""The first version of the standard in which ONNX Runtime has these operators."""
 
 RANK = 64
 """Axes that are compared one by one where two shapes are broadcast; others are multiplied."""
@@ -24,9 +24,18 @@ RANK = 64
 END = (1 << 31) - 1
 
 
+NAME = "lstmcore limit of "
+"""What the names of nodes that fail begin with."""
+
+
 def first_output(proto: Any) -> str:
     """Return the first output that a node has."""
     return next(filter(None, proto.output), "")
+
+
+def limit_name(proto: Any, rule: str, most: int) -> str:
+    """Return the name of a node that fails where another one breaks a rule."""
+    return f"{NAME}{rule} {most} for {proto.op_type} '{proto.name or first_output(proto)}'"
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,10 @@ class Computed(Maker):
         """Return whether the node has an input."""
         return position < len(self._proto.input) and self._proto.input[position] != ""
 
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
+        return position < len(self._proto.output) and self._proto.output[position] != ""
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`; texts as texts."""
         found = self._attributes.get(name, default)
@@ -188,7 +201,8 @@ class Computed(Maker):
             places = axes if isinstance(axes, str) else self.constant(np.array(axes, np.int64))
             if self._scalar and isinstance(axes, str):
                 places = self.node("Reshape", axes, self.constant(np.array([-1], np.int64)))
-            shape = self.node("Gather", shape, places, axis=0)
+            name = "" if isinstance(axes, str) else self._name_of(axes)
+            shape = self.node("Gather", shape, places, name=name, axis=0)
         found = self._at_least_one(self.cast(shape, TensorProto.FLOAT))
         if axes is None:
             self._whole_sizes[position] = found
@@ -221,6 +235,11 @@ class Computed(Maker):
         """Return what `product` returns if all elements were as large as the largest."""
         count = self.cast(self.node("Size", vector), TensorProto.FLOAT)
         return self.node("Pow", self.node("ReduceMax", vector, keepdims=0), count)
+
+    def _name_of(self, axes: Sequence[int]) -> str:
+        """Return the name of a node that fails where an input lacks one of these axes."""
+        least = max((axis + 1 if axis >= 0 else -axis for axis in axes), default=0)
+        return f"{limit_name(self._proto, 'axes', least)} {len(self.nodes)}"  # names differ
 
     def _at_least_one(self, vector: Term) -> Term:
         if self.opset < 11:

@@ -19,15 +19,13 @@ from onnx import TensorProto, numpy_helper
 from lstmcore.onnx.collecting import count_collected
 from lstmcore.onnx.graph import RANDOM, graphs_of, never_ends, opset_of, wanted_names
 from lstmcore.onnx.growth import may_grow
-from lstmcore.onnx.guard_nodes import OLDEST, Computed, Maker, Term, first_output
+from lstmcore.onnx.guard_nodes import NAME, OLDEST, Computed, Maker, Term, first_output, limit_name
 from lstmcore.onnx.limits import limits, readable
 from lstmcore.onnx.result_sizes import DOMAINS, Result, result_of
 from lstmcore.onnx.turn_counts import count_nested_turns, stop_turns
 from lstmcore.onnx.types import width_of
 
 __all__ = ["explained", "guard_graph", "guard_model"]
-
-NAME = "lstmcore limit of "
 
 STOPPED = re.compile(rf"{NAME}(?P<rule>\w+) (?P<most>\d+) for (?P<operator>\w+) '(?P<name>[^']*)'")
 
@@ -49,6 +47,8 @@ def explained(message: str) -> str | None:
             f"{node}: expected at most {most} turns, got more; a larger loop_limit of "
             "lstmcore.onnx.load allows it"
         )
+    if found["rule"] == "axes":
+        return f"{node}: expected an input with at least {most} axes, got fewer"
     if found["rule"] == "growth":
         return (
             f"{node}: expected values that grow by at most {readable(most)} in its turns, got "
@@ -112,6 +112,7 @@ def guard_graph(
     numbers = {entry.name: entry for entry in graph.initializer if entry.name not in given}
     constants = {"", *(outer - given), *numbers}
     widths = {**widths, **_declared_widths(graph)}
+    dequantized = {first_output(p): p for p in graph.node if p.op_type == "DequantizeLinear"}
     guarded: list[Any] = []
     for proto in graph.node:
         known = proto.domain in DOMAINS
@@ -122,7 +123,7 @@ def guard_graph(
             numbers.update(_number_of(proto))
         elif result is not None:
             grows = any(name in growing for name in proto.output if name)
-            guarded += _guarded(proto, opset, result, constants, grows, widths)
+            guarded += _guarded(proto, opset, result, constants, grows, widths, dequantized)
         for inner in nested:
             guard_graph(inner, opset, widths, growing, counted, frozenset(constants))
         if known and proto.op_type == "Loop" and nested:
@@ -165,10 +166,6 @@ def _few_turns(proto: Any, numbers: dict[str, Any]) -> bool:
     return bool(most.size == 1 and most.item() <= limits().turns)
 
 
-def _named(proto: Any, rule: str, most: int) -> str:
-    return f"{NAME}{rule} {most} for {proto.op_type} '{proto.name or first_output(proto)}'"
-
-
 def _check_version(proto: Any, opset: int, what: str) -> None:
     """Raise ValueError if a node needs a guard that cannot be written."""
     if opset < OLDEST:
@@ -188,24 +185,36 @@ def _guarded(
     constants: Collection[str],
     grows: bool,
     widths: Mapping[str, int],
+    dequantized: Mapping[str, Any],
 ) -> list[Any]:
-    """Return the nodes that guard a node, one of whose inputs becomes their output."""
+    """Return the nodes that guard a node, one of whose inputs becomes their output.
+
+    ONNX Runtime computes a node with bytes if its inputs are those of a DequantizeLinear each, with
+    nothing between. So a guard of data comes before that, and takes the sizes of the bytes.
+    """
     places = [p for p in result.numbers if p < len(proto.input) and proto.input[p]]
     computed = [place for place in places if proto.input[place] not in constants]
     if not computed and not grows:
         return []
     _check_version(proto, opset, "the size of its output")
-    maker = Computed(proto, opset, result.scalar)
+    measured = onnx.NodeProto()
+    measured.CopyFrom(proto)
+    for position, name in enumerate(proto.input):
+        if name in dequantized and position not in places:
+            measured.input[position] = dequantized[name].input[0]
+    maker = Computed(measured, opset, result.scalar)
     most = limits().value
     allowed = maker.number(most / widths.get(first_output(proto), WIDEST))
-    if result.resized:  # it may be as large as the input
-        allowed = maker.node("Max", allowed, maker.product(maker.sizes(0)))
-    allowed = allowed * maker.number(ROUNDING)
     try:
+        accounted = result.accounted(maker)
+        if accounted is not None:
+            allowed = maker.node("Max", allowed, accounted)
+        allowed = allowed * maker.number(ROUNDING)
         size = result.elements(maker)
-        for position in filter(maker.has, result.axes):  # an axis that is not there fails
-            last = maker.product(maker.sizes(position, [result.axes[position] - 1]))
-            size = size * (last / last)
+        for position, least in result.axes.items():
+            if maker.has(position):  # an axis that is not there fails
+                last = maker.product(maker.sizes(position, [least - 1]))
+                size = size * (last / last)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         named = proto.name or first_output(proto)
         raise ValueError(
@@ -213,7 +222,14 @@ def _guarded(
         ) from error
     beyond = maker.beyond(size, allowed)
     place = next(iter((*computed, *places)), 0)
-    proto.input[place] = maker.stopped(proto.input[place], beyond, _named(proto, "bytes", most))
+    stopped = maker.stopped(measured.input[place], beyond, limit_name(proto, "bytes", most))
+    if measured.input[place] != proto.input[place]:
+        source = dequantized[proto.input[place]]
+        rest, attributes = source.input[1:], source.attribute
+        last = maker.node("DequantizeLinear", stopped, *rest, domain=source.domain)
+        maker.nodes[-1].attribute.extend(attributes)
+        stopped = last.name
+    proto.input[place] = stopped
     return maker.nodes
 
 
@@ -249,7 +265,7 @@ def _guard_loop(
         most = limits().value
         bound = begin + outside.constant(np.int64(most))
         place = _bytes(inside, [new for _, new in measured], sizes) / Term(inside, bound.name)
-        condition = inside.stopped(condition, place, _named(proto, "growth", most))
+        condition = inside.stopped(condition, place, limit_name(proto, "growth", most))
     condition = _stop_collecting(proto, body, inside, outside, condition, widths)
     body.node.extend(inside.nodes)
     body.output[0].name = condition
@@ -271,7 +287,7 @@ def _guard_number(proto: Any, opset: int) -> list[Any]:
     turns = maker.node("Reshape", turns, maker.constant(np.zeros(0, np.int64)))
     most = limits().turns
     beyond = maker.beyond(turns, maker.constant(np.float64(most + 0.5)))
-    proto.input[0] = maker.stopped(proto.input[0], beyond, _named(proto, "turns", most))
+    proto.input[0] = maker.stopped(proto.input[0], beyond, limit_name(proto, "turns", most))
     return maker.nodes
 
 
@@ -297,7 +313,7 @@ def _stop_collecting(
         return condition
     most = limits().value
     place = collected / inside.constant(np.int64(most + 1))
-    return inside.stopped(condition, place, _named(proto, "collected", most))
+    return inside.stopped(condition, place, limit_name(proto, "collected", most))
 
 
 def _bytes(maker: Maker, names: Sequence[str], widths: Sequence[int]) -> Term:

@@ -33,13 +33,16 @@ TURNS = 1 << 24
 VALUE = 1 << 30
 """Bytes of a value, unless `load` is told otherwise."""
 
-TIMES, ROOM = 16, 1 << 24
+TIMES, ROOM = 16, 1 << 26
 """Constants may have so many times the bytes of the model, and so many bytes more.
 
-All are counted that are computed from others. Most live only until the next one is computed from
-them, such as the parts, turns and joins of weights. What ONNX Runtime holds besides them is twice
-as much at most: copies of them, and what `lstmcore.onnx.work.held` bounds.
+All are counted that are computed from others, such as masks and tables of positions. Most live only
+until the next one is computed from them, such as the parts, turns and joins of weights.
 """
+
+HELD = 1 << 24
+"""What is held while one constant is computed, besides its inputs, has at most `TIMES` times the
+bytes of the model, and so many bytes more. Honest files hold little."""
 
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
 """Multiplications for all constants together: so many for a byte of the model, and so many more."""
@@ -57,18 +60,24 @@ class Limits:
         Bytes of any one value.
     constants : int
         Bytes of all values together that do not depend on the model's inputs.
+    held : int
+        Bytes that computing one of these takes besides its inputs.
     turns : int
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    chosen : bool
+        Whether the caller has set what values may have, rather than left it.
     spent, worked : int
         Bytes of the constants so far, and multiplications for them.
     """
 
     value: int = VALUE
     constants: int = ROOM
+    held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    chosen: bool = False
     spent: int = 0
     worked: int = 0
 
@@ -90,16 +99,15 @@ class Limits:
         if self.spent > self.constants:
             node.fail(
                 f"expected constants of at most {readable(self.constants)} in all, got "
-                f"{readable(self.spent)}; a larger memory_limit of lstmcore.onnx.load allows it"
+                f"{readable(self.spent)} so far; {self._advice(self.spent)}"
             )
 
     def hold(self, node: Node, size: int) -> None:
         """Raise ValueError if computing a constant takes too much memory besides its inputs."""
-        if size > self.constants:
+        if size > self.held:
             node.fail(
-                f"expected a constant that takes at most {readable(self.constants)} while it is "
-                f"computed, got {readable(size)}; a larger memory_limit of lstmcore.onnx.load "
-                "allows it"
+                f"expected a constant that takes at most {readable(self.held)} while it is "
+                f"computed, got {readable(size)}; {self._advice(size)}"
             )
 
     def multiply(self, node: Node, count: int) -> None:
@@ -108,8 +116,13 @@ class Limits:
         if self.worked > self.work:
             node.fail(
                 f"expected at most {self.work} multiplications for constants in all, got "
-                f"{self.worked:.6g}; a larger memory_limit of lstmcore.onnx.load allows it"
+                f"{self.worked:.6g} so far; {self._advice((self.worked - WORK_ROOM) // WORK_TIMES)}"
             )
+
+    def _advice(self, size: int) -> str:
+        """Return what allows so many bytes for constants, and lowers the limit of no value."""
+        enough = max(self.value, 1 << max(size, 1).bit_length())
+        return f"memory_limit={enough} of lstmcore.onnx.load, or a larger one, allows it"
 
     def turn(self, node: Node, taken: list[int]) -> None:
         """Count a turn of a loop; raise ValueError if it is beyond the limit."""
@@ -126,10 +139,19 @@ class Limits:
 
 
 def limits_of(size: int, memory: int | None, turns: int) -> Limits:
-    """Return the limits of a model of `size` bytes, as `load` is asked for them."""
-    if memory is None:
-        return Limits(VALUE, TIMES * size + ROOM, turns, WORK_TIMES * size + WORK_ROOM)
-    return Limits(memory, memory, turns, WORK_TIMES * memory + WORK_ROOM)
+    """Return the limits of a model of `size` bytes, as `load` is asked for them.
+
+    Who asks for less than a value may have by default wants less of everything. Who asks for more
+    gets no less of anything.
+    """
+
+    def most(usual: int) -> int:
+        return usual if memory is None else max(memory, usual) if memory >= VALUE else memory
+
+    constants, held = most(TIMES * size + ROOM), most(TIMES * size + HELD)
+    work = WORK_TIMES * most(size) + WORK_ROOM
+    value = VALUE if memory is None else memory
+    return Limits(value, constants, held, turns, work, memory is not None)
 
 
 _limits: ContextVar[Limits | None] = ContextVar("_limits", default=None)

@@ -12,7 +12,7 @@ from onnx import external_data_helper, inliner
 
 from lstmcore._files import check_source
 from lstmcore.onnx.graph import graphs_of
-from lstmcore.onnx.limits import ROOM, TIMES, elements, readable
+from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
 __all__ = ["read_model"]
 
@@ -22,14 +22,14 @@ MOST_NODES = 1 << 16
 
 BYTES_OF_NODE = 8
 
-MOST_LEVELS = 10
-"""Graphs of loops and branches that may lie within each other."""
+OWN_SHARES = 4
+"""Shares of a graph of a loop or a branch, besides one for each level that it is deep.
 
-MOST_GRAPHS, BYTES_OF_GRAPH = 1 << 12, 1 << 10
-"""Graphs of loops and branches that a model may have, and one more for so many bytes of its file.
-
-ONNX Runtime takes some 20 KiB for each, and twice that for those deep within others.
+ONNX Runtime takes some 5 KiB for a share, because each graph resolves the names of those around it.
 """
+
+MOST_SHARES, BYTES_OF_SHARE = 3 << 12, 1 << 7
+"""Shares that all such graphs of a model may have, and one more for so many bytes of its file."""
 
 
 def read_model(source: Any) -> Any:
@@ -44,7 +44,7 @@ def read_model(source: Any) -> Any:
     ValueError
         If it is not an ONNX model, or breaks the standard; if its tensors are said to have far more
         bytes in other files than these have, or its functions far more nodes than the file; if its
-        nodes have too many graphs, or graphs too deep within each other.
+        nodes have too many graphs, counted by how deep they lie within each other.
     """
     if isinstance(source, onnx.ModelProto):
         model = source
@@ -111,7 +111,7 @@ def _check_external(model: Any, folder: Any) -> None:
             return  # the library says what is wrong
         check_source(path, f"{tensor.name}: its data")
         _check_length(tensor, length)
-    most = TIMES * (model.ByteSize() + sum(files.values())) + ROOM
+    most = TIMES * (model.ByteSize() + sum(files.values())) + HELD
     if total > most:
         raise ValueError(
             f"its tensors take {readable(total)} of other files, which have "
@@ -151,23 +151,24 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _check_graphs(model: Any) -> None:
-    """Raise ValueError if graphs lie too deep in others, or if there are too many."""
-    most = MOST_GRAPHS + model.ByteSize() // BYTES_OF_GRAPH
+    """Raise ValueError if there are too many graphs in others, counted by their depth."""
+    most = MOST_SHARES + model.ByteSize() // BYTES_OF_SHARE
     waiting = [(model.graph, 0)]
-    count = 0
+    graphs = shares = 0
     while waiting:
         graph, level = waiting.pop()
         for number, proto in enumerate(graph.node):
             for inner in graphs_of(proto):
-                count += 1
-                if level < MOST_LEVELS and count <= most:
-                    waiting.append((inner, level + 1))
-                    continue
-                named = proto.name or next(filter(None, proto.output), number)
-                raise ValueError(
-                    f"node {named!r} ({proto.op_type}): expected at most {MOST_LEVELS} graphs "
-                    f"within each other, and {most} in all, got more"
-                )
+                graphs += 1
+                shares += OWN_SHARES + level + 1
+                if shares > most:
+                    named = proto.name or next(filter(None, proto.output), number)
+                    raise ValueError(
+                        f"node {named!r} ({proto.op_type}): expected fewer graphs within nodes: at "
+                        f"most {most} shares, {OWN_SHARES} for each graph and one for each level "
+                        f"that it is deep, got more with {graphs} graphs, here {level + 1} deep"
+                    )
+                waiting.append((inner, level + 1))
 
 
 # ---- functions -----------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ __all__ = ["DOMAINS", "Arithmetic", "Quantity", "Result", "result_of"]
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 """Where operators of these names mean this: ONNX Runtime has some of them itself too."""
 
+POINTERS = 512 * 8
+"""Bytes of the pointers that NhwcMaxPool holds for each number of its window."""
+
 POINT = 8
 """Numbers of 4 bytes that are held for each point between others: their places and weights."""
 
@@ -33,6 +36,9 @@ class Arithmetic(Protocol):
 
     def has(self, position: int) -> bool:
         """Return whether the node has an input."""
+
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`."""
@@ -97,7 +103,8 @@ class Result:
         How many axes inputs must have, by their positions, if ONNX Runtime ends the process where
         they have fewer.
     free : callable, optional
-        Returns how many elements honest nodes make of one, for example because of their weights.
+        Returns how many elements its inputs account for: those of the first one, for example, for
+        each of the channels that its weights make. By default 1, or the first input if `resized`.
     """
 
     numbers: tuple[int, ...]
@@ -107,6 +114,12 @@ class Result:
     many: bool = False
     axes: Mapping[int, int] = field(default_factory=dict)
     free: Callable[[Arithmetic], Quantity] | None = None
+
+    def accounted(self, of: Arithmetic) -> Quantity | None:
+        """Return how many elements the inputs account for, whatever the numbers are."""
+        if self.free is not None:
+            return self.free(of)
+        return _whole(of, 0) if self.resized else None
 
 
 def result_of(operator: str, opset: int) -> Result | None:
@@ -194,11 +207,15 @@ def _window(of: Arithmetic, name: str, rank: int) -> Quantity:
     return of.vector(of.attribute(name) or [1] * rank)
 
 
-def _places(of: Arithmetic) -> Quantity:
-    """Return where a window fits: (d + begin + end) / stride + 1 or fewer along each axis."""
+def _places(of: Arithmetic, first: int = 2) -> Quantity:
+    """Return where a window fits: (d + begin + end) / stride + 1 or fewer along each axis.
+
+    These axes of the first input begin with `first`.
+    """
     if not len(of.attribute("pads", ())) or not (rank := _rank(of)):
         return of.number(1)
-    sizes = of.sizes(0, list(range(2, 2 + rank))) + of.both_ends(of.vector(of.attribute("pads")))
+    axes = list(range(first, first + rank))
+    sizes = of.sizes(0, axes) + of.both_ends(of.vector(of.attribute("pads")))
     return of.product(sizes / _window(of, "strides", rank) + of.vector([1] * rank))
 
 
@@ -207,13 +224,35 @@ def _images(of: Arithmetic, position: int, axis: int) -> Quantity:
     return of.product(of.sizes(0, [0])) * of.product(of.sizes(position, [axis]))
 
 
-def _channels(position: int) -> Callable[[Arithmetic], Quantity]:
-    return lambda of: of.product(of.sizes(position, [0]))
+def _convolution(position: int, last: bool = False) -> Result:
+    """Weights (M, C / group, *kernel); channels are the last axis of images if `last`."""
+
+    def elements(of: Arithmetic) -> Quantity:
+        return _images(of, position, 0) * _places(of, 1 if _channels_last(of, last) else 2)
+
+    return Result((), elements, free=lambda of: _whole(of, 0) * of.product(of.sizes(position, [0])))
 
 
-def _convolution(position: int) -> Result:
-    """Weights (M, C / group, *kernel)."""
-    return Result((), lambda of: _images(of, position, 0) * _places(of), free=_channels(position))
+def _pooled(last: bool = False, held: float = 0) -> Result:
+    """Windows on each channel, the last axis if `last`.
+
+    For each number of a window, `held` elements are held.
+    """
+
+    def elements(of: Arithmetic) -> Quantity:
+        if not _channels_last(of, last):
+            made = _images(of, 0, 1) * _places(of)
+        elif rank := len(of.attribute("pads", ())) // 2:
+            made = _images(of, 0, rank + 1) * _places(of, 1)
+        else:
+            made = of.number(1)
+        return made + of.product(of.vector(of.attribute("kernel_shape"))) * of.number(held)
+
+    return Result((), elements, free=lambda of: _whole(of, 0) + of.number(held))
+
+
+def _channels_last(of: Arithmetic, last: bool) -> bool:
+    return last or of.attribute("channels_last", 0) != 0
 
 
 def _spread(of: Arithmetic, kernel: Quantity, rank: int) -> Quantity:
@@ -236,8 +275,8 @@ def _transposed(of: Arithmetic) -> Quantity:
 
 
 def _weights_across(of: Arithmetic) -> Quantity:
-    """Return what a transposed convolution makes of one element, because of its weights."""
-    return of.product(of.sizes(1)) * of.number(of.attribute("group", 1))
+    """Return what a transposed convolution makes of its input, because of its weights."""
+    return _whole(of, 0) * _whole(of, 1) * of.number(of.attribute("group", 1))
 
 
 def _unpooled(of: Arithmetic) -> Quantity:
@@ -278,26 +317,38 @@ def _normalized(of: Arithmetic) -> Quantity:
 # ---- rows ----------------------------------------------------------------------------------------
 
 
+def _rows(of: Arithmetic) -> Quantity:
+    return of.product(of.sizes(0, [0]))
+
+
 def _rows_of(*names: str) -> Result:
     """Rows, each of as many elements as one of these attributes says, or has entries."""
 
     def elements(of: Arithmetic) -> Quantity:
         given = [of.attribute(name, 0) for name in names]
         counts = [len(entry) if isinstance(entry, (list, tuple)) else entry for entry in given]
-        return of.product(of.sizes(0, [0])) * of.number(max(1, *counts))
+        return _rows(of) * of.number(max(1, *counts))
 
-    return Result((), elements)
+    return Result((), elements, free=_rows)
 
 
 def _generated(of: Arithmetic) -> Quantity:
-    """Sizes: rows (N, ...), result (N, length)."""
-    return of.product(of.sizes(0, [0])) * of.product(of.counts(1))
+    """Sizes: rows (N, ...), result (N, length); a score for each word is held."""
+    return _rows(of) * (of.product(of.counts(1)) + _words(of))
 
 
 def _searched(of: Arithmetic) -> Quantity:
-    """Sizes: rows (N, ...), result (N, beams, length), perhaps with a score for each word."""
-    words = of.number(max(of.attribute("vocab_size", 1), 1))
-    return _generated(of) * of.product(of.counts(3)) * words
+    """Sizes: rows (N, ...), result (N, beams, length); a score for each word is held.
+
+    If the scores are wanted, those of all steps are.
+    """
+    beams = _rows(of) * of.product(of.counts(3))
+    length = of.product(of.counts(1))
+    return beams * (length * _words(of) if of.wants(2) else length + _words(of))
+
+
+def _words(of: Arithmetic) -> Quantity:
+    return of.number(max(of.attribute("vocab_size", 1), 1))
 
 
 def _remembered(of: Arithmetic) -> Quantity:
@@ -306,7 +357,7 @@ def _remembered(of: Arithmetic) -> Quantity:
     The total is the seventh input.
     """
     width = of.sizes(1 if of.has(1) else 0, [2])
-    return of.product(of.sizes(0, [0])) * of.product(of.counts(6)) * of.product(width)
+    return _rows(of) * of.product(of.counts(6)) * of.product(width)
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -325,7 +376,7 @@ _WINDOW = Result((0,), _numbers_alone(0), scalar=True)
 RESULTS: dict[str, Result] = {
     # sizes (N, C, H, W), result (N, H, W, 2); or (N, C, D, H, W), (N, D, H, W, 3)
     "AffineGrid": Result((1,), _numbers_alone(1, 3)),
-    "AveragePool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "AveragePool": _pooled(),
     "BeamSearch": Result((1, 3), _searched, scalar=True),
     "BlackmanWindow": _WINDOW,
     "CenterCropPad": Result(
@@ -336,7 +387,7 @@ RESULTS: dict[str, Result] = {
     "ConvInteger": _convolution(1),
     "ConvTranspose": Result((), _transposed, free=_weights_across),
     "ConvTransposeWithDynamicPads": Result((), _transposed, free=_weights_across),
-    "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3))),
+    "CropAndResize": Result((3,), lambda of: _boxes(of) * of.product(of.counts(3)), free=_boxes),
     "ConstantOfShape": Result((0,), _numbers_alone(0)),
     "DFT": Result((1,), _dft, scalar=True, resized=True, axes={0: 1}),
     "Expand": Result(
@@ -344,9 +395,8 @@ RESULTS: dict[str, Result] = {
     ),
     "FeatureVectorizer": Result(
         (),
-        lambda of: (
-            of.product(of.sizes(0, [0])) * of.number(sum(of.attribute("inputdimensions", ())))
-        ),
+        lambda of: _rows(of) * of.number(sum(of.attribute("inputdimensions", ()))),
+        free=_rows,
     ),
     "FusedConv": _convolution(1),
     "GreedySearch": Result((1,), _generated, scalar=True),
@@ -359,32 +409,47 @@ RESULTS: dict[str, Result] = {
     ),
     "HammingWindow": _WINDOW,
     "HannWindow": _WINDOW,
-    "LRN": Result((), _normalized),
+    "LRN": Result((), _normalized, free=lambda of: _whole(of, 0) * of.number(2)),
     "LinearClassifier": _rows_of("intercepts", "classlabels_ints", "classlabels_strings"),
     "LinearRegressor": _rows_of("targets"),
-    "LpPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
-    "MaxPool": Result((), lambda of: _images(of, 0, 1) * _places(of)),
+    "LpPool": _pooled(),
+    "MaxPool": _pooled(),
     "MaxRoiPool": Result(
-        (), lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))), axes={0: 4}
+        (),
+        lambda of: _boxes(of) * of.product(of.vector(of.attribute("pooled_shape"))),
+        axes={0: 4},
+        free=_boxes,
     ),
+    "MaxpoolWithMask": _pooled(),
     "MaxUnpool": Result((2,), _unpooled),
     "MelWeightMatrix": Result(
         (0, 1), lambda of: of.product(of.counts(0)) * of.product(of.counts(1)), scalar=True
     ),
     "Multinomial": Result(
         (),
-        lambda of: of.product(of.sizes(0, [0])) * of.number(of.attribute("sample_size", 1)),
+        lambda of: _rows(of) * of.number(of.attribute("sample_size", 1)),
         axes={0: 2},
+        free=_rows,
     ),
-    "OneHot": Result((1,), lambda of: _whole(of, 0) * of.product(of.counts(1)), scalar=True),
+    "NhwcConv": _convolution(1, last=True),
+    "NhwcFusedConv": _convolution(1, last=True),
+    "NhwcMaxPool": _pooled(last=True, held=POINTERS),
+    "OneHot": Result(
+        (1,),
+        lambda of: _whole(of, 0) * of.product(of.counts(1)),
+        scalar=True,
+        free=lambda of: _whole(of, 0),
+    ),
     "OneHotEncoder": Result(
         (),
         lambda of: (
             _whole(of, 0)
             * of.number(len(of.attribute("cats_int64s") or of.attribute("cats_strings") or (1,)))
         ),
+        free=lambda of: _whole(of, 0),
     ),
     "Pad": Result((1,), _pad, resized=True),
+    "QLinearAveragePool": _pooled(),
     "QLinearConv": _convolution(3),
     "Range": Result(
         (0, 1, 2),
@@ -403,7 +468,11 @@ RESULTS: dict[str, Result] = {
     "TreeEnsemble": _rows_of("n_targets"),
     "TreeEnsembleClassifier": _rows_of("classlabels_int64s", "classlabels_strings"),
     "TreeEnsembleRegressor": _rows_of("n_targets"),
-    "UnfoldTensor": Result((), lambda of: _whole(of, 0) * of.number(of.attribute("size", 1))),
+    "UnfoldTensor": Result(
+        (),
+        lambda of: _whole(of, 0) * of.number(of.attribute("size", 1)),
+        free=lambda of: _whole(of, 0),
+    ),
     "Upsample": Result((1,), _upsample, resized=True),
     "WhisperBeamSearch": Result((1, 3), _searched, scalar=True),
 }

@@ -31,7 +31,8 @@ PRODUCTS = (
 """Attributes with sizes. (The shapes of random numbers are found as types are inferred.)"""
 
 UNCHANGED = 4096
-"""Elements that constant numbers may make of one, for each node that is then not guarded."""
+"""Elements that constant numbers may make of each that the inputs account for, in a node that is
+then not guarded."""
 
 
 def check_sizes(node: Node, scope: Scope) -> None:
@@ -46,8 +47,12 @@ def check_sizes(node: Node, scope: Scope) -> None:
         If an output is too large, or the constants so far are too large together.
     """
     known = node.operator in SIZED or result_of(node.operator, node.opset) is not None
-    if node.domain == RUNTIMES and not known:
-        node.fail("expected an operator whose results have a known size, got one that may not")
+    if node.domain == RUNTIMES and not known and not limits().chosen:
+        node.fail(
+            "expected an operator whose results have a known size, got one that may not; a "
+            f"memory_limit of lstmcore.onnx.load (such as {limits().value}) allows it, but nothing "
+            "limits what such operators make when the model runs"
+        )
     if node.domain not in DOMAINS:
         if is_foldable(node, scope):
             infer(node, scope)
@@ -108,7 +113,8 @@ def _made_elements(node: Node, scope: Scope, known: dict[int, Array]) -> float:
     try:
         with np.errstate(all="ignore"):
             made = float(result.elements(found))
-        free = 1 if result.free is None else float(result.free(found))
+        accounted = result.accounted(found)
+        free = 1 if accounted is None else float(accounted)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # numbers and shapes do not fit
         made, free, found.complete = math.nan, 1, False
     if not made <= UNCHANGED * free and not found.complete:
@@ -152,6 +158,10 @@ class Known:
         """Return whether the node has an input; old models write one without elements for none."""
         given = self._node.has_input(position)
         return given and (position not in self._numbers or self._numbers[position].size > 0)
+
+    def wants(self, position: int) -> bool:
+        """Return whether the node has an output."""
+        return position < len(self._node.outputs) and self._node.outputs[position] != ""
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`."""
@@ -266,12 +276,20 @@ def turns_of(node: Node, scope: Scope) -> float:
 
 def _turns_of_loop(node: Node, scope: Scope) -> float:
     body = node.get("body")
-    if body is None or not never_ends(body):
+    if body is None or not never_ends(body) or not _begins(node, scope):
         return 1
     if not node.has_input(0):
         return math.inf
     most = constant_value(node.inputs[0], scope)
     return 1 if most is None or most.size != 1 else max(most.item(), 1)
+
+
+def _begins(node: Node, scope: Scope) -> bool:
+    """Return whether a Loop is known to take a turn, if it has a number of them."""
+    if not node.has_input(1):
+        return True
+    condition = constant_value(node.inputs[1], scope)
+    return condition is not None and condition.size == 1 and bool(condition.item())
 
 
 def _turns_of_scan(node: Node, scope: Scope) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from lstmcore.onnx.graph import STANDARD_DOMAINS, graphs_of
-from lstmcore.onnx.guard_nodes import Maker, Term, first_output
+from lstmcore.onnx.guard_nodes import Maker, Term, first_output, limit_name
 from lstmcore.onnx.limits import limits
 
 __all__ = ["count_all_turns", "count_nested_turns", "has_loop", "insert", "integer", "stop_turns"]
@@ -38,8 +38,7 @@ def _is(proto: Any, kind: str) -> bool:
 def stop_turns(maker: Maker, proto: Any, condition: str, count: Term, most: int) -> str:
     """Return the condition of a loop's body, which fails if `count` turns were taken before."""
     place = count / maker.constant(np.int64(most))
-    name = f"lstmcore limit of turns {most} for {proto.op_type} "
-    return maker.stopped(condition, place, name + f"'{proto.name or first_output(proto)}'")
+    return maker.stopped(condition, place, limit_name(proto, "turns", most))
 
 
 def count_nested_turns(graph: Any, opset: int) -> set[str]:

@@ -14,7 +14,7 @@ __all__ = ["held", "is_heavy_work", "multiplications"]
 HEAVY = (
     *("Attention", "Col2Im", "Conv", "DFT", "Det", "Einsum", "GRU", "Gemm", "GridSample", "LRN"),
     *("LSTM", "MatMul", "NonMaxSuppression", "Pool", "RNN", "Regex", "Resize", "Roi", "STFT"),
-    *("TfIdf", "Upsample"),
+    *("TfIdf", "Upsample", "pool"),
 )
 """Parts of the names of operators that take more steps than their inputs and outputs have elements.
 
@@ -56,7 +56,7 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
     if "Conv" in kind:  # weights (M, C / group, *kernel); transposed: (C, M / group, *kernel)
         weights = inputs[3] if kind == "QLinearConv" else inputs[1]
         return max(made, counts[0]) * elements(weights[1:])
-    if "Pool" in kind and "Roi" not in kind:
+    if "pool" in kind.lower() and "Roi" not in kind:
         return max(made, counts[0]) * elements(node.get("kernel_shape", ()))
     if "MatMul" in kind:
         return made * inputs[0][-1]
@@ -107,15 +107,13 @@ def _held_by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: in
 
 
 HOLDING = {
-    **{
-        "Det": 1,
-        "GridSample": 16,
-        "Hardmax": 2,
-        "LogSoftmax": 2,
-        "Resize": 12,
-        "Softmax": 2,
-        "Unique": 44,
-    },
+    "Det": 1,
+    "GridSample": 16,
+    "Hardmax": 2,
+    "LogSoftmax": 2,
+    "Resize": 12,
+    "Softmax": 2,
+    "Unique": 44,
     "Upsample": 12,
 }
 """Numbers that operators hold for each element of their largest input or their outputs."""

@@ -89,8 +89,8 @@ def test_what_is_held_while_a_constant_is_computed():
 def test_casts_of_what_the_file_does_not_store_are_counted():
     nodes = [op("Cast", ["b"], [f"d{k}"], to=11) for k in range(8)]
     nodes += [op("Max", [f"d{k}" for k in range(8)], ["e"]), op("Cast", ["e"], ["a"], to=1)]
-    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 16"):
-        lc_onnx.load(made_of({"b": (500_000,)}, nodes))
+    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 64"):
+        lc_onnx.load(made_of({"b": (1_500_000,)}, nodes))
 
 
 def test_reductions_count_what_they_read():
@@ -172,7 +172,7 @@ def test_sizes_that_depend_on_what_a_constant_holds(kind):
     model = made_of({"b": (20_000,)}, HELD[kind])
     model.graph.initializer.append(ints("upright", -1, 1))
     assert model.ByteSize() < 1200
-    with pytest.raises(ValueError, match=r"\(\w+\): expected .* larger memory_limit"):
+    with pytest.raises(ValueError, match=r"\(\w+\): expected .* memory_limit"):
         lc_onnx.load(model)
     if kind == "Concat":
         return
@@ -234,7 +234,7 @@ def doubled(times):
 
 def test_texts_count_their_letters():
     for nodes in ([op("Tile", ["text", "many"], ["a"])], doubled(25)):
-        with pytest.raises(ValueError, match="larger memory_limit"):
+        with pytest.raises(ValueError, match="memory_limit"):
             lc_onnx.load(of_texts(nodes, 1900))
     x = np.zeros(1, np.float32)
     assert lc_onnx.load(of_texts([op("Tile", ["text", "few"], ["a"])], 1900))(x) == 1
@@ -244,7 +244,7 @@ def test_texts_count_their_letters():
 def test_sequences_count_their_tensors():
     split = op("SplitToSequence", ["b", "one"], ["s"], axis=0)
     nodes = [split, op("SequenceAt", ["s", "one"], ["a"])]
-    with pytest.raises(ValueError, match=r"\(SplitToSequence\): .* larger memory_limit"):
+    with pytest.raises(ValueError, match=r"\(SplitToSequence\): .* memory_limit"):
         lc_onnx.load(made_of({"b": (2_000_000,)}, nodes))
     assert lc_onnx.load(made_of({"b": (20,)}, nodes))(np.zeros(1, np.float32)) == 1
     whole = [split, op("ConcatFromSequence", ["s"], ["a"], axis=0)]
@@ -256,5 +256,5 @@ def test_sequences_that_are_doubled_again_and_again():
     for k in range(30):
         nodes += [op("SequenceConstruct", ["b" if k == 0 else f"c{k - 1}"] * 2, [f"s{k}"])]
         nodes += [op("ConcatFromSequence", [f"s{k}"], [f"c{k}" if k < 29 else "a"], axis=0)]
-    with pytest.raises(ValueError, match=r"\(\w+Sequence\w*\): .* larger memory_limit"):
+    with pytest.raises(ValueError, match=r"\(\w+Sequence\w*\): .* memory_limit"):
         lc_onnx.load(made_of({"b": (20_000,)}, nodes))

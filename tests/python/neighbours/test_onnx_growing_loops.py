@@ -147,7 +147,7 @@ def test_what_cannot_grow_is_not_measured():
 def test_versions_without_guards_are_refused_by_name():
     model = loop([op("Neg", ["v"], ["w"])], opset=5)
     pattern = (
-        r"\(Loop\): expected version 6 of the standard or a later one, in which its turns "
+        r"\(Loop\): expected version 7 of the standard or a later one, in which its turns "
         r"and what it carries can be limited, got 5"
     )
     with pytest.raises(ValueError, match=pattern):
@@ -155,7 +155,7 @@ def test_versions_without_guards_are_refused_by_name():
     tile = op("Tile", ["x", "n", "axis"], ["y"])
     inputs = [value("x", ("a",)), value("n", ())]
     model = make_model([tile], inputs, ["y"], [tensor("axis", 0.0)], opset=5)
-    with pytest.raises(ValueError, match=r"\(Tile\): expected version 6 .* the size of its output"):
+    with pytest.raises(ValueError, match=r"\(Tile\): expected version 7 .* the size of its output"):
         lc_onnx.load(model)
 
 

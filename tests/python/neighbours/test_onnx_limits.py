@@ -1,5 +1,7 @@
 """Files of a few hundred bytes that ask for more memory or time than there is are refused."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
-from onnx_kit import BOOL, FLOAT, INT64, ints, make_model, op, tensor, value  # noqa: E402
+from lstmcore.onnx.limits import limits_of  # noqa: E402
+from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value  # noqa: E402
 from onnx_kit import without_runtime as block_runtime  # noqa: E402
 
 MUCH = 1 << 62
@@ -119,7 +122,7 @@ def using(nodes, initializers, opset=17):
 def test_constants_of_any_size(name, runner):
     model = using(*CONSTANTS[name])
     assert name == "outer product" or model.ByteSize() < 1_000_000
-    with pytest.raises(ValueError, match=r"node '\w+' \(\w+\): .* larger memory_limit"):
+    with pytest.raises(ValueError, match=r"node '\w+' \(\w+\): .* memory_limit"):
         lc_onnx.load(model)
 
 
@@ -138,14 +141,14 @@ def test_constants_within_branches(name, kind):
         ["y"],
         [tensor("zero", 0.0)],
     )
-    with pytest.raises(ValueError, match="larger memory_limit"):
+    with pytest.raises(ValueError, match="memory_limit"):
         lc_onnx.load(model)
 
 
 def test_a_larger_limit_and_a_smaller_one(runner):
     node = op("ConstantOfShape", ["n"], ["a"])
     model = using([node], [ints("n", 20_000_000)])
-    with pytest.raises(ValueError, match=r"constants of at most 16 MiB in all, got 76.29 MiB"):
+    with pytest.raises(ValueError, match=r"constants of at most 64 MiB in all, got 76.29 MiB"):
         lc_onnx.load(model)
     y = lc_onnx.load(model, memory_limit=1 << 27)(np.ones(1, np.float32))
     assert y == 1
@@ -153,6 +156,60 @@ def test_a_larger_limit_and_a_smaller_one(runner):
     with pytest.raises(ValueError, match="an output of at most 2000 bytes, got 4000 bytes"):
         lc_onnx.load(small, memory_limit=2000)
     assert lc_onnx.load(small)(np.ones(1, np.float32)) == 1
+
+
+def advised(error):
+    return int(re.search(r"memory_limit=(\d+) of lstmcore.onnx.load", str(error))[1])
+
+
+def test_the_advice_of_an_error_works_and_lowers_nothing(runner):
+    """Where the constants need more, values keep what they may have."""
+    model = using([op("ConstantOfShape", ["n"], ["a"])], [ints("n", 20_000_000)])
+    with pytest.raises(ValueError, match="in all, got") as found:
+        lc_onnx.load(model)
+    assert advised(found.value) == 1 << 30
+    assert lc_onnx.load(model, memory_limit=advised(found.value))(np.ones(1, np.float32)) == 1
+    two = [op("ConstantOfShape", ["n"], ["b"]), op("Neg", ["b"], ["a"])]
+    model = using(two, [ints("n", 1000)])
+    with pytest.raises(ValueError, match="in all, got") as found:
+        lc_onnx.load(model, memory_limit=7000)
+    assert advised(found.value) == 8192
+    lc_onnx.load(model, memory_limit=8192)
+
+
+def test_which_limits_a_number_sets():
+    size, default = 1 << 27, limits_of(1 << 27, None, 5)
+    more, less = limits_of(size, 1 << 30, 5), limits_of(size, 1 << 20, 5)
+    assert (more.value, less.value) == (1 << 30, 1 << 20)
+    for name in ("constants", "held", "work"):
+        assert getattr(more, name) >= getattr(default, name) > getattr(less, name)
+
+
+TABLES = {
+    "causal mask": (
+        [op("ConstantOfShape", ["n"], ["b"]), op("Trilu", ["b"], ["a"], upper=1)],
+        [ints("n", 2048, 2048)],
+    ),
+    "sines of positions": (
+        [
+            op("Range", ["zero", "many", "one"], ["i"]),
+            op("Reshape", ["i", "column"], ["p"]),
+            op("Mul", ["p", "rates"], ["b"]),
+            op("Sin", ["b"], ["s"]),
+            op("Cos", ["b"], ["c"]),
+            op("Concat", ["s", "c"], ["a"], axis=1),
+        ],
+        [
+            *(tensor("zero", 0.0), tensor("many", 10_000.0), tensor("one", 1.0)),
+            *(ints("column", -1, 1), tensor("rates", [[0.5] * 128])),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_models_compute(name, runner):
+    assert lc_onnx.load(using(*TABLES[name]))(np.zeros(1, np.float32)).shape == (1,)
 
 
 def test_limits_are_checked():
@@ -212,7 +269,7 @@ def test_sizes_that_the_model_computes(name, recurrent):
     for _ in range(2):  # the first call of a shape runs in parts
         assert np.max(loaded.run({"x": x, "n0": good})["y"]) in (0, 1)
         bad = np.array(much)
-        with pytest.raises(ValueError, match=rf"\({name}\): .* larger memory_limit"):
+        with pytest.raises(ValueError, match=rf"\({name}\): .* memory_limit"):
             loaded.run({"x": x, "n0": bad})
 
 
@@ -425,14 +482,30 @@ def within(graph, levels, twice=False):
     return make_model([*graph.node, op("Add", ["t", "x"], ["y"])], inputs, ["y"])
 
 
-def test_graphs_deep_within_each_other_are_refused(runner):
+def test_chains_of_branches_are_read(runner):
     inner = helper.make_graph([op("Identity", ["x"], ["t"])], "then", [], [value("t")])
     feed = {"x": np.ones(2, np.float32), "flag": np.array(True)}
-    assert lc_onnx.load(within(inner, 10)).run(feed)["y"][0] == 2
-    with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs within each other"):
-        lc_onnx.load(within(inner, 11))
-    for levels in (10, 14):  # with one for each path; ONNX Runtime takes a gigabyte for the latter
-        nodes = [op("If", ["flag"], ["t"], then_branch=inner, else_branch=inner)]
-        many = helper.make_graph(nodes * 8, "many", [], [value("t")])
-        with pytest.raises(ValueError, match=r"\(If\): expected at most 10 graphs .* in all, got"):
+    for levels in (1, 12, 30):
+        assert lc_onnx.load(within(inner, levels)).run(feed)["y"][0] == 2
+
+
+def test_many_graphs_within_each_other_are_refused():
+    """ONNX Runtime takes a gigabyte for those with one graph for each path of 14 branches."""
+    inner = helper.make_graph([op("Identity", ["x"], ["t"])], "then", [], [value("t")])
+    nodes = [op("If", ["flag"], ["t"], then_branch=inner, else_branch=inner)]
+    many = helper.make_graph(nodes * 8, "many", [], [value("t")])
+    for levels in (10, 14):
+        with pytest.raises(ValueError, match=r"\(If\): expected fewer graphs .* 4 for each graph"):
             lc_onnx.load(within(many, levels - 1, twice=True))
+    deep = helper.make_graph(nodes * 250, "many", [], [value("t")])
+    with pytest.raises(ValueError, match=r"\(If\): expected fewer graphs .* here 29 deep"):
+        lc_onnx.load(within(deep, 28))
+
+
+def test_many_branches_beside_each_other_are_read(runner):
+    graphs = branches([op("Identity", ["x"], ["t"])], [op("Neg", ["x"], ["e"])])
+    nodes = [op("If", ["flag"], [f"b{k}"], **graphs) for k in range(1000)]
+    nodes.append(op("Sum", [f"b{k}" for k in range(1000)], ["y"]))
+    model = make_model(nodes, [value("x", (2,)), value("flag", (), BOOL)], ["y"])
+    feed = {"x": np.ones(2, np.float32), "flag": np.array(True)}
+    assert lc_onnx.load(model).run(feed)["y"][0] == 1000

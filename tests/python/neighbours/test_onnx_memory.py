@@ -1,5 +1,6 @@
 """Models for which there is too little memory."""
 
+import os
 import subprocess
 import sys
 
@@ -52,8 +53,13 @@ with_little_memory(lambda: lc_onnx.load(model, memory_limit=1 << 40))
     ("script", "node"), [(RUN, "MatMul)"), (LOAD, "(ConstantOfShape)")], ids=["run", "load"]
 )
 def test_too_little_memory_is_a_memory_error(script, node):
+    path = os.pathsep.join(filter(None, sys.path))
     found = subprocess.run(
-        [sys.executable, "-c", BEGIN + script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", BEGIN + script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.stdout.startswith("MemoryError node"), found.stderr
     assert node in found.stdout

@@ -9,8 +9,10 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
+from lstmcore.onnx import sizes  # noqa: E402
 from lstmcore.onnx.contrib import RUNTIMES, SIZED  # noqa: E402
-from onnx_kit import INT64, make_model, op, runtime, tensor, value  # noqa: E402
+from lstmcore.onnx.result_sizes import RESULTS  # noqa: E402
+from onnx_kit import FLOAT, INT64, make_model, op, runtime, tensor, value  # noqa: E402
 
 INT32, UINT8 = onnx.TensorProto.INT32, onnx.TensorProto.UINT8
 
@@ -113,6 +115,35 @@ def test_operators_whose_results_may_have_any_size_are_refused_by_name():
     assert "RelativePositionBias" not in SIZED
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_limit_of_memory_admits_operators_of_which_nothing_is_known(monkeypatch, constant):
+    """Such as those of a later version of ONNX Runtime."""
+    monkeypatch.setattr(sizes, "SIZED", SIZED - {"QuickGelu"})
+    nodes = [own("QuickGelu", ["w" if constant else "x"], ["g"]), op("Add", ["x", "g"], ["y"])]
+    made = model(nodes, ["x"], constants=[tensor("w", draw(2000))])
+    with pytest.raises(ValueError, match=r"memory_limit of \S+ \(such as 1073741824\) allows it"):
+        lc_onnx.load(made)
+    feed = {"x": draw(2000)}
+    found = lc_onnx.load(made, memory_limit=1 << 30).run(feed)["y"]
+    np.testing.assert_array_equal(found, runtime(made, feed)["y"])
+
+
+def test_every_operator_with_windows_has_its_size():
+    """By the operators' schemas in ONNX Runtime, as far as it shows them."""
+    state = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    if not hasattr(state, "get_all_operator_schema"):
+        pytest.skip("this ONNX Runtime does not show its operators")
+    windows = {"pads", "strides", "output_shape", "kernel_shape", "output_padding"}
+    found = {
+        schema.name
+        for schema in state.get_all_operator_schema()
+        if schema.domain == "com.microsoft" and not windows.isdisjoint(schema.attributes)
+    }
+    assert "NhwcMaxPool" in found
+    assert found.isdisjoint(SIZED)
+    assert found <= set(RESULTS)
+
+
 # ---- attributes that multiply --------------------------------------------------------------------
 
 
@@ -176,6 +207,36 @@ def test_windows_and_their_margins():
             loaded.run({"x": np.ones(shape, np.float32)})
 
 
+@pytest.mark.parametrize("kind", ["NhwcMaxPool", "QLinearAveragePool", "MaxpoolWithMask"])
+@pytest.mark.parametrize("shape", [(1, 40, 40, 1), None], ids=["fixed", "unknown"])
+def test_windows_of_operators_of_onnx_runtime(kind, shape):
+    """Whether channels are the last axis or the first."""
+    element = FLOAT if kind == "MaxpoolWithMask" else UINT8
+    inputs, names = [value("x", shape, element)], ["x"]
+    constants = [tensor("s", 1.0), tensor("z", 0, np.uint8)]
+    if kind == "QLinearAveragePool":
+        names += ["s", "z", "s", "z"]
+    if kind == "MaxpoolWithMask":
+        names.append("mask")
+        inputs.append(value("mask", shape, onnx.TensorProto.INT32))
+    last = {"channels_last": 1} if kind == "QLinearAveragePool" else {}
+
+    def made(side, margin):
+        window = {"kernel_shape": [side, side], "pads": [margin] * 4}
+        return model([own(kind, names, **window, **last)], inputs, constants=constants)
+
+    dtype = np.float32 if element == FLOAT else np.uint8
+    feed = {"x": np.ones((1, 40, 40, 1), dtype), "mask": np.ones((1, 40, 40, 1), np.int32)}
+    feed = {name: feed[name] for name in names if name in feed}
+    small = made(3, 1)
+    np.testing.assert_array_equal(lc_onnx.load(small).run(feed)["y"], runtime(small, feed)["y"])
+    with pytest.raises(ValueError, match=rf"{kind}\): expected an output of at most"):
+        lc_onnx.load(made(20_001, 20_000)).run(feed)
+    if kind == "NhwcMaxPool":  # for the pointers into its windows
+        with pytest.raises(ValueError, match=rf"{kind}\): expected an output of at most 1 GiB"):
+            lc_onnx.load(made(3001, 3000)).run(feed)
+
+
 # ---- what ends the process -----------------------------------------------------------------------
 
 
@@ -189,8 +250,9 @@ def test_regions_of_what_is_no_image(kind):
         node = op(kind, ["x", "boxes"], ["y"], pooled_shape=[2, 2])
         constants = [tensor("boxes", [[0, 0, 0, 1, 1]])]
     loaded = lc_onnx.load(make_model([node], ["x"], ["y"], constants))
+    fewer = rf"node 'y' \({kind}\): expected an input with at least \d axes, got fewer"
     for shape in ((), (1,), (1, 1), (1, 1, 2)):
-        with pytest.raises(ValueError, match="node"):
+        with pytest.raises(ValueError, match=fewer):
             loaded.run({"x": np.ones(shape, np.float32)})
         with pytest.raises(
             ValueError, match="expected an input with at least 4 axes|refuses|ShapeInference"
@@ -205,7 +267,7 @@ def test_regions_of_what_is_no_image(kind):
     branch = op("If", ["flag"], ["r"], then_branch=graph, else_branch=graph)
     inputs = ["x", value("flag", (), onnx.TensorProto.BOOL)]
     within = lc_onnx.load(make_model([branch], inputs, ["r"], constants))
-    with pytest.raises(ValueError, match="node"):
+    with pytest.raises(ValueError, match=fewer):
         within.run({"x": np.ones(3, np.float32), "flag": np.array(True)})
     assert loaded.run({"x": np.ones((1, 1, 2, 2), np.float32)})["y"].shape[:2] == (1, 1)
 
@@ -226,5 +288,7 @@ def test_numbers_in_the_place_of_arrays(kind):
     constants.append(tensor("step", 1, np.int64))
     made = make_model([NUMBERS[kind]], ["x"], ["y"], constants, opset=20)
     x = np.ones((1, 4, 1), np.float32) if "number" in kind else np.array(1, np.float32)
-    with pytest.raises(ValueError, match="node"):
+    with pytest.raises(
+        ValueError, match=r"node 'y' \(\w+\): expected an input with at least \d axes"
+    ):
         lc_onnx.load(made).run({"x": x})

@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.graph import node_of  # noqa: E402
-from lstmcore.onnx.guard_nodes import Computed  # noqa: E402
+from lstmcore.onnx.guard_nodes import OLDEST, Computed  # noqa: E402
 from lstmcore.onnx.result_sizes import RESULTS, result_of  # noqa: E402
 from lstmcore.onnx.scope import Origin, Scope  # noqa: E402
 from lstmcore.onnx.sizes import Known  # noqa: E402
@@ -47,6 +47,8 @@ LEAF = {
 def bytes_of(*shape):
     return np.ones(shape, np.uint8)
 
+
+SCALES = (np.float32(1), np.uint8(0), np.float32(1), np.uint8(0))
 
 # Operator, inputs, attributes, version, elements that are more than there really are.
 CASES = {
@@ -160,6 +162,13 @@ CASES = {
         11,
         1,
     ),
+    "MaxpoolWithMask": (
+        "MaxpoolWithMask",
+        [floats(2, 3, 5, 4), np.ones((2, 3, 5, 4), np.int32)],
+        {**RUNTIME, "kernel_shape": [3, 3], "pads": [2, 1, 0, 1]},
+        17,
+        3,
+    ),
     "MelWeightMatrix": (
         "MelWeightMatrix",
         [one(8), one(64), one(8000), one(0.0, np.float32), one(4000.0, np.float32)],
@@ -168,6 +177,13 @@ CASES = {
         2,
     ),
     "Multinomial": ("Multinomial", [floats(2, 3)], {"sample_size": 7, "seed": 1.0}, 17, 1),
+    "NhwcMaxPool": (
+        "NhwcMaxPool",
+        [bytes_of(2, 5, 4, 3)],
+        {**RUNTIME, "kernel_shape": [3, 3], "pads": [2, 1, 0, 1]},
+        17,
+        1000,  # with pointers
+    ),
     "OneHotEncoder": (
         "OneHotEncoder",
         [whole(1, 2, 5, 5)],
@@ -179,6 +195,20 @@ CASES = {
     "OneHot of a vector": ("OneHot", [whole(0, 1, 2), whole(5), floats(2)], {}, 11, 1),
     "Pad": ("Pad", [floats(3, 4), whole(1, 2, 3, 4)], {}, 11, 1),
     "Pad of axes": ("Pad", [floats(3, 4), whole(2, 5), np.float32(0), whole(-1)], {}, 18, 1),
+    "QLinearAveragePool": (
+        "QLinearAveragePool",
+        [bytes_of(2, 3, 5), *SCALES],
+        {**RUNTIME, "kernel_shape": [3], "pads": [2, 1]},
+        17,
+        1.5,
+    ),
+    "QLinearAveragePool of the first axes": (
+        "QLinearAveragePool",
+        [bytes_of(2, 50, 3), *SCALES],
+        {**RUNTIME, "kernel_shape": [3], "pads": [2, 1], "channels_last": 1},
+        17,
+        1.1,
+    ),
     "QLinearConv": (
         "QLinearConv",
         [
@@ -264,6 +294,7 @@ HARD = {
     *("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"),  # contain language models
     *("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"),  # have two results
     *("GroupQueryAttention", "TreeEnsemble"),
+    *("NhwcConv", "NhwcFusedConv"),  # lack kernels for float32
 }
 
 
@@ -309,7 +340,9 @@ def by_the_guard(proto, arrays, opset):
     result = result_of(proto.op_type, opset)
     maker = Computed(proto, opset, result.scalar)
     total = result.elements(maker)
-    model = make_model(maker.nodes, typed(arrays), [value(total.name, ())], opset=max(opset, 7))
+    model = make_model(
+        maker.nodes, typed(arrays), [value(total.name, ())], opset=max(opset, OLDEST)
+    )
     return float(runtime(model, arrays)[total.name])
 
 
@@ -328,10 +361,29 @@ def test_the_table_is_what_the_operators_return(name):
 def test_honest_nodes_pass_their_guards(name):
     """With all numbers as inputs, so that only a run knows them."""
     proto, arrays, opset, _ = node_and_arrays(name)
-    opset = max(opset, 7)  # ONNX Runtime has no kernels for the guards' operators before that
+    opset = max(opset, OLDEST)
     model = model_of(proto, arrays, opset)
     found = lc_onnx.load(model).run(arrays)["y"]
     np.testing.assert_array_equal(found, runtime(model, arrays)["y"])
+
+
+BATCH, LENGTH, BEAMS, WORDS = 3, 448, 5, 51865
+
+
+@pytest.mark.parametrize("kind", ["BeamSearch", "WhisperBeamSearch", "GreedySearch", "Sampling"])
+def test_scores_of_searches_count_where_they_are_wanted(kind):
+    """As Whisper has it: scores of all words are held for one step, or returned for all."""
+    arrays = {
+        "x": np.zeros((BATCH, 80, 30), np.float32),
+        **{name: np.array([n], np.int32) for name, n in (("a", LENGTH), ("b", 0), ("c", BEAMS))},
+    }
+    searches = "Beam" in kind
+    rows = BATCH * BEAMS if searches else BATCH
+    for outputs in (["y"], ["y", "p"], ["y", "", "scores"]) if searches else (["y"],):
+        proto = op(kind, arrays, outputs, vocab_size=WORDS, **RUNTIME)
+        expected = rows * (LENGTH * WORDS if "scores" in outputs else LENGTH + WORDS)
+        assert by_the_table(proto, arrays, 17) == expected
+        assert by_the_guard(proto, arrays, 17) == pytest.approx(expected, rel=1e-5)
 
 
 # ---- refused when it runs ------------------------------------------------------------------------
@@ -471,6 +523,7 @@ def test_no_guard_casts_a_float_to_an_integer():
 
     for name in CASES:
         proto, arrays, opset, _ = node_and_arrays(name)
+        opset = max(opset, OLDEST)
         graph = make_model([proto], typed(arrays), ["y"], opset=opset).graph
         guard_graph(graph, opset, {}, ["y"])
         made = {output: entry for entry in graph.node for output in entry.output}

@@ -207,3 +207,26 @@ def test_loops_that_something_ends_sooner_may_be_told_any_number(here):
     for nodes, turns in (([*plain(here), seven, *less], 7), ([*plain(here), false], 1)):
         loaded = lc_onnx.load(counted(nodes, "on"), same_bits=True)
         assert loaded.run(fed((1 << 63) - 1))["y0"] == turns
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("first", [False, None], ids=["false", "computed"])
+@pytest.mark.parametrize("number", [True, False], ids=["number", "no number"])
+def test_loops_without_end_that_may_not_begin(here, first, number):
+    """A constant number of turns, or none, and a condition that is passed on."""
+    proto = counted([op("Identity", ["c"], ["on"]), *plain(here)], "on")
+    proto.graph.initializer.append(tensor("n", (1 << 63) - 1, np.int64))
+    if not number:
+        proto.graph.node[0].input[0] = ""
+    if first is not None:
+        proto.graph.initializer.append(tensor("begin", first, bool))
+    fixed = {"n"} if first is None else {"n", "begin"}
+    kept = [entry for entry in proto.graph.input if entry.name not in fixed]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
+    feed = {name: array for name, array in fed(0, False).items() if name not in fixed}
+    loaded = lc_onnx.load(proto, same_bits=True, loop_limit=1000)
+    assert loaded.run(feed)["y0"] == 0
+    if first is None:
+        with pytest.raises(ValueError, match=STOPPED):
+            loaded.run({**feed, "begin": np.array(True)})
