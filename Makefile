@@ -30,6 +30,7 @@ help::
 	@echo "                  train a model with attention to normalize dates"
 	@echo "make gallery      run the programs of examples/gallery (pictures: build/gallery), and build their pages"
 	@echo "make test         C++ and Python tests"
+	@echo "make test-pool    C++ tests as on other systems: own threads, without OpenMP, futexes and vectors"
 	@echo "make test-gallery tests of the gallery, which train its programs"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
