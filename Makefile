@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-short sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo gallery test-gallery example-adding example-copying example-dates test test-cpp test-pool test-no-vectors test-python test-neighbours test-nightly test-nightly-neighbours test-models-of-others test-keras-backends test-keras-jax test-keras-tensorflow test-keras-quick bench lint docs sanitize sanitize-short sanitize-address sanitize-thread wheel wheel-check clean
 
 help::
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -30,7 +30,9 @@ help::
 	@echo "                  train a model with attention to normalize dates"
 	@echo "make gallery      run the programs of examples/gallery (pictures: build/gallery), and build their pages"
 	@echo "make test         C++ and Python tests"
-	@echo "make test-pool    C++ tests as on other systems: own threads, without OpenMP, futexes and vectors"
+	@echo "make test-pool    C++ tests on threads of the engine's own, which wait as on systems other than Linux"
+	@echo "make test-no-vectors"
+	@echo "                  C++ tests as on processors without vectors"
 	@echo "make test-gallery tests of the gallery, which train its programs"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, JAX, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
@@ -96,15 +98,18 @@ test-cpp: $(STAMPS)/build-tools
 	cmake --build build/cpp
 	$(CTEST) build/cpp
 
-# What other systems run: the engine's own pool of threads, which wait without futexes, and kernels without vectors.
+# The engine on its own pool of threads, whatever the process has, which wait as on systems other than Linux.
 test-pool: $(STAMPS)/build-tools
-	$(CONFIGURE) -B build/pool -DLSTMCORE_OPENMP=OFF -DLSTMCORE_KERNELS=baseline \
-	  -DCMAKE_CXX_FLAGS="-DLSTMCORE_NO_FUTEX -DEIGEN_DONT_VECTORIZE"
+	$(CONFIGURE) -B build/pool -DLSTMCORE_OPENMP=OFF -DCMAKE_CXX_FLAGS=-DLSTMCORE_NO_FUTEX
 	cmake --build build/pool
 	$(CTEST) build/pool --exclude-regex consumer
 
-test-python: $(STAMPS)/test
-	python -m pytest -m "not gallery"
+# As on processors for which Eigen has no vectors.
+test-no-vectors: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/no-vectors -DLSTMCORE_KERNELS=baseline -DCMAKE_CXX_FLAGS=-DEIGEN_DONT_VECTORIZE \
+	  -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG"
+	cmake --build build/no-vectors
+	$(CTEST) build/no-vectors --label-exclude consumer
 
 # The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
