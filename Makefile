@@ -73,8 +73,9 @@ $(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
 	$(INSTALL) '.[plot]'
 	@touch $@
 
+# The package is there already, so that pip installs what the extra asks for, and builds in isolation what has no wheel.
 $(STAMPS)/test $(STAMPS)/dev $(STAMPS)/docs $(STAMPS)/gallery: $(STAMPS)/%: $(STAMPS)/package
-	$(INSTALL) '.[$*]'
+	$(PIP) install 'lstmcore[$*]'
 	@touch $@
 
 # ---- use and test -----------------------------------------------------------------------------------------------------
