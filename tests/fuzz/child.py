@@ -56,7 +56,7 @@ def verdict(target, made, memory):
             return name, "".join(traceback.format_exception(error)[-6:])
     if broken:
         return broken
-    peak, most = memory.peak(), rules.most_bytes(target.size(made)) + target.room
+    peak, most = memory.peak(), rules.most_bytes(target.size(made))
     if peak > most and not target.asks_for_much(made):
         size = target.size(made)
         return "memory", f"{peak >> 20} MiB for {size} bytes: {target.told(made)}"

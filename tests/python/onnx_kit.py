@@ -31,6 +31,12 @@ def op(kind, inputs=("x",), outputs=("y",), **attributes):
     return helper.make_node(kind, list(inputs), list(outputs), **attributes)
 
 
+def weighty(model, size):
+    """Return a model with so many bytes of weights more, which allow it constants in proportion."""
+    model.graph.initializer.append(tensor("weights", np.zeros(size, np.uint8), np.uint8))
+    return model
+
+
 def make_model(nodes, inputs, outputs, initializers=(), opset=17, domains=(), **fields):
     """Make a model; outputs may be names, and inputs too, of float32 in any shape."""
     inputs = [value(entry) if isinstance(entry, str) else entry for entry in inputs]

@@ -33,14 +33,21 @@ TURNS = 1 << 24
 VALUE = 1 << 30
 """Bytes of a value, unless `load` is told otherwise."""
 
-TIMES, ROOM = 16, 1 << 26
-"""Constants may have so many times the bytes of the model, and so many bytes more.
+ROOM = 12 << 20
+"""Constants may have so many bytes, and more in proportion to the model: see `_in_proportion`.
 
 All are counted that are computed from others, such as masks and tables of positions. Most live only
-until the next one is computed from them, such as the parts, turns and joins of weights.
+until the next one is computed from them, such as the parts, turns and joins of weights. Loading
+takes up to three times their bytes, so that a small file takes less than 64 MiB.
 """
 
-HELD = 1 << 24
+SMALL, TIMES_SMALL, TIMES = 1 << 20, 64, 16
+"""So many bytes of a model allow `TIMES_SMALL` times as many for constants; others `TIMES`.
+
+A mask over 2048 steps takes 16 MiB in a model of 300 KB as it does in a large one.
+"""
+
+HELD = 12 << 20
 """What is held while one constant is computed, besides its inputs, has at most `TIMES` times the
 bytes of the model, and so many bytes more. Honest files hold little."""
 
@@ -148,10 +155,16 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     def most(usual: int) -> int:
         return usual if memory is None else max(memory, usual) if memory >= VALUE else memory
 
-    constants, held = most(TIMES * size + ROOM), most(TIMES * size + HELD)
+    constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
     value = VALUE if memory is None else memory
     return Limits(value, constants, held, turns, work, memory is not None)
+
+
+def _in_proportion(size: int) -> int:
+    """Return what constants may have for the bytes of a model."""
+    small = min(size, SMALL)
+    return TIMES_SMALL * small + TIMES * (size - small)
 
 
 _limits: ContextVar[Limits | None] = ContextVar("_limits", default=None)

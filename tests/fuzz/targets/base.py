@@ -30,13 +30,10 @@ class Target:
     name : str
     needs : tuple of str
         Packages.
-    room : int
-        Bytes that an input may take beyond the rule, as the documentation says.
     """
 
     name = ""
     needs = ()
-    room = 0
 
     def missing(self):
         return [package for package in self.needs if find_spec(package) is None]

@@ -18,7 +18,6 @@ class OnnxFiles(FileTarget):
     name = "onnx_files"
     folders = ("onnx_files",)
     needs = ("onnx",)
-    room = 144 << 20  # constants of 64 MiB are held three times, and 16 MiB for one of them
 
     def prepare(self):
         import lstmcore.onnx

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.folding import may_fold  # noqa: E402
-from onnx_kit import branches, ints, make_model, op, runtime, tensor, value  # noqa: E402
+from onnx_kit import branches, ints, make_model, op, runtime, tensor, value, weighty  # noqa: E402
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -57,20 +57,23 @@ WORK = {
 @pytest.mark.parametrize("decides", [False, True])
 def test_files_of_a_few_bytes_cannot_ask_for_hours(kind, decides):
     model = made_of(*WORK[kind])
+    assert model.ByteSize() < 1000
+    if kind in ("Gemm", "MatMul"):  # whose constants are larger than those of a file so small
+        weighty(model, 100_000)
     if decides:  # the constant is a condition, so that it is computed here
         graphs = branches([op("Identity", ["x"], ["t"])], [op("Neg", ["x"], ["e"])])
         del model.graph.node[-1]
         model.graph.node.extend(
             [op("Cast", ["m"], ["flag"], to=9), op("If", ["flag"], ["y"], **graphs)]
         )
-    assert model.ByteSize() < 1000
     with pytest.raises(ValueError, match=REFUSED):
         lc_onnx.load(model)
 
 
 def test_the_budget_of_work_grows_with_the_memory_limit():
     model = made_of({"b": (1300, 1300)}, [op("MatMul", ["b", "b"], ["a"])])
-    with pytest.raises(ValueError, match="at most 2147"):
+    weighty(model, 20_000)
+    with pytest.raises(ValueError, match="at most 2148"):
         lc_onnx.load(model)
     assert lc_onnx.load(model, memory_limit=1 << 27)(np.zeros(1, np.float32)) == 1300
 
@@ -79,7 +82,7 @@ def test_what_is_held_while_a_constant_is_computed():
     """Pairs of these vectors make a cube of a billion numbers, before they are summed."""
     equation = "i,j,k,ij,jk,ik->"
     node = op("Einsum", ["b", "b", "b", "c", "c", "c"], ["a"], equation=equation)
-    with pytest.raises(ValueError, match=r"\(Einsum\): expected a constant that takes at most 16"):
+    with pytest.raises(ValueError, match=r"\(Einsum\): expected a constant that takes at most 12"):
         lc_onnx.load(made_of({"b": (1000,), "c": (1000, 1000)}, [node]))
     assert (
         lc_onnx.load(made_of({"b": (10,), "c": (10, 10)}, [node]))(np.zeros(1, np.float32)) == 1000
@@ -89,8 +92,8 @@ def test_what_is_held_while_a_constant_is_computed():
 def test_casts_of_what_the_file_does_not_store_are_counted():
     nodes = [op("Cast", ["b"], [f"d{k}"], to=11) for k in range(8)]
     nodes += [op("Max", [f"d{k}" for k in range(8)], ["e"]), op("Cast", ["e"], ["a"], to=1)]
-    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 64"):
-        lc_onnx.load(made_of({"b": (1_500_000,)}, nodes))
+    with pytest.raises(ValueError, match=r"\(Cast\): expected constants of at most 12"):
+        lc_onnx.load(made_of({"b": (300_000,)}, nodes))
 
 
 def test_reductions_count_what_they_read():
@@ -256,5 +259,5 @@ def test_sequences_that_are_doubled_again_and_again():
     for k in range(30):
         nodes += [op("SequenceConstruct", ["b" if k == 0 else f"c{k - 1}"] * 2, [f"s{k}"])]
         nodes += [op("ConcatFromSequence", [f"s{k}"], [f"c{k}" if k < 29 else "a"], axis=0)]
-    with pytest.raises(ValueError, match=r"\(\w+Sequence\w*\): .* memory_limit"):
+    with pytest.raises(ValueError, match=r"\(\w*Sequence\w*\): .* memory_limit"):
         lc_onnx.load(made_of({"b": (20_000,)}, nodes))

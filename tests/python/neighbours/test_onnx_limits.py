@@ -11,7 +11,7 @@ from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.limits import limits_of  # noqa: E402
-from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value  # noqa: E402
+from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value, weighty  # noqa: E402
 from onnx_kit import without_runtime as block_runtime  # noqa: E402
 
 MUCH = 1 << 62
@@ -148,7 +148,7 @@ def test_constants_within_branches(name, kind):
 def test_a_larger_limit_and_a_smaller_one(runner):
     node = op("ConstantOfShape", ["n"], ["a"])
     model = using([node], [ints("n", 20_000_000)])
-    with pytest.raises(ValueError, match=r"constants of at most 64 MiB in all, got 76.29 MiB"):
+    with pytest.raises(ValueError, match=r"constants of at most 12.01 MiB in all, got 76.29 MiB"):
         lc_onnx.load(model)
     y = lc_onnx.load(model, memory_limit=1 << 27)(np.ones(1, np.float32))
     assert y == 1
@@ -209,7 +209,16 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_that_models_compute(name, runner):
-    assert lc_onnx.load(using(*TABLES[name]))(np.zeros(1, np.float32)).shape == (1,)
+    model = weighty(using(*TABLES[name]), 350_000)
+    assert lc_onnx.load(model)(np.zeros(1, np.float32)).shape == (1,)
+
+
+def test_what_constants_may_have():
+    """A file of 64 KiB takes 64 MiB at most: its constants three times, and what one holds."""
+    small = limits_of(1 << 16, None, 5)
+    assert 3 * small.constants + small.held < (64 << 20) + 4 * (1 << 16)
+    most = [limits_of(size, None, 5).constants for size in (0, 1 << 20, (1 << 20) + 1, 1 << 22)]
+    assert most == [12 << 20, 76 << 20, (76 << 20) + 16, 124 << 20]
 
 
 def test_limits_are_checked():
