@@ -171,7 +171,7 @@ static void test_tokens(const char* golden) {
   CHECK_ERROR(lstmcore_model_forward_tokens(model, 1, 3, NULL, NULL, 3, y, 2), argument, "tokens: expected a pointer");
   CHECK_ERROR(lstmcore_model_forward(model, 1, 3, NULL, x, 3, y, 2), unsupported, "call lstmcore_model_forward_tokens");
   CHECK_ERROR(lstmcore_stream_create(model, 1, 0, &stream), unsupported,
-              "layer \"conv1d\" needs more than one step for an output");
+              "layer \"conv1d\" needs later steps, or all of them, for an output");
   CHECK_OK(lstmcore_stream_create(steps, 1, 0, &stream));
   CHECK_ERROR(lstmcore_stream_step(stream, x, 1, y, 2), unsupported, "call lstmcore_stream_step_tokens");
   tokens[0] = 9;
@@ -220,7 +220,7 @@ static void test_errors_change_nothing(lstmcore_model* model) {
   lstmcore_stream_free(stream);
 }
 
-/* A text that is too long ends at a whole character. */
+/* A text that is too long loses whole characters in its middle: the path comes first, and what is wrong last. */
 static void test_long_texts(void) {
   enum { letters = 2000 };
   lstmcore_model* model = NULL;
@@ -231,8 +231,10 @@ static void test_long_texts(void) {
   path[2 * letters] = '\0';
   CHECK(lstmcore_model_load(path, &model) == LSTMCORE_ERROR_FILE);
   length = strlen(lstmcore_last_error());
-  CHECK(length > 500 && length % 2 == 0 && length < 2 * letters);
-  CHECK(memcmp(lstmcore_last_error() + length - 2, "\xC3\xB6", 2) == 0);
+  CHECK(length > 1000 && length < 1024);
+  CHECK(memcmp(lstmcore_last_error(), "\xC3\xB6", 2) == 0);
+  CHECK(strstr(lstmcore_last_error(), "\xC3\xB6...\xC3\xB6") != NULL);
+  CHECK(strstr(lstmcore_last_error(), "\xC3\xB6: cannot be read") != NULL);
 }
 
 int main(int argc, char** argv) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "../runtime/errors.hpp"
+#include "../runtime/text_streams.hpp"
 
 namespace lstmcore {
 
@@ -18,6 +19,7 @@ namespace lstmcore {
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
   std::ostringstream message;
+  make_strict(message);
   message.precision(std::numeric_limits<double>::max_digits10);
   (message << ... << parts);
   raise<std::invalid_argument>(message.str());

@@ -42,18 +42,50 @@ std::size_t character_size(const char* text) {
   return longer_than_needed || no_point ? 0 : size;
 }
 
+/// The characters of a text, each as it is shown.
+class Characters {
+ public:
+  explicit Characters(const char* text) : text_(text) {}
+  bool done() const { return *text_ == '\0'; }
+  std::string_view next() {
+    constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
+    const std::size_t size = character_size(text_);
+    const std::string_view shown = size == 0 ? replacement : std::string_view(text_, size);
+    text_ += std::max<std::size_t>(size, 1);
+    return shown;
+  }
+
+ private:
+  const char* text_;
+};
+
+std::size_t shown_size(const char* text) {
+  std::size_t size = 0;
+  for (Characters characters(text); !characters.done();) size += characters.next().size();
+  return size;
+}
+
 }  // namespace
 
 lstmcore_status failed(lstmcore_status status, const char* text) noexcept {
-  constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
-  std::size_t size = 0;
-  while (*text != '\0') {
-    const std::size_t taken = character_size(text);
-    const std::string_view character = taken == 0 ? replacement : std::string_view(text, taken);
-    if (size + character.size() >= sizeof(last_error)) break;
-    std::memcpy(last_error + size, character.data(), character.size());
-    size += character.size();
-    text += std::max<std::size_t>(taken, 1);
+  constexpr std::size_t room = sizeof(last_error) - 1, beginning = room / 2;
+  constexpr std::string_view gap = "...";
+  std::size_t size = 0, left = shown_size(text);
+  bool cut = left <= room;
+  const auto append = [&size](std::string_view piece) {
+    std::memcpy(last_error + size, piece.data(), piece.size());
+    size += piece.size();
+  };
+  for (Characters characters(text); !characters.done();) {
+    const std::string_view character = characters.next();
+    left -= character.size();
+    if (!cut && size + character.size() > beginning) {
+      while (left > room - size - gap.size()) left -= characters.next().size();
+      append(gap);
+      cut = true;
+    } else {
+      append(character);
+    }
   }
   last_error[size] = '\0';
   return status;

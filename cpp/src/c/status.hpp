@@ -22,8 +22,8 @@ class Failure : public std::runtime_error {
   lstmcore_status status_;
 };
 
-/// Stores the text of the thread's last error, cut to what fits, at a whole character, with U+FFFD for every byte that
-/// is not UTF-8, such as a path may have; returns `status`.
+/// Stores the text of the thread's last error, with U+FFFD for every byte that is not UTF-8, such as a path may have;
+/// returns `status`. What does not fit is left out in the middle, since a path comes first and what is wrong last.
 lstmcore_status failed(lstmcore_status status, const char* text) noexcept;
 
 /// The same for the exception that is being handled, with the status of its type.

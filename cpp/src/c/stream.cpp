@@ -52,9 +52,9 @@ lstmcore_status lstmcore_stream_create(const lstmcore_model* model, int64_t rows
                           std::to_string(threads));
     }
     if (const std::string layer = network->no_stepper(); !layer.empty()) {
-      throw Failure(
-          LSTMCORE_ERROR_UNSUPPORTED,
-          "model: layer \"" + layer + "\" needs more than one step for an output, so the model cannot stream");
+      throw Failure(LSTMCORE_ERROR_UNSUPPORTED,
+                    "model: layer \"" + layer +
+                        "\" needs later steps, or all of them, for an output, so the model cannot stream");
     }
     elements(rows, std::max(network->input_size(), network->output_size()), 1 + network->state_size());
     const auto use = threads == LSTMCORE_ONE_THREAD ? Stream::Threads::one : Stream::Threads::many;

@@ -1,6 +1,5 @@
 // A capture's file: which format it has, and what all formats have in common.
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 #include <lstmcore/capture.hpp>
 #include <string_view>
@@ -8,6 +7,7 @@
 #include "../api/check.hpp"
 #include "../model_file/file_error.hpp"
 #include "../model_file/json.hpp"
+#include "../model_file/open_file.hpp"
 #include "formats.hpp"
 
 namespace lstmcore {
@@ -37,20 +37,16 @@ void check_network(const Capture& capture) {
   if (outputs != 1) fail_reading("expected one output, the sample, got " + std::to_string(outputs));
 }
 
-void check_bytes(std::int64_t bytes) {
+void check_bytes(std::uint64_t bytes) {
   if (bytes <= most_capture_bytes) return;
   fail_reading("expected a capture, of at most " + std::to_string(most_capture_bytes) + " bytes, got more");
 }
 
 std::string contents_of(const std::filesystem::path& path) {
-  check_is_file(path);
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
-  if (size < 0) fail_reading("cannot be read");
-  check_bytes(size);
-  std::string text(static_cast<std::size_t>(size), '\0');
-  stream.seekg(0);
-  if (!stream.read(text.data(), static_cast<std::streamsize>(size))) fail_reading("cannot be read");
+  OpenFile file = open_file(path);
+  check_bytes(file.size);
+  std::string text(static_cast<std::size_t>(file.size), '\0');
+  read_bytes(file.stream, text.data(), file.size);
   return text;
 }
 

@@ -50,7 +50,7 @@ void check_version(const std::string& version) {
   const char* const known[] = {"0.5.", "0.6.", "0.7."};
   const auto begins = [&](const char* text) { return version.rfind(text, 0) == 0; };
   if (std::none_of(std::begin(known), std::end(known), begins)) {
-    fail_reading("version: expected 0.5 to 0.7, got " + in_quotes(version));
+    fail_reading("version: expected one that begins with 0.5., 0.6. or 0.7., got " + in_quotes(version));
   }
 }
 

@@ -2,11 +2,11 @@
 
 #include <cmath>
 #include <limits>
-#include <locale>
 #include <sstream>
 
 #include "../model_file/file_error.hpp"
 #include "../model_file/members.hpp"
+#include "../runtime/text_streams.hpp"
 
 namespace lstmcore::captures {
 
@@ -19,10 +19,14 @@ double as_double(const Value& value) {
 }
 
 /// In a few characters, whatever the host's locale.
-std::string short_text(double value) {
+std::string short_text(const Value& number) {
   std::ostringstream text;
-  text.imbue(std::locale::classic());
-  text << value;
+  make_strict(text);
+  if (number.is(Kind::integer)) {
+    text << number.integer();
+  } else {
+    text << number.real();
+  }
   return text.str();
 }
 
@@ -31,14 +35,14 @@ bool fits_float(double value) { return std::fabs(value) <= static_cast<double>(s
 std::int64_t checked_count(const std::string& where, const Value& value) {
   if (!value.is(Kind::integer) || value.integer() < 1 || value.integer() > most_units) {
     fail_reading(where + ": expected an integer from 1 to " + std::to_string(most_units) + ", got " +
-                 (value.is(Kind::integer) ? std::to_string(value.integer()) : kind_name(value.kind())));
+                 (is_number(value) ? short_text(value) : kind_name(value.kind())));
   }
   return value.integer();
 }
 
 std::optional<double> number_in(const std::string& text) {
   std::istringstream stream(text);
-  stream.imbue(std::locale::classic());
+  make_strict(stream);
   double value = 0;
   if (!(stream >> value)) return std::nullopt;
   stream >> std::ws;
@@ -93,7 +97,7 @@ bool is_on(const std::string& where, const Value& value) {
   if (value.is(Kind::boolean)) return value.boolean();
   if (!is_number(value)) fail_reading(where + ": expected 0 or 1, got " + kind_name(value.kind()));
   const double number = as_double(value);
-  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + short_text(number));
+  if (number != 0 && number != 1) fail_reading(where + ": expected 0 or 1, got " + short_text(value));
   return number == 1;
 }
 

@@ -106,7 +106,7 @@ void Chain::check_steps(Index steps) const {
 
 std::string Chain::no_stepper() const {
   for (const auto& layer : layers_) {
-    if (!layer->streams()) return layer->name();
+    if (!layer->streams()) return layer->no_stepper();
   }
   return {};
 }

@@ -47,6 +47,8 @@ class Layer {
   /// Whether the layer can run step by step; if not, `stepper` must not be called.
   virtual bool streams() const { return false; }
   virtual std::unique_ptr<Stepper> stepper(Index rows) const;
+  /// Where it cannot: the name of the layer, in this one, because of which.
+  virtual std::string no_stepper() const { return name_; }
   /// Numbers in the state of a row.
   virtual Index state_size() const { return 0; }
 

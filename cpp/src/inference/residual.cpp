@@ -63,6 +63,7 @@ class Residual : public Layer {
   }
   bool each_step_alone() const override { return chain_.each_step_alone(); }
   bool streams() const override { return chain_.no_stepper().empty(); }
+  std::string no_stepper() const override { return chain_.no_stepper(); }
   std::unique_ptr<Stepper> stepper(Index rows) const override {
     return std::make_unique<ResidualStepper>(chain_, projection_ ? &*projection_ : nullptr, rows);
   }

@@ -33,6 +33,15 @@ void check_class_names(const Value& document) {
   }
 }
 
+/// Whether the layer that an object describes takes token ids, perhaps at each time step.
+bool reads_tokens(const Value& layer) {
+  const Value* const name = layer.find("class");
+  if (name == nullptr) return false;
+  const Value* const config = name->string() == "TimeDistributed" ? layer.find("config") : nullptr;
+  const Value* const inner = config != nullptr ? config->find("layer") : nullptr;
+  return inner != nullptr ? reads_tokens(*inner) : takes_token_ids(name->string());
+}
+
 }  // namespace
 
 Value read_document(const safetensors::File& content) {
@@ -59,8 +68,7 @@ std::int64_t input_width(const Value& document) {
     }
   }
   const Value& layers = require_member("metadata", document, "layers", Kind::array);
-  const Value* const first = layers.array().empty() ? nullptr : layers.array().front().find("class");
-  if (first != nullptr && takes_token_ids(first->string())) return 0;
+  if (!layers.array().empty() && reads_tokens(layers.array().front())) return 0;
   if (shape.array().empty() || !shape.array().back().is(Kind::integer)) {
     fail_reading("input_shape: expected the number of features at the end");
   }

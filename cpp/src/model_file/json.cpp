@@ -1,13 +1,13 @@
 #include "json.hpp"
 
 #include <algorithm>
-#include <locale>
 #include <sstream>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 
 #include "../runtime/errors.hpp"
+#include "../runtime/text_streams.hpp"
 
 namespace lstmcore::json {
 namespace {
@@ -77,6 +77,7 @@ class Parser {
     if (first == '{') return Value(object(depth));
     if (first == '[') return Value(array(depth));
     if (first == '"') return Value(string());
+    if (take_word("NaN") || take_word("Infinity") || take_word("-Infinity")) fail("expected a number that is finite");
     if (first == '-' || (first >= '0' && first <= '9')) return number();
     if (take_word("true") || take_word("false")) return Value(first == 't');
     if (!take_word("null")) fail("expected a value");
@@ -251,7 +252,7 @@ class Parser {
       digits();
     }
     std::istringstream stream(text_.substr(start, at_ - start));
-    stream.imbue(std::locale::classic());
+    make_strict(stream);
     if (std::int64_t whole = 0; integral && stream >> whole) return Value(whole);
     stream.clear();
     stream.seekg(0);

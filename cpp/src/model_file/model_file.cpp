@@ -14,6 +14,7 @@
 #include "file_error.hpp"
 #include "members.hpp"
 #include "model_layers.hpp"
+#include "open_file.hpp"
 #include "quantized.hpp"
 #include "safetensors.hpp"
 #include "tensors.hpp"

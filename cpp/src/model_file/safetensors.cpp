@@ -1,13 +1,13 @@
 #include "safetensors.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <utility>
 
 #include "../runtime/errors.hpp"
 #include "file_error.hpp"
 #include "json.hpp"
+#include "open_file.hpp"
 
 namespace lstmcore::safetensors {
 namespace {
@@ -111,7 +111,7 @@ void read_header(const std::string& text, std::uint64_t data_size, File& file) {
 std::uint64_t header_length(std::istream& stream, std::uint64_t size) {
   unsigned char bytes[length_bytes] = {};
   if (size < length_bytes) fail_reading("truncated: expected at least 8 bytes, got " + std::to_string(size));
-  if (!stream.read(reinterpret_cast<char*>(bytes), length_bytes)) fail_reading("cannot be read");
+  read_bytes(stream, reinterpret_cast<char*>(bytes), length_bytes);
   std::uint64_t length = 0;
   for (std::uint64_t k = length_bytes; k-- > 0;) length = length << 8 | bytes[k];
   if (length > longest_header)
@@ -132,26 +132,20 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 File read(const std::filesystem::path& path) {
-  check_is_file(path);
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
-  if (size < 0) fail_reading("cannot be read");
-  stream.seekg(0);
-  return read(stream, static_cast<std::uint64_t>(size));
+  OpenFile file = open_file(path);
+  return read(file.stream, file.size);
 }
 
 File read(std::istream& stream, std::uint64_t size) {
   const std::uint64_t length = header_length(stream, size);
   const std::uint64_t data_size = size - length_bytes - length;
   std::string text(static_cast<std::size_t>(length), '\0');
-  if (!stream.read(text.data(), static_cast<std::streamsize>(length))) fail_reading("cannot be read");
+  read_bytes(stream, text.data(), length);
   File file;
   rephrased<std::invalid_argument>([&] { read_header(text, data_size, file); },
                                    [](const std::string& error) { fail_reading("its header is not valid " + error); });
   file.data.resize(static_cast<std::size_t>(data_size));
-  if (!stream.read(reinterpret_cast<char*>(file.data.data()), static_cast<std::streamsize>(data_size))) {
-    fail_reading("cannot be read");
-  }
+  read_bytes(stream, reinterpret_cast<char*>(file.data.data()), data_size);
   return file;
 }
 

@@ -206,7 +206,8 @@ TEST("the layer's LSTM is one that LstmStream plays") {
 TEST("architectures, layers and units that are not read are named") {
   const CaptureMaker maker;
   refused_capture(replaced(maker.nam(), "\"LSTM\"", "\"WaveNet\""), "got \"WaveNet\"");
-  refused_capture(replaced(maker.nam(), "0.5.4", "0.4.0"), "version: expected 0.5 to 0.7, got \"0.4.0\"");
+  refused_capture(replaced(maker.nam(), "0.5.4", "0.4.0"),
+                  "version: expected one that begins with 0.5., 0.6. or 0.7., got \"0.4.0\"");
   refused_capture(replaced(maker.rtneural(), "\"lstm\"", "\"gru\""), "layer 0: expected lstm, dense");
   refused_capture(replaced(maker.rtneural(), "\"lstm\"", "\"conv1d\""), "got \"conv1d\"");
   refused_capture(replaced(maker.rtneural(), "\"dense\", \"activation\": \"\"", "\"dense\", \"activation\": \"elu\""),
@@ -424,4 +425,24 @@ TEST("files, also with names beyond ASCII; every truncation is refused with the 
   CHECK_THROWS(lstmcore::read_capture("no such file.nam"), "no such file.nam: cannot be read");
   CHECK_THROWS(lstmcore::read_capture(""), "an empty path: cannot be read");
   CHECK_THROWS(lstmcore::read_capture("."), "cannot be read");
+}
+
+TEST("an allocation that fails") {
+  CaptureMaker maker;
+  maker.units = 2;
+  maker.first_state = true;
+  const auto numbers = [](const Capture& capture) {
+    std::vector<float> all;
+    for (const auto& layer : capture.layers) {
+      for (const auto* part : {&layer.weight_ih, &layer.weight_hh, &layer.kernel, &layer.bias, &layer.h, &layer.c}) {
+        all.insert(all.end(), part->begin(), part->end());
+      }
+    }
+    return all;
+  };
+  for (const std::string& text : {maker.nam(), maker.rtneural(), maker.state_dict()}) {
+    check_failing_allocations([&] { return numbers(parse_capture(text)); });
+    const TemporaryFile file(text, ".json");
+    check_failing_allocations([&] { return numbers(lstmcore::read_capture(file.path())); });
+  }
 }

@@ -46,7 +46,9 @@ TEST("sequences and vectors") {
   const std::string residual =
       R"({"class": "Residual", "name": "out", "config": {"projection": false, "layers": )"
       R"([{"class": "MaxPooling1D", "config": {"name": null, "pool_size": 2, "strides": 1, "padding": "same"}}]}})";
-  CHECK(Network(opened(after_every_step(residual))).output_has_steps());
+  const Network around(opened(after_every_step(residual)));
+  CHECK(around.output_has_steps());
+  CHECK_EQUAL(around.no_stepper(), "out.0");
   CHECK_THROWS(Network(opened(with_layer(residual))), "layer \"out\": expected sequences");
 }
 
@@ -55,6 +57,17 @@ TEST("a wrapped layer that would see the steps of a step") {
                               R"({"class": "GlobalMaxPooling1D", "config": {"name": null}}}})";
   CHECK_THROWS(Network(opened(after_every_step(wrapped))),
                "layer \"out\": cannot run a TimeDistributed around a GlobalMaxPooling1D here");
+}
+
+TEST("a wrapped embedding") {
+  ModelFileMaker maker = with_layer(pooling);
+  maker.tensors = {{"walk.embeddings", {"F32", {5, 2}}}};
+  maker.walk =
+      R"({"class": "TimeDistributed", "name": "walk", "config": {"layer": {"class": "Embedding", "config": )"
+      R"({"input_dim": 5, "output_dim": 2, "embeddings_initializer": "uniform", "embeddings_regularizer": null, )"
+      R"("mask_zero": false, "seed": null, "name": null}}}})";
+  maker.document = replaced(maker.document, "[null, null, 2]", "[null, null]");
+  CHECK_THROWS(Network(opened(maker)), "layer \"walk\": cannot run a TimeDistributed around an Embedding here");
 }
 
 TEST("a model of dropout alone returns its input") {

@@ -1,8 +1,10 @@
 // Model files that are in memory already.
 #include <lstmcore/model_file.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "allocation_counter.hpp"
 #include "check.hpp"
 #include "model_file_kit.hpp"
 
@@ -31,4 +33,16 @@ TEST("truncated and damaged memory") {
   damaged.back() = static_cast<char>(damaged.back() ^ 1);
   CHECK_THROWS(ModelFile::from_memory(damaged.data(), damaged.size(), "here"), "checksum");
   CHECK_THROWS(ModelFile::from_memory(nullptr, 0, "here"), "here: truncated: expected at least 8 bytes, got 0");
+}
+
+TEST("an allocation that fails") {
+  ModelFileMaker maker;
+  maker.walk_config = replaced(maker.walk_config, R"("gate_clip": 0.0)", R"("gate_clip": 3.25)");
+  const auto content = [](const ModelFile& file) {
+    return std::pair(file.lstm<float>("walk").config().gate_clip, file.tensor<float>("walk.bias_l0", {8}));
+  };
+  const std::string bytes = maker.bytes();
+  check_failing_allocations([&] { return content(ModelFile::from_memory(bytes.data(), bytes.size(), "here")); });
+  const TemporaryFile file(bytes);
+  check_failing_allocations([&] { return content(ModelFile(file.path())); });
 }
