@@ -20,3 +20,15 @@ endforeach()
 if(NOT baseline IN_LIST LSTMCORE_KERNELS)
   message(FATAL_ERROR "lstmcore: LSTMCORE_KERNELS: expected baseline, which runs on every machine, among \"${LSTMCORE_KERNELS}\"")
 endif()
+
+# A language that a subdirectory enables is not there in the folder above it, where CMake would only say "No known features
+# for CXX compiler" of a target that links the static library.
+if(NOT LSTMCORE_HOST_HAS_CXX)
+  set(LSTMCORE_HOST_HINT "for lstmcore::lstmcore, add CXX to the LANGUAGES of the project that adds lstmcore")
+  if(LSTMCORE_SHARED)
+    message(STATUS "lstmcore: the project has no C++: link lstmcore::lstmcore_c; ${LSTMCORE_HOST_HINT}")
+  else()
+    message(WARNING "lstmcore: the project has no C++, and there is no lstmcore::lstmcore_c, which needs none, without "
+                    "LSTMCORE_SHARED; ${LSTMCORE_HOST_HINT}")
+  endif()
+endif()

@@ -8,6 +8,7 @@ any language with C calls needs, and it runs where the package lstmcore is not i
 """
 
 import ctypes
+import math
 import sys
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -69,6 +70,17 @@ class Library:
         self._function(name)(handle)
 
 
+def finite(word: str) -> float:
+    """Return a number that is finite as float; what is not would stay in the state for ever."""
+    try:
+        value = c_float(float(word)).value
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RuntimeError(f'expected finite numbers, got "{word}"')
+    return value
+
+
 def main(path: str, model_path: str, inputs: str) -> None:
     """Print the output after each step."""
     library = Library(path)
@@ -78,10 +90,13 @@ def main(path: str, model_path: str, inputs: str) -> None:
     library.call("model_get_info", model, byref(info))
     library.call("stream_create", model, 1, ONE_THREAD, byref(stream))
     y = (c_float * info.output_size)()
-    for line in Path(inputs).read_text(encoding="utf-8").splitlines():
-        numbers = [float(word) for word in line.split()]
-        x = (c_float * len(numbers))(*numbers)
-        library.call("stream_step", stream, x, len(x), y, len(y))
+    for place, line in enumerate(Path(inputs).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            numbers = [finite(word) for word in line.split()]
+            x = (c_float * len(numbers))(*numbers)
+            library.call("stream_step", stream, x, len(x), y, len(y))
+        except RuntimeError as error:
+            raise RuntimeError(f"{inputs}, line {place}: {error}") from None
         print(" ".join(f"{value:.9g}" for value in y))
     library.free("stream_free", stream)
     library.free("model_free", model)
@@ -90,4 +105,7 @@ def main(path: str, model_path: str, inputs: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (OSError, RuntimeError) as failure:
+        sys.exit(str(failure))

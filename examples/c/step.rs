@@ -96,11 +96,22 @@ impl Drop for Stream {
     }
 }
 
+/// A number that is finite as f32; what is not would stay in the state for ever.
+fn finite(word: &str) -> Result<f32, String> {
+    let value = word.parse().ok().filter(|value: &f32| value.is_finite());
+    value.ok_or_else(|| format!("expected finite numbers, got \"{word}\""))
+}
+
+fn step<'a>(stream: &'a mut Stream, line: &str) -> Result<&'a [f32], String> {
+    let x = line.split_whitespace().map(finite).collect::<Result<Vec<f32>, _>>()?;
+    stream.step(&x)
+}
+
 fn run(model: &str, inputs: &str) -> Result<(), String> {
     let mut stream = Stream::open(model)?;
-    for line in fs::read_to_string(inputs).map_err(|error| error.to_string())?.lines() {
-        let numbers: Result<Vec<f32>, _> = line.split_whitespace().map(str::parse).collect();
-        let y = stream.step(&numbers.map_err(|error| error.to_string())?)?;
+    let text = fs::read_to_string(inputs).map_err(|error| format!("{inputs}: {error}"))?;
+    for (place, line) in text.lines().enumerate() {
+        let y = step(&mut stream, line).map_err(|error| format!("{inputs}, line {}: {error}", place + 1))?;
         println!("{}", y.iter().map(f32::to_string).collect::<Vec<_>>().join(" "));
     }
     Ok(())

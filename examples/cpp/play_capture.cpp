@@ -11,7 +11,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <lstmcore/capture.hpp>
 #include <lstmcore/cpu.hpp>
@@ -19,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "arguments.hpp"
 #include "wav.hpp"
 
 namespace {
@@ -72,7 +72,10 @@ int main(int argc, char** argv) {
   }
   try {
     std::vector<float> controls;
-    for (int index = 4; index < argc; ++index) controls.push_back(std::strtof(argv[index], nullptr));
+    for (int index = 4; index < argc; ++index) {
+      const std::string what = "CONTROL " + std::to_string(index - 3);
+      controls.push_back(static_cast<float>(example::finite_number(what, argv[index])));
+    }
     play(argv[1], argv[2], argv[3], controls);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

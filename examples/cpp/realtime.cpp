@@ -12,12 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/model_file.hpp>
 #include <vector>
 
+#include "arguments.hpp"
 #include "pipeline.hpp"
 
 namespace {
@@ -60,13 +60,12 @@ void run(const char* path, std::int64_t samples) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::int64_t samples = argc > 2 ? std::strtoll(argv[2], nullptr, 10) : 10000;
-  if (argc < 2 || argc > 3 || samples < 1) {
+  if (argc < 2 || argc > 3) {
     std::fprintf(stderr, "usage: %s MODEL.safetensors [SAMPLES]\n", argv[0]);
     return 2;
   }
   try {
-    run(argv[1], samples);
+    run(argv[1], argc > 2 ? example::whole_number("SAMPLES", argv[2], 1, 1'000'000'000) : 10000);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

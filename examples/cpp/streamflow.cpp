@@ -8,45 +8,54 @@
 // The table has a header and a line for each day: the date, then the weather in the order of the model's inputs. "-"
 // reads it from the standard input, so that a service may append a line each morning: the state stays in memory. With a
 // column "discharge", which the model does not see, the Nash-Sutcliffe efficiency after the spin-up is printed at last.
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
-#include <limits>
 #include <lstmcore/model_file.hpp>
-#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "arguments.hpp"
 #include "pipeline.hpp"
 
 namespace {
 
-std::vector<std::string> fields(const std::string& line) {
-  std::vector<std::string> found;
-  std::istringstream rest(line);
-  for (std::string field; std::getline(rest, field, ',');) {
-    if (!field.empty() && field.back() == '\r') field.pop_back();
-    found.push_back(field);
-  }
-  return found;
-}
+// A table, line by line; errors name the line.
+class Table {
+ public:
+  Table(std::istream& stream, std::string name) : stream_(stream), name_(std::move(name)) {}
 
-// What is not finite as float, in which the model computes, would stay in its state for ever.
-double number(const std::string& field, std::int64_t line) {
-  char* end = nullptr;
-  const double value = std::strtod(field.c_str(), &end);
-  const bool finite = std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max());  // false for NaN
-  if (field.empty() || *end != '\0' || !finite) {
-    throw std::runtime_error("line " + std::to_string(line) + ": expected a finite number, got \"" + field + "\"");
+  // The fields of the next line; false at the end.
+  bool next(std::vector<std::string>& fields) {
+    ++number_;
+    std::string line;
+    if (!std::getline(stream_, line)) {
+      if (stream_.bad()) throw std::runtime_error(name_ + ": cannot be read");
+      return false;
+    }
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    fields.clear();
+    std::size_t begin = 0;
+    for (std::size_t comma = line.find(','); comma != std::string::npos; comma = line.find(',', begin)) {
+      fields.push_back(line.substr(begin, comma - begin));
+      begin = comma + 1;
+    }
+    fields.push_back(line.substr(begin));  // also an empty one after the last comma
+    return true;
   }
-  return value;
-}
+  // Where the last line is, for errors.
+  std::string place() const { return name_ + ", line " + std::to_string(number_); }
+
+ private:
+  std::istream& stream_;
+  std::string name_;
+  std::int64_t number_ = 0;
+};
 
 // 1 - sum (true - simulated)^2 / sum (true - mean true)^2 (Nash & Sutcliffe 1970), day by day.
 class Efficiency {
@@ -87,25 +96,25 @@ struct Columns {
   }
 };
 
-void run(const char* path, std::istream& table, std::int64_t spin_up) {
+void run(const char* path, Table table, std::int64_t spin_up) {
   const lstmcore::ModelFile file(path);
   example::Pipeline pipeline(file);
-  std::string line;
-  std::getline(table, line);
-  const Columns columns(fields(line), pipeline.input_size());
+  std::vector<std::string> found;
+  if (!table.next(found)) throw std::runtime_error(table.place() + ": expected a header");
+  const Columns columns(found, pipeline.input_size());
   std::vector<float> x(columns.weather.size());
   Efficiency efficiency;
-  for (std::int64_t day = 0; std::getline(table, line); ++day) {
-    const std::vector<std::string> found = fields(line);
+  for (std::int64_t day = 0; table.next(found); ++day) {
     if (found.size() != columns.count) {
-      throw std::runtime_error("line " + std::to_string(day + 2) + ": expected " + std::to_string(columns.count) +
-                               " columns, got " + std::to_string(found.size()));
+      throw std::runtime_error(table.place() + ": expected " + std::to_string(columns.count) + " columns, got " +
+                               std::to_string(found.size()));
     }
-    for (std::size_t c = 0; c < x.size(); ++c) x[c] = static_cast<float>(number(found[columns.weather[c]], day + 2));
+    const auto number = [&](std::size_t column) { return example::finite_number(table.place(), found[column]); };
+    for (std::size_t c = 0; c < x.size(); ++c) x[c] = static_cast<float>(number(columns.weather[c]));
     const double discharge = static_cast<double>(pipeline.step(x.data()).front());
     std::printf("%s %.4f\n", found[0].c_str(), discharge);
     std::fflush(stdout);  // whoever reads it need not wait for the next day
-    if (columns.discharge > 0 && day >= spin_up) efficiency.add(number(found[columns.discharge], day + 2), discharge);
+    if (columns.discharge > 0 && day >= spin_up) efficiency.add(number(columns.discharge), discharge);
   }
   if (efficiency.days() > 0) {
     std::printf("Nash-Sutcliffe efficiency in %lld days: %.4f\n", static_cast<long long>(efficiency.days()),
@@ -127,8 +136,8 @@ int main(int argc, char** argv) {
       opened.open(name);
       if (!opened) throw std::runtime_error(name + ": cannot be opened");
     }
-    const std::int64_t spin_up = argc > 3 ? std::strtoll(argv[3], nullptr, 10) : 365;
-    run(argv[1], name == "-" ? std::cin : opened, spin_up);
+    const std::int64_t spin_up = argc > 3 ? example::whole_number("SPIN-UP DAYS", argv[3], 0) : 365;
+    run(argv[1], Table(name == "-" ? std::cin : opened, name), spin_up);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -1,11 +1,13 @@
 // Reads and writes WAV files: whole numbers of 16, 24 and 32 bits and floats of 32 bits, any number of channels.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <ios>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -21,15 +23,19 @@ struct Sound {
 
 class WavReader {
  public:
-  explicit WavReader(const std::filesystem::path& path) {
+  explicit WavReader(const std::filesystem::path& path) : path_(path) {
     std::ifstream stream(path, std::ios::binary);
-    if (!stream) throw std::runtime_error(path.string() + ": cannot be opened");
-    bytes_.assign(std::istreambuf_iterator<char>(stream), {});
+    if (!stream) fail("cannot be opened");
+    try {
+      bytes_.assign(std::istreambuf_iterator<char>(stream), {});
+    } catch (const std::ios::failure&) {
+      fail("cannot be read");
+    }
   }
 
   // Of several channels, the first.
   Sound read() {
-    if (tag(0) != "RIFF" || tag(8) != "WAVE") throw std::runtime_error("expected a WAV file");
+    if (tag(0) != "RIFF" || tag(8) != "WAVE") fail("expected a WAV file");
     Sound sound;
     std::size_t at = 12, data = 0, data_size = 0;
     unsigned kind = 0, channels = 0, bits = 0;
@@ -49,14 +55,16 @@ class WavReader {
     }
     const bool whole = kind == 1 && (bits == 16 || bits == 24 || bits == 32);
     if (channels == 0 || !(whole || (kind == 3 && bits == 32))) {
-      throw std::runtime_error("expected samples of 16, 24 or 32 bits, or floats of 32 bits");
+      fail("expected samples of 16, 24 or 32 bits, or floats of 32 bits");
     }
+    if (sound.rate == 0) fail("expected a rate above 0");
     const std::size_t width = bits / 8, frame = width * channels;
     for (std::size_t k = 0; k + frame <= data_size; k += frame) {
       const std::uint32_t raw = number(data + k, width) << (32 - bits);
       float value = 0.0f;
       if (kind == 3) {
         std::memcpy(&value, &raw, sizeof value);
+        if (!std::isfinite(value)) fail("expected finite samples");
       } else {
         std::int32_t level = 0;
         std::memcpy(&level, &raw, sizeof level);
@@ -73,12 +81,15 @@ class WavReader {
   std::string tag(std::size_t at) const { return at + 4 <= bytes_.size() ? bytes_.substr(at, 4) : ""; }
   // Little-endian, of up to four bytes.
   std::uint32_t number(std::size_t at, std::size_t size) const {
-    if (at + size > bytes_.size()) throw std::runtime_error("expected a whole WAV file, got a part of one");
+    if (at + size > bytes_.size()) fail("expected a whole WAV file, got a part of one");
     std::uint32_t value = 0;
     for (std::size_t k = size; k-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes_[at + k]);
     return value;
   }
 
+  [[noreturn]] void fail(const char* what) const { throw std::runtime_error(path_.string() + ": " + what); }
+
+  std::filesystem::path path_;
   std::string bytes_;
 };
 
@@ -107,7 +118,9 @@ inline void write_wav(const std::filesystem::path& path, const Sound& sound) {
     add(raw, 4);
   }
   std::ofstream stream(path, std::ios::binary);
-  if (!stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
+  stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  stream.close();
+  if (!stream) {
     throw std::runtime_error(path.string() + ": cannot be written");
   }
 }

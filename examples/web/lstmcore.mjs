@@ -1,8 +1,8 @@
 // Models of lstmcore in a browser or in Node: an ES module around the WebAssembly module that `make wasm` builds.
 //
-//   const engine = await createLstmcoreEngine();
-//   const model = loadModel(engine, await (await fetch("model.safetensors")).arrayBuffer());
-//   model.predict("A warm, funny film.");     // Float32Array: the model's outputs
+//   const engine = await createLstmcoreEngine(); // of lstmcore_engine.js: a script of the page, or an import in Node
+//   const model = loadModel(engine, bytes);      // of a model file
+//   model.predict("A warm, funny film.");        // Float32Array: the model's outputs
 //
 // A model of features takes an array of steps, each an array of numbers, or the numbers of all steps one after the other;
 // one of token numbers an array of them. Typed arrays will do for each of these.

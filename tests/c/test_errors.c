@@ -196,10 +196,16 @@ static void test_features_where_tokens_are_expected(lstmcore_model* model, lstmc
 static void test_too_few_steps(const char* golden) {
   lstmcore_model* const model = check_load(golden, "sides_model.safetensors"); /* with windows of two steps */
   const lstmcore_model_info info = check_info(model);
+  const int64_t length = 1;
+  int64_t output_steps = -1;
   float x[16], y[8];
   memset(x, 0, sizeof(x));
   CHECK_ERROR(lstmcore_model_forward(model, 1, 1, NULL, x, (size_t)info.input_size, y, (size_t)info.output_size),
               argument, "steps: layer \"max_pooling1d\" expected at least 2 time steps, which one window takes, got 1");
+  /* A row that its length makes too short has no output steps, of which the number is the same. */
+  CHECK_OK(lstmcore_model_output_steps(model, 1, &output_steps));
+  CHECK_OK(lstmcore_model_forward(model, 1, 1, &length, x, (size_t)info.input_size, y,
+                                  (size_t)(output_steps * info.output_size)));
   lstmcore_model_free(model);
 }
 

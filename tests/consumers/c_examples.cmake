@@ -27,6 +27,16 @@ function(lstmcore_add_c_example name)
                                                                LABELS "c;consumer")
 endfunction()
 
+# lstmcore_add_c_refusals(name REQUIRES fixtures COMMAND program [arguments]): what it says to wrong inputs.
+function(lstmcore_add_c_refusals name)
+  cmake_parse_arguments(example "" "REQUIRES" "COMMAND" ${ARGN})
+  add_test(NAME "consumer[refusals in ${name}]"
+           COMMAND ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tests/c/refusals.py ${PROJECT_SOURCE_DIR}/tests/golden
+                   ${example_COMMAND})
+  set_tests_properties("consumer[refusals in ${name}]" PROPERTIES FIXTURES_REQUIRED ${example_REQUIRES}
+                                                                  LABELS "c;consumer")
+endfunction()
+
 # lstmcore_add_built_example(name TOOL tool COMMAND command): builds a program of that name by a command, then runs it.
 # If the tool is not installed, the test is reported as skipped.
 function(lstmcore_add_built_example name)
@@ -51,6 +61,12 @@ lstmcore_add_built_example(
   rust TOOL ${LSTMCORE_RUSTC}
   COMMAND ${LSTMCORE_RUSTC} -O -D warnings ${PROJECT_SOURCE_DIR}/examples/c/step.rs -o step_rust -L
           native=${LSTMCORE_STAGED_LIB} -l dylib=lstmcore_c -C link-arg=-Wl,-rpath,${LSTMCORE_STAGED_LIB})
+lstmcore_add_c_refusals(c REQUIRES lstmcore_c_example COMMAND ${CMAKE_CURRENT_BINARY_DIR}/c_example/step)
+lstmcore_add_c_refusals(ctypes REQUIRES lstmcore_installed
+                        COMMAND ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/examples/c/ctypes_step.py ${LSTMCORE_STAGED_C})
+if(LSTMCORE_RUSTC)
+  lstmcore_add_c_refusals(rust REQUIRES lstmcore_in_rust COMMAND ${CMAKE_CURRENT_BINARY_DIR}/step_rust)
+endif()
 
 # The commands of docs/c.md.
 function(lstmcore_add_pkg_config_example name options)

@@ -56,6 +56,34 @@ lstmcore_add_defaults(plain "LSTMCORE_SHARED: ON.*LSTMCORE_WERROR: OFF")
 lstmcore_add_defaults(exceptions "with.*LSTMCORE_SHARED: OFF" THEN -DLSTMCORE_EXCEPTIONS=OFF)
 lstmcore_add_defaults(tests "with.*LSTMCORE_WERROR: ON" THEN -DLSTMCORE_TESTS=ON)
 
+# In a project whose only language is C, there is the shared library without a word, and what the static one needs is said.
+# Unoptimized, to save time.
+get_target_property(LSTMCORE_EIGEN Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
+set(LSTMCORE_C_HOST ${CMAKE_CURRENT_SOURCE_DIR}/c_subdirectory)
+lstmcore_add_consumer(c_subdirectory SOURCE ${LSTMCORE_C_HOST}
+                      PROGRAM step ${PROJECT_SOURCE_DIR}/tests/golden/stream_model.safetensors
+                              ${PROJECT_SOURCE_DIR}/tests/golden/stream_inputs.txt
+                      OPTIONS -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR} -DEIGEN=${LSTMCORE_EIGEN} -DCMAKE_BUILD_TYPE=Debug
+                              -DLSTMCORE_KERNELS=baseline)
+# lstmcore_add_c_host(name expected [options]): what such a project is told.
+function(lstmcore_add_c_host name expected)
+  string(MAKE_C_IDENTIFIER "c_host_${name}" folder)
+  add_test(NAME "consumer[C alone: ${name}]"
+           COMMAND ${CMAKE_COMMAND} -DSOURCE=${LSTMCORE_C_HOST} -DBUILD=${CMAKE_CURRENT_BINARY_DIR}/${folder}
+                   -P ${CMAKE_CURRENT_SOURCE_DIR}/configure.cmake -- -G ${CMAKE_GENERATOR}
+                   -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR}
+                   -DLSTMCORE_KERNELS=baseline ${ARGN})
+  set_tests_properties("consumer[C alone: ${name}]" PROPERTIES LABELS "c;consumer" PASS_REGULAR_EXPRESSION "${expected}")
+endfunction()
+lstmcore_add_c_host("shared" "no C\\+\\+: link lstmcore::lstmcore_c; for lstmcore::lstmcore, add CXX"
+                    -DEIGEN=${LSTMCORE_EIGEN} THEN -DLSTMCORE_WERROR=OFF)
+lstmcore_add_c_host("static" "without[ \n]+LSTMCORE_SHARED; for lstmcore::lstmcore,[ \n]+add CXX" -DEIGEN=${LSTMCORE_EIGEN}
+                    -DLSTMCORE_SHARED=OFF)
+set(LSTMCORE_OLD_EIGEN ${CMAKE_CURRENT_BINARY_DIR}/old_eigen)
+file(WRITE ${LSTMCORE_OLD_EIGEN}/Eigen/src/Core/util/Macros.h
+     "#define EIGEN_WORLD_VERSION 3\n#define EIGEN_MAJOR_VERSION 3\n#define EIGEN_MINOR_VERSION 9\n")
+lstmcore_add_c_host("an old Eigen" "Eigen3::Eigen:[ \n]+expected version 3.4 or newer, got 3.3" -DEIGEN=${LSTMCORE_OLD_EIGEN})
+
 # Without exceptions and RTTI, and with one instruction set. Unoptimized, to save time.
 lstmcore_add_consumer(small SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/small PROGRAM small
                       OPTIONS -DLSTMCORE_SOURCE=${PROJECT_SOURCE_DIR} -DEigen3_DIR=${Eigen3_DIR}
@@ -101,4 +129,24 @@ if(Python_Interpreter_FOUND)
     set_tests_properties("consumer[${name}: heard]" PROPERTIES FIXTURES_REQUIRED lstmcore_played_${name}
                          LABELS "cpp;consumer")
   endforeach()
+  # lstmcore_add_refused_sound(name expected from to [controls])
+  function(lstmcore_add_refused_sound name expected from to)
+    lstmcore_add_refused_run("play_capture, ${name}" "${expected}" play_capture ${LSTMCORE_CAPTURES}/capture.nam ${from} ${to}
+                             ${ARGN})
+    set_tests_properties("consumer[play_capture, ${name}]" PROPERTIES FIXTURES_REQUIRED "lstmcore_example;lstmcore_captures")
+  endfunction()
+  set(LSTMCORE_GUITAR ${LSTMCORE_CAPTURES}/guitar.wav)
+  set(LSTMCORE_PLAYED ${LSTMCORE_CAPTURES}/refused.wav)
+  foreach(control abc " " 0,5 nan 1e39)
+    lstmcore_add_refused_sound("\"${control}\"" "CONTROL 2: expected a finite number, got \"${control}\"" ${LSTMCORE_GUITAR}
+                               ${LSTMCORE_PLAYED} 0.5 "${control}")
+  endforeach()
+  lstmcore_add_refused_sound("a text" "catchment.csv: expected a WAV file" ${LSTMCORE_GOLDEN}/catchment.csv ${LSTMCORE_PLAYED})
+  lstmcore_add_refused_sound("a folder" "golden: cannot be " ${LSTMCORE_GOLDEN} ${LSTMCORE_PLAYED})
+  lstmcore_add_refused_sound("no rate" "rate.wav: expected a rate above 0" ${LSTMCORE_CAPTURES}/rate.wav ${LSTMCORE_PLAYED})
+  lstmcore_add_refused_sound("a part" "part.wav: expected a whole WAV file" ${LSTMCORE_CAPTURES}/part.wav ${LSTMCORE_PLAYED})
+  lstmcore_add_refused_sound("8 bits" "bits.wav: expected samples of" ${LSTMCORE_CAPTURES}/bits.wav ${LSTMCORE_PLAYED})
+  if(EXISTS /dev/full)
+    lstmcore_add_refused_sound("a full disk" "/dev/full: cannot be written" ${LSTMCORE_GUITAR} /dev/full)
+  endif()
 endif()

@@ -145,8 +145,9 @@ LSTMCORE_API lstmcore_status lstmcore_model_get_layer(const lstmcore_model* mode
 /* ---- whole sequences --------------------------------------------------------------------------------------------- */
 
 /*
- * *output_steps: the steps of the output, T', for sequences of `steps` steps: fewer than these after pooling, and 1
- * where the output has no steps. Of a row with its own length it is the number of valid output steps.
+ * *output_steps: the steps of the output, T', for sequences of `steps` steps: fewer than these after pooling, 0 where
+ * they are fewer than a window of a Conv1D or MaxPooling1D with padding="valid" takes, and 1 where the output has no
+ * steps. Of a row with its own length it is the number of valid output steps.
  * Any number of threads at the same time.
  */
 LSTMCORE_API lstmcore_status lstmcore_model_output_steps(const lstmcore_model* model, int64_t steps,
@@ -154,7 +155,7 @@ LSTMCORE_API lstmcore_status lstmcore_model_output_steps(const lstmcore_model* m
 
 /*
  * Runs a model on sequences of features that begin with a state of zeros.
- *   rows, steps  N and T, at least 0
+ *   rows, steps  N and T, at least 0; without lengths, T is at least what each window with padding="valid" takes
  *   lengths      (N): valid steps of each row, 0 to T, in any order; NULL: all steps
  *   x            (N, T, C): input; steps past a row's length are ignored
  *   y            (N, T', U), or (N, U) where the output has no steps: output, zero past a row's valid steps

@@ -48,6 +48,7 @@ void require_width(const std::string& path, const char* what, std::int64_t expec
 
 void Catchments::Initialize(std::string config_file) {
   const Config config(config_file);
+  if (!config.final_state.empty()) check_can_be_written(config.final_state);  // rather than after a long run
   Run run{config, Attributes(config.attributes), nullptr, 0, {}, {}, {}, {}, 0};
   const Model model = load(config.model);
   lstmcore_model_info info;
@@ -56,7 +57,6 @@ void Catchments::Initialize(std::string config_file) {
   const std::size_t inputs = config.forcings.size() + run.attributes.names.size();
   require_width(config.model, "inputs", info.input_size, inputs, "forcings and attributes");
   require_width(config.model, "outputs", info.output_size, config.outputs.size(), "outputs");
-  if (config.threads > 0) check(lstmcore_set_num_threads(config.threads));
 
   lstmcore_stream* stream = nullptr;
   const auto rows = static_cast<std::int64_t>(run.count());
@@ -77,6 +77,7 @@ void Catchments::Initialize(std::string config_file) {
     std::copy_n(run.attributes.values.data() + n * attributes, attributes,
                 run.x.data() + n * inputs + config.forcings.size());
   }
+  if (config.threads > 0) check(lstmcore_set_num_threads(config.threads));  // last: nothing fails after it
   run_.emplace(std::move(run));
 }
 

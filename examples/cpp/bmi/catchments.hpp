@@ -23,6 +23,8 @@ namespace catchments {
 /// std::logic_error for calls before Initialize or after Finalize and for what a grid of points does not have.
 class Catchments final : public bmi::Bmi {
  public:
+  /// Reads the files of the config file, and tries whether the final state can be written. An error leaves the model as
+  /// it was, and the threads of the process.
   void Initialize(std::string config_file) override;
   /// One step. Throws std::invalid_argument, before anything changes, if a forcing is missing (NaN), or not finite as
   /// float.

@@ -17,15 +17,22 @@
 namespace catchments {
 namespace {
 
-/// A text file, line by line, for errors that name the line.
+/// A text file, line by line, for errors that name the line. A byte-order mark, as editors on Windows write it, is
+/// skipped.
 class Lines {
  public:
-  explicit Lines(const std::string& path) : path_(path), file_(path_of(path)) {
+  explicit Lines(const std::string& path) : path_(path) {
+    check_is_no_folder(path_of(path));  // which some systems open
+    file_.open(path_of(path));
     if (!file_) throw std::runtime_error(path + ": cannot be opened");
   }
   bool next(std::string& line) {
     ++number_;
-    if (!std::getline(file_, line)) return false;
+    if (!std::getline(file_, line)) {
+      if (file_.bad()) throw std::runtime_error(path_ + ": cannot be read");
+      return false;
+    }
+    if (number_ == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0) line.erase(0, 3);
     if (!line.empty() && line.back() == '\r') line.pop_back();
     return true;
   }
@@ -80,10 +87,11 @@ bool is_decimal(const std::string& text) {
 }
 
 /// A host's locale must not change what is read. Nor must the standard library: near the limits of double some fail,
-/// and others read 0 or the limit, so that whether the stream fails is not asked.
+/// and others read 0 or the limit, so that whether the stream fails is not asked; a lack of memory is an exception.
 double number(const Lines& lines, const std::string& text) {
   if (!is_decimal(text)) lines.fail("expected a decimal number, got \"" + text + "\"");
   std::istringstream stream(text);
+  stream.exceptions(std::ios::badbit);
   stream.imbue(std::locale::classic());
   double value = 0;
   stream >> value;

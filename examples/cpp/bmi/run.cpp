@@ -8,14 +8,16 @@
 // The first line trains a model, and writes it with catchments.cfg and attributes.csv.
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "../arguments.hpp"
 #include "catchments.hpp"
 
 namespace {
@@ -62,13 +64,13 @@ void run(const std::string& config, int days) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int days = argc > 2 ? static_cast<int>(std::strtol(argv[2], nullptr, 10)) : 365;
-  if (argc < 2 || argc > 3 || days < 1) {
+  if (argc < 2 || argc > 3) {
     std::fprintf(stderr, "usage: %s CONFIG [DAYS]\n", argv[0]);
     return 2;
   }
   try {
-    run(argv[1], days);
+    const std::int64_t most = std::numeric_limits<int>::max();
+    run(argv[1], argc > 2 ? static_cast<int>(example::whole_number("DAYS", argv[2], 1, most)) : 365);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -100,6 +100,18 @@ void refused(const std::string& config, const char* text) {
   CHECK_THROWS(model.Initialize(file.path()), text);
 }
 
+/// Where a final state cannot be written, Initialize says so, and Finalize where that is so only later.
+template <class Spoil>
+void refused_place(const std::string& path, const Spoil& spoil, const std::string& text) {
+  const TemporaryFile config("place.cfg", config_text(golden + "/attributes.csv", "final_state = " + path));
+  Catchments before, after;
+  before.Initialize(config.path());
+  spoil();
+  CHECK_THROWS(after.Initialize(config.path()), text.c_str());
+  CHECK_THROWS(before.Finalize(), text.c_str());
+  CHECK_EQUAL(before.GetCurrentTime(), 0.0);  // nothing is lost
+}
+
 }  // namespace
 
 TEST("the outputs are those that Python predicts") {
@@ -333,11 +345,25 @@ TEST("the final state takes the place of the old one at once") {
   CHECK(fs::is_symlink(other_name.path()));
   CHECK_EQUAL(fs::file_size(state.path()), 320u);
 
-  const TemporaryFile nowhere("nowhere.cfg",
-                              config_text(golden + "/attributes.csv", "final_state = no such folder/state.bin"));
-  model.Initialize(nowhere.path());
-  CHECK_THROWS(model.Finalize(), "no such folder/state.bin: the state cannot be written");
-  CHECK_EQUAL(model.GetCurrentTime(), 0.0);  // nothing is lost
+  const TemporaryFile folder("folder", "");
+  fs::remove(folder.path());
+  fs::create_directory(folder.path());
+  const std::string nowhere = folder.path() + "/state.bin";
+  refused_place(nowhere, [&] { fs::remove(folder.path()); }, nowhere + ": the state cannot be written");
+}
+
+TEST("Initialize leaves nothing where the final state will be") {
+  namespace fs = std::filesystem;
+  const TemporaryFile state("state.bin", "old"), part(state.path() + ".part", "of a program that was killed", ""),
+      config("final.cfg", config_text(golden + "/attributes.csv", "final_state = " + state.path()));
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_EQUAL(bytes_of(state.path()), "old");
+  CHECK_EQUAL(bytes_of(part.path()), "of a program that was killed");
+  fs::remove(state.path());
+  fs::remove(part.path());
+  model.Initialize(config.path());
+  CHECK(!fs::exists(state.path()) && !fs::exists(part.path()));
 }
 
 TEST("the final state may be a new file") {
@@ -365,41 +391,38 @@ TEST("states are regular files") {
   const char* const message = ": expected a file, got a folder, a pipe, a socket or a device";
   const std::string attributes = golden + "/attributes.csv";
   const TemporaryFile pipe("pipe", ""), folder("folder", ""), link("link", ""), state("state.bin", "old");
-  for (const TemporaryFile* file : {&pipe, &folder, &link}) fs::remove(file->path());
-  CHECK_EQUAL(::mkfifo(pipe.path().c_str(), 0600), 0);
-  fs::create_directory(folder.path());
-  fs::create_symlink(pipe.path(), link.path());
-  Catchments model;
+  const auto spoil = [&](const TemporaryFile& file) {
+    fs::remove(file.path());
+    if (&file == &pipe) CHECK_EQUAL(::mkfifo(pipe.path().c_str(), 0600), 0);
+    if (&file == &folder) fs::create_directory(folder.path());
+    if (&file == &link) fs::create_symlink(pipe.path(), link.path());
+  };
   for (const TemporaryFile* file : {&pipe, &folder, &link}) {
     const check::Context context(file->path());
+    refused_place(file->path(), [&] { spoil(*file); }, file->path() + message);
     refused(config_text(attributes, "initial_state = " + file->path()), (file->path() + message).c_str());
-    const TemporaryFile config("special.cfg", config_text(attributes, "final_state = " + file->path()));
-    model.Initialize(config.path());
-    CHECK_THROWS(model.Finalize(), (file->path() + message).c_str());
   }
   CHECK(fs::is_fifo(pipe.path()) && fs::is_directory(folder.path()) && fs::is_symlink(link.path()));
 
   // Nor is what has the name of the file before it is renamed replaced.
-  const TemporaryFile part(state.path() + ".part", "", ""),
-      config("part.cfg", config_text(attributes, "final_state = " + state.path()));
-  fs::remove(part.path());
-  fs::create_directory(part.path());
-  model.Initialize(config.path());
-  CHECK_THROWS(model.Finalize(), (part.path() + message).c_str());
+  const TemporaryFile part(state.path() + ".part", "", "");
+  const auto put_folder = [&] {
+    fs::remove(part.path());
+    fs::create_directory(part.path());
+  };
+  refused_place(state.path(), put_folder, part.path() + message);
   CHECK(fs::is_directory(part.path()));
   CHECK_EQUAL(bytes_of(state.path()), "old");
 }
 
 TEST("a link to nothing is left as it is") {
   namespace fs = std::filesystem;
-  const TemporaryFile link("link", ""),
-      config("link.cfg", config_text(golden + "/attributes.csv", "final_state = " + link.path())),
-      other(".part", "of others", "");
-  fs::remove(link.path());
-  fs::create_symlink("no such file", link.path());
-  Catchments model;
-  model.Initialize(config.path());
-  CHECK_THROWS(model.Finalize(), "the state cannot be written");
+  const TemporaryFile link("link", ""), other(".part", "of others", "");
+  const auto put_link = [&] {
+    fs::remove(link.path());
+    fs::create_symlink("no such file", link.path());
+  };
+  refused_place(link.path(), put_link, "the state cannot be written");
   CHECK(fs::is_symlink(link.path()));
   CHECK_EQUAL(bytes_of(other.path()), "of others");
 }
@@ -430,6 +453,35 @@ TEST("a state that is stored continues with the same bits") {
   CHECK_THROWS(resumed.Initialize(second.path()), "expected a state of 320 bytes");
 }
 
+TEST("a stored state that is not there is not one of another size") {
+  refused(config_text(golden + "/attributes.csv", "initial_state = no state.bin"), "no state.bin: cannot be opened");
+}
+
+TEST("a byte-order mark is skipped") {
+  const std::string mark = "\xEF\xBB\xBF";
+  const TemporaryFile table("table.csv", mark + "name,lon,lat,slope,forest\n" + mark + "a,1,2,0.5,0.25\n"),
+      config("mark.cfg", mark + config_text(table.path()));
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_EQUAL(model.GetGridSize(0), 1);
+  refused(mark + mark + config_text(table.path()), "line 1: unknown key");
+}
+
+TEST("an error of Initialize leaves the threads of the process as they were") {
+  const std::string attributes = golden + "/attributes.csv";
+  const int before = lstmcore_get_num_threads();
+  const std::string threads = "threads = " + std::to_string(before + 1) + "\n";
+  refused(config_text(attributes, threads + "initial_state = no state.bin"), "cannot be opened");
+  CHECK_EQUAL(lstmcore_get_num_threads(), before);
+  refused(config_text(attributes, "threads = 5000"), "expected 1 to 1024 threads, got 5000");
+  CHECK_EQUAL(lstmcore_get_num_threads(), before);
+  const TemporaryFile config("threads.cfg", config_text(attributes, threads));
+  Catchments model;
+  model.Initialize(config.path());
+  CHECK_EQUAL(lstmcore_get_num_threads(), before + 1);
+  CHECK_EQUAL(lstmcore_set_num_threads(before), LSTMCORE_OK);
+}
+
 TEST("calls before Initialize and after Finalize") {
   Catchments component;
   bmi::Bmi& model = component;
@@ -447,6 +499,8 @@ TEST("calls before Initialize and after Finalize") {
 TEST("files that cannot be understood") {
   Catchments model;
   CHECK_THROWS(model.Initialize("no such file.cfg"), "no such file.cfg: cannot be opened");
+  CHECK_THROWS(model.Initialize(golden), (golden + ": expected a file, got a folder").c_str());
+  refused(config_text(golden), (golden + ": expected a file, got a folder").c_str());
   const std::string attributes = golden + "/attributes.csv";
   refused("model = x\n", "expected the keys model, attributes, forcings and outputs");
   refused(config_text(attributes, "colour = blue\n"), "line 5: unknown key \"colour\"");

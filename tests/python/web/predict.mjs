@@ -37,8 +37,7 @@ function made(value) {
   return value?.make === undefined ? value : makers[value.make](value.of);
 }
 
-// Older versions of Emscripten fetch the module by its path, which Node's fetch refuses.
-const module = await createEngine({ wasmBinary: readFileSync(join(site, "lstmcore_engine.wasm")) });
+const module = await createEngine();
 const alive = new Set();
 const engine = Object.create(module);
 engine._web_load = (...bytes) => {

@@ -105,6 +105,13 @@ def predict_on_baseline(model, texts):
     return np.array(json.loads(done.stdout), np.float32)
 
 
+def program_of_page(language):
+    """Return the only program in a language on the page on platforms."""
+    page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
+    [program] = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return program
+
+
 def test_the_module_is_as_small_as_its_page_says():
     page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
     said = re.findall(r"(\d+) kB\s\((\d+) kB\s+compressed\)", page)
@@ -129,6 +136,42 @@ def test_texts_have_the_bits_of_the_baseline(model_file):
     np.testing.assert_array_equal(outputs, predict_on_baseline(model_file, TEXTS))
     expected = lc.load(model_file).predict(TEXTS, verbose=0)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)  # another instruction set
+
+
+@pytest.fixture
+def site(model_file, tmp_path):
+    """Return a copy of the folder that is built, with the model."""
+    folder = tmp_path / "site"
+    shutil.copytree(SITE, folder)
+    shutil.copy(model_file, folder / "model.safetensors")
+    return folder
+
+
+@needs_node
+def test_program_of_the_page_in_node(model_file, site):
+    (site / "program.mjs").write_text(program_of_page("js"), encoding="utf-8")
+    done = subprocess.run(
+        [NODE, "program.mjs"], cwd=site, capture_output=True, text=True, check=True
+    )
+    found = re.fullmatch(r"Float32Array\(1\) \[ ([\d.]+) \]\n", done.stdout)
+    expected = predict_on_baseline(model_file, ["A warm, funny and beautifully acted film."])
+    assert np.float32(found[1]) == np.float32(expected.item())
+
+
+@needs_node
+def test_the_module_as_bytes(site):
+    """What a program has read itself is not looked for beside the script."""
+    program = """
+        const create = require("./lstmcore_engine.js"), fs = require("fs");
+        fs.renameSync("lstmcore_engine.wasm", "other.wasm");
+        const bytes = fs.readFileSync("other.wasm");
+        create({ wasmBinary: bytes }).then((engine) =>
+          console.log(engine.UTF8ToString(engine._web_isa())));
+    """
+    done = subprocess.run(
+        [NODE, "-e", program], cwd=site, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "baseline\n"
 
 
 @needs_node
@@ -370,11 +413,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def address(model_file, tmp_path):
+def address(site):
     """Serve the page with the model on this machine, and return its address."""
-    site = tmp_path / "site"
-    shutil.copytree(SITE, site)
-    shutil.copy(model_file, site / "model.safetensors")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -384,28 +424,45 @@ def address(model_file, tmp_path):
     server.server_close()
 
 
-@needs_chromium
-@pytest.mark.parametrize("text", TEXTS[:2])
-def test_page(address, model_file, tmp_path, text):
-    """The page in a browser without a window shows the model's probability."""
+def shown(address, profile):
+    """Return what a page is when its scripts have run, in a browser without a window."""
     done = subprocess.run(
         [
             CHROMIUM,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={profile}",
             "--virtual-time-budget=10000",
             "--dump-dom",
-            f"{address}?text={urllib.parse.quote(text)}",
+            address,
         ],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    found = re.search(r'<output id="result" data-probability="([^"]*)">([^<]*)', done.stdout)
-    assert found is not None, done.stdout[-2000:]
+    return done.stdout
+
+
+@needs_chromium
+def test_program_of_the_page_in_a_browser(address, site, model_file, tmp_path):
+    program = "<!doctype html>\n<body>\n" + program_of_page("html")
+    (site / "program.html").write_text(program, encoding="utf-8")
+    page = shown(f"{address}program.html", tmp_path / "profile")
+    found = re.search(r"</script>\s*([\d.]+)\s*</body>", page)
+    assert found is not None, page
+    expected = predict_on_baseline(model_file, ["A warm, funny and beautifully acted film."])
+    assert np.float32(found[1]) == np.float32(expected.item())
+
+
+@needs_chromium
+@pytest.mark.parametrize("text", TEXTS[:2])
+def test_page(address, model_file, tmp_path, text):
+    """The page shows the model's probability."""
+    page = shown(f"{address}?text={urllib.parse.quote(text)}", tmp_path / "profile")
+    found = re.search(r'<output id="result" data-probability="([^"]*)">([^<]*)', page)
+    assert found is not None, page[-2000:]
     expected = predict_on_baseline(model_file, [text]).item()
     assert np.float32(found[1]) == np.float32(expected)
     name = ("criticism", "praise")[expected > 0.5]
