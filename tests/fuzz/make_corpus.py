@@ -57,6 +57,68 @@ def model_files():
         lc.Model([one], [layers.Dense(1)(shared(one)), layers.Dense(2)(shared(one))], seed=5),
     )
     yield "pair", lc.EncoderDecoder(4, 5, embedding_size=2, units=2, seed=6)
+    yield from chains(layers)
+    yield from graphs(layers)
+
+
+def chains(layers):
+    """Yield models of the layers that stand one after another, several at a time."""
+    x = np.ones((2, 4, 2), np.float32)
+    scale = layers.Normalization()
+    scale.adapt(x * np.arange(4)[:, None])
+    for name, shape, chain in (
+        (
+            "windows",
+            (None, None, 2),
+            [
+                layers.Masking(),
+                layers.MaxPooling1D(2, 1, "same"),
+                layers.AveragePooling1D(2, 1, "same"),
+                layers.TimeDistributed(layers.Dense(2)),
+                layers.GlobalMaxPooling1D(),
+                layers.RepeatVector(2),
+                layers.GlobalAveragePooling1D(),
+            ],
+        ),
+        (
+            "shapes",
+            (None, 4, 2),
+            [
+                layers.Permute((2, 1)),
+                layers.Reshape((4, 2)),
+                layers.LayerNormalization(),
+                layers.BatchNormalization(),
+                layers.Flatten(),
+                layers.Activation("tanh"),
+            ],
+        ),
+        (
+            "noises",
+            (None, None, 2),
+            [
+                scale,
+                layers.Rescaling(2.0, 1.0),
+                layers.GaussianNoise(0.1),
+                layers.SpatialDropout1D(0.1),
+                layers.Dropout(0.1),
+                layers.CRF(2, forbidden=[(0, 1)]),
+            ],
+        ),
+    ):
+        model = lc.Sequential(chain, seed=7)
+        model.build(shape)
+        yield name, model
+    words = layers.TextVectorization(vocabulary=["", "[UNK]", "a", "b"])
+    yield "language", lc.LanguageModel(words, 2, embedding=2, seed=8)
+
+
+def graphs(layers):
+    """Yield models of the layers that take several inputs."""
+    steps, still = lc.Input((None, 2)), lc.Input((2,))
+    one = layers.EALSTM(2)([steps, still])
+    joined = [kind()([one, still]) for kind in (layers.Add, layers.Average, layers.Multiply)]
+    last = layers.Subtract()([layers.Concatenate()(joined[:2]), layers.Dense(4)(joined[2])])
+    yield "joined", lc.Model([steps, still], last, seed=9)
 
 
 def built(model, shape):
