@@ -276,9 +276,7 @@ class AveragePooling1D(_WindowPooling):
         """Return the steps from the begin of the first window to that of the last."""
         return max(windows - 1, 0) * self._step
 
-    def _reached(
-        self, before: Array, counts: Array, steps: int, windows: int
-    ) -> tuple[Array, int]:
+    def _reached(self, before: Array, counts: Array, steps: int, windows: int) -> tuple[Array, int]:
         """Leave out the places that lie outside the sequence in all windows of all rows.
 
         A window may be much longer than the sequences.
