@@ -383,24 +383,32 @@ CALLS = (
 """Of tests/fuzz/native/c_interface.cpp, in its order."""
 
 
+def files_of_calls():
+    """List the names of the files that programs load by number, as the target sorts them."""
+    folders = (CORPUS / "model_files", TESTS / "golden")
+    return [path.name for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+
+
 def calls():
     """Yield programs: each loads one of the files into the first place, and uses it."""
+    files = files_of_calls()
+    ids, lstm = (files.index(f"{name}.safetensors") for name in ("ids", "lstm"))
 
     def call(name, *arguments):
         return bytes([CALLS.index(name), *arguments])
 
     steps = [call("create_stream", 0, 2, 0, 0, 0)]
     steps += [call(name, 0, 0, *range(8)) for name in ("step", "get_state", "set_state", "reset")]
-    ids = [call("create_stream", 0, 1, 1, 0, 0), call("step_tokens", 0, 0, 1, 0)]
-    for number in range(24):
+    tokens = [call("create_stream", 0, 1, 1, 0, 0), call("step_tokens", 0, 0, 1, 0)]
+    for number in range(len(files)):
         used = [call("get_info", 0, 0), call("get_layer", 0, 0), call("output_steps", 0, 3, 4)]
         used += [call("compare_steps", 0, 1, 2, *range(100, 112))]
-        chain = steps if number % 2 else ids
+        chain = steps if number % 2 else tokens
         whole = call("forward", 0, 2, 3, *range(90, 120)) + call("forward_tokens", 0, 1, 2, 0, 1, 1)
         yield f"file_{number:02}", b"".join([call("load", number, 0), *used, *chain, whole])
     yield (
         "memory",
-        call("load_memory", 3, 0, 0, 0, 0, 0) + call("load_memory", 4, 15, 9, 1, 8, 0, 7),
+        call("load_memory", ids, 0, 0, 0, 0, 0) + call("load_memory", lstm, 15, 9, 1, 8, 0, 7),
     )
     yield "wrong", b"".join(call("load_wrong_path", kind, 0) for kind in range(8))
     yield (
