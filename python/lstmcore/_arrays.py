@@ -1,15 +1,26 @@
 """Read other libraries' arrays, without a copy if NumPy can address their memory."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["PLAIN", "as_array", "columns_of", "is_frame", "is_sparse", "refuse_sparse"]
+__all__ = [
+    "PLAIN",
+    "as_array",
+    "columns_of",
+    "is_frame",
+    "is_sparse",
+    "refuse_masked",
+    "refuse_masked_in",
+    "refuse_sparse",
+]
 
 CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned CPU memory
 _DENSE = ("toarray", "todense", "to_dense")  # methods of scipy.sparse, sparse and PyTorch
+_NUMBERS = (int, float, str, np.generic)
 PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
 
 
@@ -29,11 +40,7 @@ def as_array(values: Any, name: str) -> Any:
         integers.
     """
     if isinstance(values, np.ndarray):
-        if isinstance(values, np.ma.MaskedArray):
-            raise TypeError(
-                f"{name}: expected an array without a mask, got a MaskedArray; "
-                "mark valid values by lengths or sample_weight, and pass .filled(0)"
-            )
+        refuse_masked(values, name)
         return values
     if isinstance(values, PLAIN):
         return values
@@ -52,6 +59,39 @@ def as_array(values: Any, name: str) -> Any:
             f"{name}: expected an array that NumPy can read, got {type(values).__name__}: {error}"
             + _conversion(values)
         ) from error
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise TypeError if `values` are a masked array: what it masks would count like the rest."""
+    if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected an array without a mask, got a MaskedArray; "
+            "mark valid values by lengths or sample_weight, and pass .filled(0)"
+        )
+
+
+def refuse_masked_in(arrays: Any, name: str) -> None:
+    """Raise TypeError if one of `arrays` is a masked array.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array, sequence of arrays, or anything else, which passes
+        Sequences may be nested. One that begins with a number is taken to hold numbers, of which
+        none may be masked either.
+    name : str
+        Of the argument.
+    """
+    if isinstance(arrays, Mapping):
+        for key, array in arrays.items():
+            refuse_masked(array, f"{name} {key}")
+    elif isinstance(arrays, (list, tuple)) and arrays:
+        if isinstance(arrays[0], _NUMBERS) and not any(one is np.ma.masked for one in arrays):
+            return
+        for place, array in enumerate(arrays):
+            if isinstance(array, (list, tuple)):
+                refuse_masked_in(array, f"{name}[{place}]")
+            else:
+                refuse_masked(array, f"{name}[{place}]")
 
 
 def is_sparse(values: Any) -> bool:

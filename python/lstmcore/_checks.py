@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lstmcore._arrays import as_array
+from lstmcore._arrays import as_array, refuse_masked_in
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 
@@ -163,6 +163,7 @@ def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) ->
     """
     values = as_array(values, name)
     if isinstance(values, (list, tuple)):
+        refuse_masked_in(values, name)
         try:
             array = np.asarray(values, dtype=dtype)
         except (TypeError, ValueError):
@@ -220,6 +221,7 @@ def integer_array(values: Any, name: str) -> Array:
 def any_array(values: Any, name: str) -> Array:
     """Return `values` as an array of their own type."""
     values = as_array(values, name)
+    refuse_masked_in(values, name)
     try:
         return np.asarray(values)
     except ValueError:

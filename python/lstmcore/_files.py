@@ -217,7 +217,8 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file next to `path`, flush it to the disk, then rename it to `path`.
 
     First, unfinished files that killed writers left in the folder are removed. If `path` is a
-    symbolic link, all this happens where it leads, and it stays one. A device is written to.
+    symbolic link, all this happens where it leads, and it stays one. A device is written to. Who
+    may read and write a file stays as it was.
 
     Raises
     ------
@@ -247,15 +248,44 @@ def _resolved(path: Path) -> Path:
 
 def _replace(path: Path, content: bytes) -> None:
     remove_unfinished(path.parent)
-    with _beside(path) as (beside, file):
+    try:
+        before = os.stat(path)
+    except FileNotFoundError:
+        before = None
+    # Nobody else may read what is perhaps not for everybody, until the file has its permissions.
+    with _beside(path, 0o666 if before is None else 0o600) as (beside, file):
         file.write(content)
         file.flush()
+        if before is not None:
+            _copy_access(before, file.fileno())
         os.fsync(file.fileno())
         if fcntl is None:
             file.close()  # Windows cannot rename an open file
         os.replace(beside, path)
     if os.name == "posix":
         _sync_folder(path.parent)
+
+
+def _copy_access(before: os.stat_result, handle: int) -> None:
+    """Give an open file the owner, the group and the permissions of another one.
+
+    Only root may give files away, and others only to groups that they are in. If the group remains
+    another one, it gets no more than everybody.
+    """
+    if not hasattr(os, "fchown"):  # Windows
+        return
+    new = os.fstat(handle)
+    if new.st_uid != before.st_uid:
+        with suppress(OSError):
+            os.fchown(handle, before.st_uid, -1)
+    mode = stat.S_IMODE(before.st_mode) & 0o777
+    if new.st_gid != before.st_gid:
+        try:
+            os.fchown(handle, -1, before.st_gid)
+        except OSError:
+            mode = mode & 0o707 | (mode & (mode & 0o007) << 3)
+    with suppress(OSError):  # of file systems without permissions
+        os.fchmod(handle, mode)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -299,7 +329,12 @@ def _remove_if_unlocked(path: str) -> None:
     if fcntl is None:
         os.unlink(path)
         return
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # another user's: only its age tells that its writer is gone
+        if time.time() - os.stat(path).st_mtime > _DAY:
+            os.unlink(path)
+        return
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -319,7 +354,7 @@ def _machine() -> str:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+def _beside(path: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
     """Open and lock a new file in the folder of `path`; remove it if the block raises."""
     beside, file = None, None
     try:
@@ -328,7 +363,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
             if file is not None:
                 file.close()
             with signals_deferred():  # Ctrl-C would leave a file that nobody knows
-                beside, file = _open_beside(path)
+                beside, file = _open_beside(path, mode)
         yield beside, file
     except BaseException:
         if beside is not None and file is not None:
@@ -339,10 +374,10 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     file.close()
 
 
-def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
+def _open_beside(path: Path, mode: int) -> tuple[Path, BinaryIO]:
     beside = path.with_name(f".lstmcore-{_machine()}-{secrets.token_hex(8)}.unfinished")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    handle = os.open(beside, flags, 0o666)
+    handle = os.open(beside, flags, mode)
     if fcntl is not None:
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)

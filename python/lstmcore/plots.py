@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
+from lstmcore._files import check_target
 from lstmcore._notebook import in_notebook, show_after_cell
 from lstmcore._suggest import public
 from lstmcore._time_axis import places_on_axis, shorten_dates
@@ -441,6 +442,8 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     ------
     ValueError
         If the format is unknown.
+    OSError
+        If the path is not one of a file, or cannot be written to.
     """
     target = Path(path)
     known = figure.canvas.get_supported_filetypes()
@@ -450,6 +453,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"path: expected a name that ends in one of {expected}, got {os.fspath(path)!r}"
         )
+    check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Without the date, equal pictures are equal files.
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "ps": {}, "eps": {}}

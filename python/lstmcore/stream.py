@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _core
+from lstmcore._arrays import refuse_masked
 from lstmcore._typing import Exporter, Precision
 from lstmcore.config import LSTMConfig
 from lstmcore.functional import FloatArray, LSTMState, PackedWeights, as_packed, as_pair
@@ -92,6 +93,10 @@ class LSTMStream:
         RuntimeError
             If another thread is using the stream.
         """
+        if type(x_t) is not np.ndarray:
+            refuse_masked(x_t, "x_t")
+        if out is not None and type(out) is not np.ndarray:
+            refuse_masked(out, "out")
         return self._stream.step(x_t, out)
 
     def reset(self, row: int | None = None) -> None:

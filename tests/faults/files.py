@@ -49,16 +49,17 @@ def kills(folder: Path, count: int, random: np.random.Generator) -> str:
         took.append(time.monotonic() - began)
     usual = float(np.median(took))
     at_epoch = [0] * (EPOCHS + 1)
-    killed = inside = 0
-    for number in range(count):
+    killed = inside = number = 0
+    # On until one was killed inside a save; a trial that only comes too late says nothing.
+    while number < count or (not inside and number < 20 * count):
         place = folder / str(number)
         place.mkdir()
         child = Child(train, place)
         time.sleep(random.uniform(0, usual))
         child.send(signal.SIGKILL)
-        if child.result() is None:
-            killed += 1
-        inside += bool(leftovers(place))
+        lost = child.result() is None
+        killed += lost
+        inside += lost and bool(leftovers(place))
         for path in place.glob("*.safetensors"):
             lc.load(path)
         epoch, result = in_child(resumed, place)
@@ -71,8 +72,12 @@ def kills(folder: Path, count: int, random: np.random.Generator) -> str:
             lc.load(place / MODEL).save(place / MODEL)
             assert not leftovers(place), f"kill {number}: {leftovers(place)} after a save"
         shutil.rmtree(place)
+        number += 1
+    assert killed > 0, f"all {number} trainings had ended before they were killed"
+    assert inside > 0, f"none of {killed} kills came inside a save"
     return (
-        f"{killed} killed, {inside} of them inside a save; resumed at epochs 0 to {EPOCHS}: "
+        f"{killed} of {number} killed, {inside} of them inside a save; resumed at epochs 0 to "
+        f"{EPOCHS}: "
         f"{' '.join(map(str, at_epoch))}; all have the same bits; no file left over"
     )
 

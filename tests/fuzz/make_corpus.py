@@ -57,6 +57,68 @@ def model_files():
         lc.Model([one], [layers.Dense(1)(shared(one)), layers.Dense(2)(shared(one))], seed=5),
     )
     yield "pair", lc.EncoderDecoder(4, 5, embedding_size=2, units=2, seed=6)
+    yield from chains(layers)
+    yield from graphs(layers)
+
+
+def chains(layers):
+    """Yield models of the layers that stand one after another, several at a time."""
+    x = np.ones((2, 4, 2), np.float32)
+    scale = layers.Normalization()
+    scale.adapt(x * np.arange(4)[:, None])
+    for name, shape, chain in (
+        (
+            "windows",
+            (None, None, 2),
+            [
+                layers.Masking(),
+                layers.MaxPooling1D(2, 1, "same"),
+                layers.AveragePooling1D(2, 1, "same"),
+                layers.TimeDistributed(layers.Dense(2)),
+                layers.GlobalMaxPooling1D(),
+                layers.RepeatVector(2),
+                layers.GlobalAveragePooling1D(),
+            ],
+        ),
+        (
+            "shapes",
+            (None, 4, 2),
+            [
+                layers.Permute((2, 1)),
+                layers.Reshape((4, 2)),
+                layers.LayerNormalization(),
+                layers.BatchNormalization(),
+                layers.Flatten(),
+                layers.Activation("tanh"),
+            ],
+        ),
+        (
+            "noises",
+            (None, None, 2),
+            [
+                scale,
+                layers.Rescaling(2.0, 1.0),
+                layers.GaussianNoise(0.1),
+                layers.SpatialDropout1D(0.1),
+                layers.Dropout(0.1),
+                layers.CRF(2, forbidden=[(0, 1)]),
+            ],
+        ),
+    ):
+        model = lc.Sequential(chain, seed=7)
+        model.build(shape)
+        yield name, model
+    words = layers.TextVectorization(vocabulary=["", "[UNK]", "a", "b"])
+    yield "language", lc.LanguageModel(words, 2, embedding=2, seed=8)
+
+
+def graphs(layers):
+    """Yield models of the layers that take several inputs."""
+    steps, still = lc.Input((None, 2)), lc.Input((2,))
+    one = layers.EALSTM(2)([steps, still])
+    joined = [kind()([one, still]) for kind in (layers.Add, layers.Average, layers.Multiply)]
+    last = layers.Subtract()([layers.Concatenate()(joined[:2]), layers.Dense(4)(joined[2])])
+    yield "joined", lc.Model([steps, still], last, seed=9)
 
 
 def built(model, shape):
@@ -321,24 +383,32 @@ CALLS = (
 """Of tests/fuzz/native/c_interface.cpp, in its order."""
 
 
+def files_of_calls():
+    """List the names of the files that programs load by number, as the target sorts them."""
+    folders = (CORPUS / "model_files", TESTS / "golden")
+    return [path.name for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+
+
 def calls():
     """Yield programs: each loads one of the files into the first place, and uses it."""
+    files = files_of_calls()
+    ids, lstm = (files.index(f"{name}.safetensors") for name in ("ids", "lstm"))
 
     def call(name, *arguments):
         return bytes([CALLS.index(name), *arguments])
 
     steps = [call("create_stream", 0, 2, 0, 0, 0)]
     steps += [call(name, 0, 0, *range(8)) for name in ("step", "get_state", "set_state", "reset")]
-    ids = [call("create_stream", 0, 1, 1, 0, 0), call("step_tokens", 0, 0, 1, 0)]
-    for number in range(24):
+    tokens = [call("create_stream", 0, 1, 1, 0, 0), call("step_tokens", 0, 0, 1, 0)]
+    for number in range(len(files)):
         used = [call("get_info", 0, 0), call("get_layer", 0, 0), call("output_steps", 0, 3, 4)]
         used += [call("compare_steps", 0, 1, 2, *range(100, 112))]
-        chain = steps if number % 2 else ids
+        chain = steps if number % 2 else tokens
         whole = call("forward", 0, 2, 3, *range(90, 120)) + call("forward_tokens", 0, 1, 2, 0, 1, 1)
         yield f"file_{number:02}", b"".join([call("load", number, 0), *used, *chain, whole])
     yield (
         "memory",
-        call("load_memory", 3, 0, 0, 0, 0, 0) + call("load_memory", 4, 15, 9, 1, 8, 0, 7),
+        call("load_memory", ids, 0, 0, 0, 0, 0) + call("load_memory", lstm, 15, 9, 1, 8, 0, 7),
     )
     yield "wrong", b"".join(call("load_wrong_path", kind, 0) for kind in range(8))
     yield (

@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 def campaign(first: int, count: int) -> int:
     """Check draws with the instruction set in use; print the figures; return the exit code."""
     import lstmcore as lc
-    from draws import BOUNDS, PAIRS, check, draw
+    from draws import BOUNDS, PAIRS, Errors, check, draw
 
     began = time.monotonic()
     draws = dict.fromkeys(BOUNDS, 0)
     worst = {precision: [0.0, 0.0] for precision in BOUNDS}
+    all_errors = {precision: Errors(precision) for precision in BOUNDS}
     pairs: collections.Counter[tuple[str, str, str]] = collections.Counter()
     failures = []
     for number in range(first, first + count):
@@ -37,9 +38,15 @@ def campaign(first: int, count: int) -> int:
             failures.append(str(error))
             continue
         draws[one.precision] += 1
+        all_errors[one.precision].add(one, errors)
         most = worst[one.precision]
         worst[one.precision] = [max(pair) for pair in zip(most, errors, strict=True)]
         pairs.update((*pair, one.precision) for pair in combinations(one.names, 2))
+    for of_precision in all_errors.values():
+        try:
+            of_precision.check()
+        except AssertionError as error:
+            failures.append(str(error))
     took = time.monotonic() - began
     print(f"{lc.cpu_info().isa}: {count} draws in {took:.0f} s, {len(failures)} failed")
     units = lc.cpu_info().product_units
@@ -51,6 +58,8 @@ def campaign(first: int, count: int) -> int:
             f"{sum(map(bool, seen))} of {len(PAIRS)} pairs of options, each {min(seen)} to "
             f"{max(seen)} times; largest error of values {values:.1e}, of gradients {gradients:.1e}"
         )
+        for kind, (median, ninth) in all_errors[precision].usual().items():
+            print(f"{'':11}{kind}: median {median:.1e}, 90th percentile {ninth:.1e}")
     for failure in failures[:20]:
         print(f"  FAILED {failure}")
     return bool(failures)

@@ -59,6 +59,18 @@ BOUNDS = {
     "bf16": (0.15, 0.6),
     "int8": (0.8, 0.0),  # which does not train
 }
+# The bounds must hold for calls whose results nearly cancel, so that an error that all calls share
+# may stay below them. So the errors of many draws have smaller ones, a few times what they are:
+# of the median and of the 90th percentile, of values and of gradients.
+USUAL = {
+    "float64": ((1e-15, 2e-15), (2e-10, 1e-9)),
+    "fp32": ((5e-7, 1e-6), (1e-6, 2e-6)),
+    "bf16x3": ((6e-7, 1.2e-6), (1.5e-6, 3e-6)),
+    "bf16x2": ((2e-5, 4e-5), (4e-5, 8e-5)),
+    "bf16": ((1e-2, 2e-2), (2e-2, 8e-2)),
+    "int8": ((2e-2, 4e-2), (0.0, 0.0)),
+}
+ENOUGH = 30
 KINKS = {"activations", "gate clip", "cell clip", "output clip"}
 NEARBY = 4
 SMALLEST = 1e-30  # norm of what is expected, below which it is nothing
@@ -193,6 +205,47 @@ def check(one: Draw) -> tuple[float, float]:
     of_gradients = gradient_error(one, seed)
     assert of_gradients <= BOUNDS[one.precision][1], f"{one}: gradients off by {of_gradients:.1e}"
     return of_values, of_gradients
+
+
+@dataclass
+class Errors:
+    """The errors of many draws of one precision.
+
+    Attributes
+    ----------
+    precision : str
+    values, gradients : list of float
+        Of the draws that have any, so without those in which every row is empty.
+    """
+
+    precision: str
+    values: list[float] = field(default_factory=list)
+    gradients: list[float] = field(default_factory=list)
+
+    def add(self, one: Draw, errors: tuple[float, float]) -> None:
+        """Keep what `check` returned for a draw."""
+        if one.valid.any():
+            self.values.append(errors[0])
+            if one.training:
+                self.gradients.append(errors[1])
+
+    def usual(self) -> dict[str, list[float]]:
+        """Return the median and the 90th percentile of each kind, if there are enough draws."""
+        kinds = {"values": self.values, "gradients": self.gradients}
+        return {
+            kind: [float(one) for one in np.percentile(errors, [50, 90])]
+            for kind, errors in kinds.items()
+            if len(errors) >= ENOUGH and not (self.precision == "int8" and kind == "gradients")
+        }
+
+    def check(self) -> None:
+        """Raise AssertionError if the draws are all a little wrong, or a tenth of them."""
+        bounds = dict(zip(("values", "gradients"), USUAL[self.precision], strict=True))
+        for kind, found in self.usual().items():
+            assert all(one <= most for one, most in zip(found, bounds[kind], strict=True)), (
+                f"{self.precision}: {kind} usually differ by {found[0]:.1e}, and one in ten by "
+                f"{found[1]:.1e} or more"
+            )
 
 
 def gradient_error(one: Draw, seed: int) -> float:

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lstmcore._checks import listed
 from lstmcore.cli.tables import Table, as_number, is_missing
 
 __all__ = ["METADATA_NAME", "Layout", "choose_layout"]
@@ -203,7 +204,7 @@ def _text(table: Table, options: argparse.Namespace, rest: list[str]) -> Layout:
         if len(rest) != 1 or table.is_numeric(rest[0]):
             raise ValueError(
                 f"{table.source}: expected one column of texts besides the target, got "
-                f"{', '.join(rest) or 'none'}; pass --text COLUMN, or --key COLUMN if rows are "
+                f"{listed(rest) or 'none'}; pass --text COLUMN, or --key COLUMN if rows are "
                 "steps of sequences, or --horizon STEPS to forecast a series"
             )
         text = rest[0]

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from lstmcore._checks import listed
 from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers, entries, load_model, read_layout
 from lstmcore.cli.layout import Layout
@@ -240,7 +241,7 @@ def _forecasts(
             for step, values in enumerate(zip(*following.values(), strict=True), 1)
         ]
     if uneven:
-        of = f" of {layout.key} {', '.join(map(repr, uneven))}" if layout.key else ""
+        of = f" of {layout.key} {listed(map(repr, uneven))}" if layout.key else ""
         note(
             f"the last {layout.window} times{of} in column {layout.time!r} are not evenly spaced, "
             "so the forecast has no times"

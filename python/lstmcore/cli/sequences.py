@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from lstmcore._checks import listed
 from lstmcore._typing import Array
 from lstmcore.cli.layout import Layout
 from lstmcore.cli.report import counted
@@ -143,7 +144,7 @@ def labels_of(table: Table, layout: Layout, classes: Sequence[str]) -> Array:
     for row, field in enumerate(fields):
         if field not in numbers:
             raise ValueError(
-                f"{table.place(row, layout.target)}: expected one of {', '.join(classes)}, got "
+                f"{table.place(row, layout.target)}: expected one of {listed(classes)}, got "
                 f"{field!r}"
             )
     return np.array([numbers[field] for field in fields], dtype=np.int64)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore._checks import listed
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import Answers, read_layout
 from lstmcore.cli.layout import Layout
@@ -49,13 +50,13 @@ def layout_for(
         wanted = counted(len(layout.means), "column")
         raise ValueError(
             f"--features: expected {wanted}, as many as the model takes, got "
-            f"{', '.join(layout.features)}"
+            f"{listed(layout.features)}"
         )
     for name in [*layout.columns(), *([layout.target] if targets else [])]:
-        if name not in table.names:
+        if name not in table.places:
             raise ValueError(
                 f"{table.source}: expected a column {name!r}, which the model needs, got "
-                f"{', '.join(table.names)}{did_you_mean(name, table.names)}"
+                f"{listed(table.names)}{did_you_mean(name, table.names)}"
             )
     return layout
 
@@ -70,7 +71,7 @@ def _from_options(
     if model.vectorizer is not None:
         if "text" not in given and len(rest) != 1:
             raise ValueError(
-                f"--text: expected the column of the texts, one of {', '.join(rest)}, got none"
+                f"--text: expected the column of the texts, one of {listed(rest)}, got none"
             )
         return Layout("text", **{"text": rest[0] if rest else None, **given})
     features = given.pop("features", tuple(rest))
@@ -86,7 +87,7 @@ def _from_options(
         assert width is not None  # the model is built
         raise ValueError(
             f"--features: expected {counted(width, 'column')} of numbers, as many as the model "
-            f"takes, got {len(features)}: {', '.join(features)}; name them with "
+            f"takes, got {len(features)}: {listed(features)}; name them with "
             "--features, and use --key or --time for columns that are not among them"
         )
     ones = (1.0,) * len(features)

@@ -7,13 +7,16 @@ import re
 import sys
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from lstmcore._checks import listed
 from lstmcore._files import SEPARATORS, check_source
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
@@ -83,18 +86,23 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The number of each column by its name: a table may have many."""
+        return {name: place for place, name in enumerate(self.names)}
+
     def check_names(self, names: Sequence[str], option: str) -> None:
         """Raise ValueError unless all `names` are columns."""
         for name in names:
-            if name not in self.names:
+            if name not in self.places:
                 raise ValueError(
-                    f"{option}: expected columns of {self.source} ({', '.join(self.names)}), got "
+                    f"{option}: expected columns of {self.source} ({listed(self.names)}), got "
                     f"{name!r}{did_you_mean(name, self.names)}"
                 )
 
     def texts(self, name: str) -> list[str]:
         """Return a column as text; it is not to be changed."""
-        return self.columns[self.names.index(name)]
+        return self.columns[self.places[name]]
 
     def filled(self, name: str, what: str) -> list[str]:
         """Return a column of `what`, after checking that it has no empty fields."""
@@ -314,6 +322,6 @@ def _check_header(names: list[str], source: str) -> None:
         raise ValueError(
             f"{source}: expected a name for each column, got none for number {names.index('') + 1}"
         )
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"{source}: expected distinct column names, got {twice[0]!r} twice")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"{source}: expected distinct column names, got {twice!r} twice")

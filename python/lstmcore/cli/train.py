@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lstmcore._checks import listed
 from lstmcore._files import OWN, check_ending, check_target
 from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers
@@ -253,7 +254,7 @@ def _introduce(
     print(f"{table.source}: {counted(len(table), 'row')}; {layout.target!r} is {what}{where}")
     used = {layout.target, *layout.columns()}
     if unused := [name for name in table.names if name not in used]:
-        print(f"not used: {', '.join(unused)}")
+        print(f"not used: {listed(unused)}")
     print(", ".join(f"{samples.count()} for {name}" for name, samples in parts.items()))
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -248,6 +249,16 @@ def _visit(thing: Any, address: str, found: dict[str, Any]) -> None:
             _visit(child, f"{address}{attribute}/", found)
 
 
+_BROKEN: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, struct.error, EOFError)
+_BROKEN += (NotImplementedError, RuntimeError)
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without
+    pass
+else:
+    _BROKEN += (LZMAError,)
+
+
 def _unzip(path: Path) -> tuple[dict[str, Any], str, bytes]:
     """Return the configuration, the version of Keras, and the HDF5 file of a `.keras` file."""
     try:
@@ -262,7 +273,13 @@ def _unzip(path: Path) -> tuple[dict[str, Any], str, bytes]:
             size = archive.getinfo("model.weights.h5").file_size
             _check_size("model.weights.h5", size, path)
             return config, version, archive.read("model.weights.h5")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is not None:  # of a disk, perhaps
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise ValueError(f"{path}: not a readable zip archive: {error}") from error  # bz2's
+    except _BROKEN as error:
         raise ValueError(f"{path}: not a readable zip archive: {error}") from error
 
 

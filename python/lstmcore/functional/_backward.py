@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _core
+from lstmcore._arrays import refuse_masked, refuse_masked_in
 from lstmcore.functional._types import (
     FloatArray,
     LSTMGradients,
@@ -64,6 +65,7 @@ def lstm_backward(
     if not isinstance(tape, LSTMTape):
         raise TypeError(f"tape: expected an LSTMTape, got {type(tape).__name__}")
     dh, dc = (None, None) if dstate is None else as_pair("dstate", dstate)
+    refuse_masked(dy, "dy")
     given_dy = dy
     if dy is not None and not tape.return_sequences:
         dh = with_last_output(dy, dh, tape, "dstate h")
@@ -88,6 +90,7 @@ def gradient_arrays(
         return tape.new_gradients()
     if not isinstance(out, Mapping):
         raise TypeError(f"out: expected a mapping from names to arrays, got {type(out).__name__}")
+    refuse_masked_in(out, "out")
     known = [name for name, _ in tape.parameters()]
     for name in known:
         if name not in out:

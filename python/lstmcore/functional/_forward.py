@@ -132,9 +132,9 @@ def lstm(
         x = as_array(x, "x")
     if lengths is not None and (type(lengths) is not np.ndarray or lengths.dtype.char in "LQ"):
         lengths = _checks.integer_array(lengths, "lengths")
-    if reset is not None and not isinstance(reset, np.ndarray):
+    if reset is not None and type(reset) is not np.ndarray:
         reset = flags_array(reset, "reset")
-    if mask is not None and not isinstance(mask, np.ndarray):
+    if mask is not None and type(mask) is not np.ndarray:
         mask = flags_array(mask, "mask")
     again = 0 if recompute is None else recompute_steps(recompute)
     if again and not training:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _core
 from lstmcore import precision as _precision
+from lstmcore._arrays import refuse_masked_in
 from lstmcore._typing import Precision
 from lstmcore.config import LSTMConfig, core_config
 from lstmcore.functional._types import FloatArray
@@ -53,6 +54,7 @@ class PackedWeights:
     ) -> None:
         if not isinstance(config, LSTMConfig):
             raise TypeError(f"config: expected an LSTMConfig, got {type(config).__name__}")
+        refuse_masked_in(weights, "weights")
         self._lstm = _core.Lstm(core_config(config), weights, _precision_for(weights, precision))
         self._config = config
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, overload
 import numpy as np
 
 from lstmcore import _checks, _core
-from lstmcore._arrays import as_array
+from lstmcore._arrays import as_array, refuse_masked, refuse_masked_in
 from lstmcore._configurable import named_fields, one_line
 from lstmcore._typing import Exporter, Recompute, RNNActivation, choices
 from lstmcore.config import MAX_LAYERS
@@ -116,6 +116,7 @@ class PackedRNN:
 
     def __init__(self, weights: Mapping[str, FloatArray], config: RNNConfig) -> None:
         _checks.instance(config, RNNConfig, "config", "an RNNConfig")
+        refuse_masked_in(weights, "weights")
         self._rnn = _core.Rnn(core_rnn_config(config), weights)
         self._config = config
 
@@ -240,8 +241,9 @@ def rnn(
         If a shape or a value is wrong.
     """
     packed = _as_packed(weights, config)
-    if not isinstance(x, np.ndarray):
+    if type(x) is not np.ndarray:
         x = as_array(x, "x")
+    refuse_masked(state, "state")
     if lengths is not None:
         lengths = _checks.integer_array(lengths, "lengths")
     if reset is not None:
@@ -292,6 +294,8 @@ def rnn_backward(
         As in `lstm_backward`.
     """
     _checks.instance(tape, RNNTape, "tape", "an RNNTape")
+    refuse_masked(dy, "dy")
+    refuse_masked(dstate, "dstate")
     given_dy = dy
     if dy is not None and not tape.return_sequences:
         dstate, dy = with_last_output(dy, dstate, tape, "dstate"), None

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks
+from lstmcore._arrays import refuse_masked
 from lstmcore._typing import Precision
 from lstmcore.config import LSTMConfig
 from lstmcore.functional._packed import PackedWeights, as_packed
@@ -104,7 +105,8 @@ def lstm_step(
     """
     if not isinstance(tape, LSTMTape):
         raise TypeError(f"tape: expected an LSTMTape, got {type(tape).__name__}")
-    if reset is not None and not isinstance(reset, np.ndarray):
+    refuse_masked(x_t, "x_t")
+    if reset is not None and type(reset) is not np.ndarray:
         reset = _checks.any_array(reset, "reset")
     return tape.step(x_t, reset)
 

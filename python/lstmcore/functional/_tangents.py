@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lstmcore import _checks, _core
-from lstmcore._arrays import as_array
+from lstmcore._arrays import as_array, refuse_masked, refuse_masked_in
 from lstmcore._typing import Exporter, Precision
 from lstmcore.config import LSTMConfig
 from lstmcore.functional._packed import PackedWeights, as_packed
@@ -104,6 +104,7 @@ def lstm_jvp(
     x = as_array(x, "x")
     if x_tangent is not None:
         x_tangent = as_array(x_tangent, "x_tangent")
+    refuse_masked_in(weights_tangent, "weights_tangent")
     y, h, c, y_tangent, h_tangent, c_tangent, tape = _core.lstm_jvp(
         packed._lstm,
         x,
@@ -177,6 +178,8 @@ def lstm_jvp_backward(
     dh_tangent, dc_tangent = (
         (None, None) if dstate_tangent is None else as_pair("dstate_tangent", dstate_tangent)
     )
+    refuse_masked(dy, "dy")
+    refuse_masked(dy_tangent, "dy_tangent")
     values: dict[str, FloatArray] = {}
     tangents: dict[str, FloatArray] = {}
     for name, shape in tape.parameters():

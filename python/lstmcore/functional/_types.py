@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core
+from lstmcore._arrays import refuse_masked
 from lstmcore._configurable import named_fields
 
 FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -71,6 +72,8 @@ def as_pair(name: str, state: Any) -> StatePair:
         if isinstance(error, ValueError):
             came += f" of {len(state)}"
         raise type(error)(f"{name}: expected a pair (h, c) of arrays, got {came}") from None
+    refuse_masked(h, f"{name} h")
+    refuse_masked(c, f"{name} c")
     return h, c
 
 

@@ -1,6 +1,7 @@
 """The conditional random field: a last layer that chooses the tags of a sequence together."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -95,13 +96,18 @@ class CRF(Layer):
         super().__init__(name=name, trainable=trainable)
         self.tags = _checks.integer(tags, "tags", 1)
         self.forbidden = None if forbidden is None else _pairs(forbidden, self.tags)
+        _check_left(self.forbidden or [], self.tags)
         self.transitions_initializer = transitions_initializer
         self._initializer = initializers.get(transitions_initializer, "transitions_initializer")
         self.transitions_regularizer = regularizers.get(
             transitions_regularizer, "transitions_regularizer"
         )
         self.seed = None if seed is None else _checks.integer(seed, "seed")
-        self._allowed = _allowed(self.forbidden or [], self.tags)
+
+    @cached_property
+    def _allowed(self) -> tuple[Array, Array, Array]:
+        # Of K^2 values: not before there are weights, which a file that says K need not hold.
+        return _allowed(self.forbidden or [], self.tags)
 
     @property
     def mixes_steps(self) -> bool:
@@ -254,24 +260,36 @@ def _tag(value: Any, border: str, tags: int) -> int | str:
     return number
 
 
+def _check_left(forbidden: Iterable[tuple[int | str, int | str]], tags: int) -> None:
+    """Raise ValueError if no sequence of some length is left.
+
+    Memory and time follow from the number of pairs, not from the tags, of which a file may name any
+    number.
+    """
+    pairs = set(forbidden)
+    if len({tag for pair in pairs for tag in pair if not isinstance(tag, str)}) < tags:
+        return  # a tag that is in no pair may come any number of times
+    reached, ends = np.ones(tags, np.bool_), np.ones(tags, np.bool_)
+    reached[[tag for border, tag in pairs if border == START and isinstance(tag, int)]] = False
+    ends[[tag for tag, border in pairs if border == END and isinstance(tag, int)]] = False
+    inner = [pair for pair in pairs if START not in pair and END not in pair]
+    befores, afters = np.array(inner, np.int64).reshape(-1, 2).T
+    for steps in range(1, 2 * tags + 1):  # after which a pattern of reached tags has repeated
+        if not (reached & ends).any():
+            raise ValueError(f"forbidden: expected pairs that leave a sequence of {steps} tags")
+        barred = np.bincount(afters[reached[befores]], minlength=tags)
+        following = barred < np.count_nonzero(reached)
+        if (following == reached).all():
+            return
+        reached = following
+
+
 def _allowed(
     forbidden: Iterable[tuple[int | str, int | str]], tags: int
 ) -> tuple[Array, Array, Array]:
-    """Return which transitions (K, K), starts (K,) and ends (K,) are not forbidden.
-
-    Raises
-    ------
-    ValueError
-        If no sequence of some length is left.
-    """
+    """Return which transitions (K, K), starts (K,) and ends (K,) are not forbidden."""
     table = np.ones((tags + 1, tags + 1), np.bool_)
     for before, after in forbidden:
         row, column = (tags if isinstance(tag, str) else tag for tag in (before, after))
         table[row, column] = False
-    transitions, starts, ends = table[:tags, :tags], table[tags, :tags], table[:tags, tags]
-    reached = starts
-    for steps in range(1, 2 * tags + 1):  # after which a pattern of reached tags has repeated
-        if not (reached & ends).any():
-            raise ValueError(f"forbidden: expected pairs that leave a sequence of {steps} tags")
-        reached = np.asarray((reached[:, None] & transitions).any(axis=0))
-    return transitions, starts, ends
+    return table[:tags, :tags], table[tags, :tags], table[:tags, tags]

@@ -188,6 +188,8 @@ class _WindowContext(NamedTuple):
     places: Array | None
     """(N, T), where a row's steps are in them; None: at `first` and after it, in all rows."""
     first: int
+    used: int
+    """Places of each window that are laid out."""
     shares: Array
     """(N, T', 1), or (1, T', 1) for all rows: 1 / the number of steps of a window."""
 
@@ -223,9 +225,8 @@ class AveragePooling1D(_WindowPooling):
         own = np.array([steps], np.int64) if lengths is None else lengths
         counts = self.output_lengths(own)
         windows = int(self.output_lengths(np.array([steps], np.int64))[0])
-        covered = (windows - 1) * self._step + self.pool_size
-        before = self._before(own, counts)
-        size = max(covered, int(before.max(initial=0)) + steps)
+        before, used = self._reached(self._before(own, counts), counts, steps, windows)
+        size = max(self._reach(windows) + used, int(before.max(initial=0)) + steps)
         laid = np.zeros((rows, size, width), inputs.dtype)
         inside = np.zeros((len(own), size), inputs.dtype)
         valid = np.arange(steps) < own[:, None]
@@ -239,17 +240,23 @@ class AveragePooling1D(_WindowPooling):
             across = np.arange(rows)[:, None]
             laid[across, places] = np.where(valid[..., None], inputs, inputs.dtype.type(0))
             inside[across, places] = valid
-        totals, found = self._sums(laid, windows), self._sums(inside[..., None], windows)
+        totals = self._sums(laid, windows, used)
+        found = self._sums(inside[..., None], windows, used)
         there = np.arange(windows) < counts[:, None]
         shares = np.where(there[..., None], 1 / np.maximum(found, 1), 0).astype(inputs.dtype)
-        context = _WindowContext(steps, lengths, laid.shape, places, first, shares)
-        return totals * shares, None if lengths is None else counts, context
+        context = _WindowContext(steps, lengths, laid.shape, places, first, used, shares)
+        if lengths is None:
+            return totals * shares, None, context
+        # Not even infinities and NaN reach the outputs of windows that a row is too short for.
+        outputs = np.zeros_like(totals)
+        np.multiply(totals, shares, out=outputs, where=shares > 0)
+        return outputs, counts, context
 
     def backward(self, context: _WindowContext, dy: Array, need_x: bool = True) -> Array:
         """Divide `dy` among the steps of each window."""
         parts = np.where(context.shares > 0, dy * context.shares, dy.dtype.type(0))
         laid = np.zeros(context.laid, dy.dtype)
-        for span in self._spans(dy.shape[1]):
+        for span in self._spans(dy.shape[1], context.used):
             laid[:, span] += parts
         if context.places is None or context.lengths is None:
             return laid[:, context.first : context.first + context.steps]
@@ -265,15 +272,35 @@ class AveragePooling1D(_WindowPooling):
         added: Array = np.maximum(np.where(counts > 0, missing, 0), 0) // 2
         return added
 
-    def _spans(self, windows: int) -> list[slice]:
-        """List where the first steps of all windows are, their second ones, and so on."""
-        reach = (windows - 1) * self._step + 1
-        places = range(self.pool_size if windows else 0)
-        return [slice(place, place + reach, self._step) for place in places]
+    def _reach(self, windows: int) -> int:
+        """Return the steps from the begin of the first window to that of the last."""
+        return max(windows - 1, 0) * self._step
 
-    def _sums(self, laid: Array, windows: int) -> Array:
+    def _reached(self, before: Array, counts: Array, steps: int, windows: int) -> tuple[Array, int]:
+        """Leave out the places that lie outside the sequence in all windows of all rows.
+
+        A window may be much longer than the sequences.
+
+        Returns
+        -------
+        before : array of int64
+            The steps that are then added before each row.
+        used : int
+            The places that remain of each window, those in the middle.
+        """
+        least = int(before[counts > 0].min(initial=self.pool_size))
+        first = max(least - self._reach(windows), 0)
+        last = min(self.pool_size, int(before.max(initial=0)) + steps)
+        return np.maximum(before - first, 0), max(last - first, 0)
+
+    def _spans(self, windows: int, used: int) -> list[slice]:
+        """List where the first steps of all windows are, their second ones, and so on."""
+        end = self._reach(windows) + 1
+        return [slice(place, place + end, self._step) for place in range(used if windows else 0)]
+
+    def _sums(self, laid: Array, windows: int, used: int) -> Array:
         """Return the sum of each window, its steps added in order."""
         total = np.zeros((laid.shape[0], windows, laid.shape[2]), laid.dtype)
-        for span in self._spans(windows):
+        for span in self._spans(windows, used):
             total += laid[:, span]
         return total

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from lstmcore import _checks, layers
+from lstmcore._arrays import refuse_masked
 from lstmcore._options import arguments
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
@@ -149,6 +150,7 @@ class SequenceEstimator(BaseEstimator):
         """Return the weight of each sample."""
         if sample_weight is None:
             return None
+        refuse_masked(sample_weight, "sample_weight")
         weights: Array = np.asarray(sample_weight, dtype=np.float64)
         if weights.ndim != 1:
             raise ValueError(f"sample_weight: expected shape (N,), got {weights.shape}")

@@ -11,6 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from lstmcore import _checks
+from lstmcore._arrays import refuse_masked
 from lstmcore._suggest import suggests
 from lstmcore._typing import (
     Array,
@@ -342,6 +343,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return np.asarray(self.classes_[best])
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
+        refuse_masked(y, "y")
         labels: Array = column_or_1d(y, warn=True)
         check_classification_targets(labels)
         if reset:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore._arrays import refuse_masked
 from lstmcore._typing import Array
 
 __all__ = ["check_finite", "check_numbers", "column_names"]
@@ -36,7 +37,7 @@ def column_names(values: Any) -> list[Any] | None:
 
 
 def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
-    """Raise ValueError if a column holds dates or text; the error names it.
+    """Raise ValueError if a column holds dates or text, which the error names; refuse masks.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
     on_text : str
         Advice for errors about text.
     """
+    refuse_masked(values, name)
     columns = column_names(values)
     if columns is not None:
         for column in columns:

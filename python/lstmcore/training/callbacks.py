@@ -381,8 +381,8 @@ class CSVLogger(Callback):
     Parameters
     ----------
     filename : str or path
-        A file, or anything else that takes lines, such as a pipe; opening one waits for a reader.
-        With `append`, only a file.
+        A file; without `append`, devices such as ``/dev/null`` will do as well. Pipes are refused,
+        since opening one waits for a program that reads from it, perhaps for ever.
     separator : str, default ","
         One character.
     append : bool, default False
@@ -397,6 +397,7 @@ class CSVLogger(Callback):
         self, filename: "str | os.PathLike[str]", separator: str = ",", append: bool = False
     ) -> None:
         self.filename = os.fspath(filename)
+        check_target(self.filename, "filename")
         if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
             raise ValueError(f"separator: expected one character, got {separator!r}")
         self.separator = separator

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lstmcore._files import check_source
+from lstmcore._files import check_source, check_target
 
 __all__ = ["LogTable"]
 
@@ -34,6 +34,7 @@ class LogTable:
         self.path, self.separator, self.append = path, separator, append
         self.names: list[str] | None = None
         self._unfinished, self._whole = "", 0  # the last line without an end, the bytes before it
+        check_target(path, "filename")
         if append and path.exists():
             check_source(path, "filename")
         self._file = path.open("a+" if append else "w", newline="", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -323,3 +324,44 @@ def test_damaged_metadata_is_an_error(classifier, tmp_path, capsys):
             status, out, err = run(capsys, command, damaged, data)
             assert (status, out) == (1, "")
             assert METADATA_NAME in err
+
+
+# ---- many columns -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wide(folder):
+    """Write a table of 40,000 columns."""
+    path = folder / "wide.csv"
+    names, row = [f"c{number}" for number in range(40_000)], ["1"] * 40_000
+    path.write_text("\n".join(map(",".join, [names, row, row])) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_errors_list_the_first_of_many_columns(wide, classifier, capsys, tmp_path):
+    out = str(tmp_path / "m.safetensors")
+    for arguments in (
+        ["train", wide, "--target", "nothing", "--out", out],
+        ["train", wide, "--target", "c0", "--out", out],
+        ["evaluate", classifier[0], wide],
+    ):
+        assert cli.main(arguments) == 1
+        said = capsys.readouterr().err
+        assert len(said) < 1000
+        assert "... (" in said
+        assert " in all)" in said
+
+
+def test_time_follows_from_the_number_of_columns(wide):
+    begin = time.process_time()
+    table = read_table(wide)
+    table.check_names(table.names, "--features")
+    assert all(len(table.texts(name)) == 2 for name in table.names)
+    assert time.process_time() - begin < 3.0
+
+
+def test_a_name_that_comes_twice_is_named(folder):
+    path = folder / "twice.csv"
+    path.write_text("a,b,c,b,a\n1,2,3,4,5\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="expected distinct column names, got 'a' twice"):
+        read_table(str(path))

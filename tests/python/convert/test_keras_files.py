@@ -1,7 +1,9 @@
 """Keras files read without Keras: one that Keras wrote, and damaged versions of it."""
 
+import errno
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -252,3 +254,39 @@ def test_wrong_files(tmp_path):
     (tmp_path / "e.keras").write_bytes(cut[: len(cut) // 2])
     with pytest.raises(ValueError, match="not a readable zip archive"):
         from_keras(tmp_path / "e.keras")
+
+
+def of_method(archive, method):
+    """Let an archive say that its entries are compressed in another way than they are."""
+    content = bytearray(archive)
+    for signature, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+        place = content.find(signature)
+        while place >= 0:
+            content[place + offset : place + offset + 2] = method.to_bytes(2, "little")
+            place = content.find(signature, place + 1)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("method", [1, 9, 12, 14, 93, 99])
+def test_archives_of_other_methods_are_named(tmp_path, method):
+    """12 is bzip2, which fails with an OSError that names nothing; 14 is LZMA."""
+    path = tmp_path / "a.keras"
+    packed = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+    with packed as archive, zipfile.ZipFile(GOLDEN) as golden:
+        for name in golden.namelist():
+            archive.writestr(name, golden.read(name))
+    path.write_bytes(of_method(path.read_bytes(), method))
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: not a readable zip archive"):
+        from_keras(path)
+
+
+def test_errors_of_a_disk_name_the_file(tmp_path, monkeypatch):
+    def fail(self, *arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "a.keras"
+    path.write_bytes(GOLDEN.read_bytes())
+    monkeypatch.setattr(zipfile.ZipFile, "read", fail)
+    with pytest.raises(OSError, match=re.escape(str(path))) as caught:
+        from_keras(path)
+    assert caught.value.errno == errno.EIO

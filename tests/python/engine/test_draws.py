@@ -5,14 +5,19 @@ import pytest
 
 import draws
 import reference
-from draws import BOUNDS, check, draw, error, expected
+from draws import BOUNDS, Errors, check, draw, error, expected
 from lstmcore import functional as F
 
 
 @pytest.mark.parametrize("precision", BOUNDS)
 def test_draws(precision):
+    errors = Errors(precision)
     for number in range(120):
-        check(draw(number, precision))
+        one = draw(number, precision)
+        errors.add(one, check(one))
+    assert len(errors.values) > 60
+    assert len(errors.gradients) > 40 or precision == "int8"
+    errors.check()
 
 
 def test_the_reference_of_rows_is_the_reference():
@@ -75,6 +80,37 @@ def test_wrong_results_are_found_in_every_precision(monkeypatch, precision, muta
     for one in found:
         with pytest.raises(AssertionError, match="gradient" if of_gradients else "values differ"):
             check(one)
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("bf16", 0.5), ("bf16", 1.1), ("bf16x2", 1.01)])
+@pytest.mark.parametrize("share", [1, 4])
+def test_errors_below_the_bounds_are_found_if_many_draws_have_them(
+    monkeypatch, precision, factor, share
+):
+    """Gradients that are wrong by a factor, in all draws or in a quarter of them."""
+    right = draws.run
+
+    def changed(one, seed, dtype=None, moved=None):
+        *values, gradients = right(one, seed, dtype, moved)
+        if dtype is None and moved is None and one.number % share == 0:
+            gradients = {name: factor * array for name, array in gradients.items()}
+        return *values, gradients
+
+    monkeypatch.setattr(draws, "run", changed)
+    errors = Errors(precision)
+    for number in range(120):
+        one = draw(number, precision)
+        errors.add(one, check(one))
+    with pytest.raises(AssertionError, match=f"{precision}: gradients usually differ"):
+        errors.check()
+
+
+def test_a_few_draws_say_nothing_of_what_is_usual():
+    errors = Errors("bf16", [0.1] * 29, [0.5] * 29)
+    errors.check()
+    errors.values.append(0.1)
+    with pytest.raises(AssertionError, match="bf16: values usually differ by 1.0e-01"):
+        errors.check()
 
 
 @pytest.mark.parametrize("precision", BOUNDS)

@@ -10,6 +10,7 @@ import pytest
 
 import fuzz_kit  # noqa: F401, where the targets are
 import lstmcore as lc
+from lstmcore.models import model_file
 
 import make_corpus  # isort: skip
 import targets  # isort: skip
@@ -89,6 +90,36 @@ def test_model_files_of_the_corpus_are_whole(path):
     target.prepare()
     assert path.stat().st_size < 10_000
     target.run((path.suffix, path.read_bytes()))
+
+
+def classes_in(value):
+    """Yield the names of all classes in what a model file says."""
+    if isinstance(value, dict):
+        if "class" in value:
+            yield value["class"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from classes_in(entry)
+
+
+def test_every_layer_that_can_be_saved_is_in_a_model_file_of_the_corpus():
+    found = set()
+    for parameter in corpus("model_files"):
+        _, document = model_file.read(parameter.values[0])
+        found |= set(classes_in(document))
+    kinds = [getattr(lc.layers, name) for name in lc.layers.__all__]
+    known = {kind.__name__ for kind in kinds if isinstance(kind, type)}
+    assert known - {"Layer", "Input"} <= found
+
+
+def test_a_file_that_asks_for_many_repetitions_is_not_run():
+    target = targets.by_name("model_files")
+    target.prepare()
+    for count, runs in ((8, True), (10**8, False)):
+        model = lc.Sequential([lc.layers.RepeatVector(count)])
+        model.build((None, 2))
+        assert (target.inputs_for(model) is not None) is runs
 
 
 @pytest.mark.parametrize("path", corpus("onnx_files"))

@@ -110,3 +110,23 @@ def test_in_a_model(tmp_path, rng):
 def test_wrong_arguments(make, kind, message):
     with pytest.raises(kind, match=message):
         make()
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("strides", [None, 1, 2, 10**8])
+def test_windows_much_longer_than_the_sequences(padding, strides, rng):
+    x = rng.standard_normal((4, T, C))
+    long, longer = (layers.AveragePooling1D(size, strides, padding) for size in (10**8, 4 * T))
+    for lengths in (None, LENGTHS):
+        y, _, context = long.forward(x, lengths, True, 0)
+        assert max(context.laid) <= 4 * T, "steps that no row has take memory"
+        if strides == 1 or (strides == 10**8 and padding == "valid"):
+            np.testing.assert_array_equal(y, longer.forward(x, lengths, True, 0)[0])
+        assert long.backward(context, np.ones_like(y)).shape == x.shape
+
+
+def test_rows_without_a_window_stay_zero_whatever_they_hold():
+    x = np.full((2, 4, 1), np.inf)
+    y, counts, _ = layers.AveragePooling1D(3, 1).forward(x, np.array([4, 2]), False, 0)
+    np.testing.assert_array_equal(counts, [2, 0])
+    np.testing.assert_array_equal(y[..., 0], [[np.inf, np.inf], [0, 0]])

@@ -183,3 +183,51 @@ def test_tags_have_no_gradient(rng):
     *_, context = layer.forward(np.zeros((1, 2, K)), None, True, 0)
     with pytest.raises(ValueError, match="CRF: tags have no gradient; train the model with loss"):
         layer.backward(context, np.zeros((1, 2)))
+
+
+def test_tables_are_made_when_there_are_weights():
+    """A file of a kilobyte may name any number of tags, whose tables nothing has filled."""
+    layer = lc.layers.CRF(10**8, [(0, 1)])
+    with pytest.raises(ValueError, match=r"expected inputs of width 100000000, .*got 2"):
+        layer.build((None, None, 2))
+
+
+def test_whether_sequences_are_left_is_found_as_by_walking_the_whole_table(rng):
+    """Also for many tags with a pair each, in little time."""
+
+    def left(forbidden, tags):
+        table = np.ones((tags + 1, tags + 1), bool)
+        table[
+            tuple(
+                zip(
+                    *(
+                        (tags if isinstance(t, str) else t, tags if isinstance(u, str) else u)
+                        for t, u in forbidden
+                    ),
+                    strict=True,
+                )
+            )
+        ] = False
+        reached = table[tags, :tags]
+        for _ in range(2 * tags):
+            if not (reached & table[:tags, tags]).any():
+                return False
+            reached = (reached[:, None] & table[:tags, :tags]).any(axis=0)
+        return True
+
+    outcomes = []
+    for _ in range(300):
+        tags = int(rng.integers(1, 5))
+        every = [*((a, b) for a in range(tags) for b in range(tags)), ("start", "end")]
+        every += [pair for k in range(tags) for pair in (("start", k), (k, "end"))]
+        forbidden = [pair for pair in every if rng.random() < 0.6] or every
+        try:
+            lc.layers.CRF(tags, forbidden)
+        except ValueError as error:
+            assert "leave a sequence" in str(error)
+            outcomes.append(False)
+        else:
+            outcomes.append(True)
+        assert outcomes[-1] is left(forbidden, tags), (forbidden, tags)
+    assert 50 < sum(outcomes) < 250
+    lc.layers.CRF(4000, [(k, k + 1) for k in range(0, 4000, 2)])

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -94,6 +95,26 @@ def test_without_locks_leftovers_are_removed_after_a_day(tmp_path, monkeypatch):
     os.utime(tmp_path / names[0], (yesterday, yesterday))
     monkeypatch.setattr(_files.fcntl, "flock", refuse)
     small_model().save(tmp_path / "model.safetensors")
+    assert [path.name for path in unfinished(tmp_path)] == [names[1]]
+
+
+@pytest.mark.skipif(_files.fcntl is None, reason="about locks")
+def test_leftovers_that_cannot_be_opened_are_removed_after_a_day(tmp_path, monkeypatch):
+    """Those of another user, in a folder that both write to."""
+    names = [f".lstmcore-{_files._machine()}-{digit * 16}.unfinished" for digit in "01"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(tmp_path / names[0], (yesterday, yesterday))
+    opened = os.open
+
+    def refuse(path, flags, *rest):
+        if os.path.basename(path) in names:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, *rest)
+
+    monkeypatch.setattr(_files.os, "open", refuse)
+    _files.replace(tmp_path / "model.safetensors", b"new")
     assert [path.name for path in unfinished(tmp_path)] == [names[1]]
 
 
@@ -193,6 +214,75 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="has other permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666, 0o400, 0o000])
+def test_permissions_stay(tmp_path, monkeypatch, mode):
+    """Also while the file is being written, when only the owner may read it."""
+    path, seen = tmp_path / "model.safetensors", []
+    sync = os.fsync
+
+    def look(handle):
+        seen.append(stat.S_IMODE(os.fstat(handle).st_mode))
+        sync(handle)
+
+    opened = _files._open_beside
+
+    def open_beside(path, mode):
+        beside, file = opened(path, mode)
+        seen.append(stat.S_IMODE(beside.stat().st_mode))
+        return beside, file
+
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    monkeypatch.setattr(_files.os, "fsync", look)
+    monkeypatch.setattr(_files, "_open_beside", open_beside)
+    _files.replace(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert seen[:2] == [0o600, mode]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has other permissions")
+def test_new_files_have_the_usual_permissions(tmp_path):
+    path = tmp_path / "model.safetensors"
+    before = os.umask(0o027)
+    try:
+        _files.replace(path, b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may")
+def test_owner_and_group_stay(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+    os.chown(path, 12345, 23456)
+    path.chmod(0o640)
+    _files.replace(path, b"new")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o640)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has other permissions")
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(0o640, 0o600), (0o664, 0o644), (0o604, 0o604), (0o666, 0o666)]
+)
+def test_another_group_gets_no_more_than_everybody(tmp_path, monkeypatch, mode, expected):
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        own = os.fstat(file.fileno())
+        before = os.stat_result(
+            (stat.S_IFREG | mode, 0, 0, 1, own.st_uid, own.st_gid + 1, *[0] * 4)
+        )
+
+        def refuse(*arguments):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(_files.os, "fchown", refuse)
+        _files._copy_access(before, file.fileno())
+    assert stat.S_IMODE(path.stat().st_mode) == expected
+
+
 def test_a_folder_is_refused(tmp_path):
     path = tmp_path / "runs"
     path.mkdir()
@@ -247,8 +337,8 @@ def test_a_file_that_another_process_removed_is_made_again(tmp_path, monkeypatch
     opened = _files._open_beside
     seen = []
 
-    def unlucky(path):
-        beside, file = opened(path)
+    def unlucky(path, mode):
+        beside, file = opened(path, mode)
         seen.append(beside)
         if len(seen) == 1:
             beside.unlink()

@@ -109,6 +109,16 @@ def test_a_link_stays_one(tmp_path, write, name, exists):
     assert target.stat().st_size > 3
 
 
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_permissions_stay(tmp_path, write, name):
+    path, model = tmp_path / name, small_model()
+    write(model, path)
+    for mode in (0o600, 0o660):
+        path.chmod(mode)
+        write(model, path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 def test_links_that_lead_nowhere_are_named(tmp_path):
     model = small_model()
     link = tmp_path / "m.safetensors"
@@ -288,12 +298,43 @@ def test_tables_may_come_through_a_pipe(tmp_path, kind):
     assert table.texts("y") == ["2"]
 
 
-def test_a_log_is_appended_to_files_only(tmp_path):
-    path = tmp_path / "log.csv"
-    os.mkfifo(path)
-    logger = callbacks.CSVLogger(path, append=True)
-    with pytest.raises(OSError, match="filename: expected a file, got a pipe"):
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_log_does_not_wait_for_a_reader(tmp_path, append, link):
+    """Neither when it is made nor, if the pipe came later, when training begins."""
+    path, pipe = tmp_path / "log.csv", tmp_path / "pipe"
+    early = callbacks.CSVLogger(path, append=append)
+    os.mkfifo(pipe)
+    if link:
+        path.symlink_to(pipe)
+    else:
+        pipe.rename(path)
+    match = "filename: expected the path of a file, got a pipe"
+    with pytest.raises(OSError, match=match):
+        callbacks.CSVLogger(path, append=append)
+    with pytest.raises(OSError, match=match):
+        small_model().fit(X, np.ones(4), verbose=0, callbacks=[early])
+
+
+def test_a_log_is_appended_to_files_only(device):
+    logger = callbacks.CSVLogger(device(NULL), append=True)
+    with pytest.raises(OSError, match="filename: expected a file, got a device"):
         small_model().fit(X, np.ones(4), verbose=0, callbacks=[logger])
+
+
+def test_a_log_goes_to_a_device(device):
+    logger = callbacks.CSVLogger(device(NULL))
+    small_model().fit(X, np.ones(4), verbose=0, callbacks=[logger])
+
+
+def test_a_picture_does_not_wait_for_a_reader(tmp_path):
+    figure = pytest.importorskip("matplotlib.figure")
+    from lstmcore import plots
+
+    path = tmp_path / "curve.svg"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="path: expected the path of a file, got a pipe"):
+        plots.save(figure.Figure(), path)
 
 
 def test_a_block_device_gets_no_advice_for_streams(tmp_path, monkeypatch):

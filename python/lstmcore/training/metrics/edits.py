@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import refuse_masked
 
 __all__ = ["character_error_rate", "edit_distance", "word_error_rate"]
 
@@ -120,5 +121,6 @@ def _items(given: Any, name: str) -> Sequence[Any]:
     """Return the entries of a sequence, with NumPy's numbers as Python's."""
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise TypeError(f"{name}: expected a string or a sequence, got {_checks.describe(given)}")
+    refuse_masked(given, name)
     tolist = getattr(given, "tolist", None)
     return list(tolist() if callable(tolist) else given)

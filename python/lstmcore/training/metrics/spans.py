@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import refuse_masked, refuse_masked_in
 from lstmcore._typing import ArrayLike, SpanAverage, SpanScheme, choices
 
 __all__ = [
@@ -311,6 +312,8 @@ def _rows(values: Any, name: str, tags: Sequence[str] | None, mask: Any) -> list
     """Return rows of tags as strings."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise TypeError(f"{name}: expected rows of tags, got {_checks.describe(values)}")
+    refuse_masked(values, name)
+    refuse_masked_in(values, name)
     rows = [np.asarray(row) for row in values]
     for place, row in enumerate(rows):
         if row.ndim != 1:
