@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -350,14 +349,6 @@ def test_errors_list_the_first_of_many_columns(wide, classifier, capsys, tmp_pat
         assert len(said) < 1000
         assert "... (" in said
         assert " in all)" in said
-
-
-def test_time_follows_from_the_number_of_columns(wide):
-    begin = time.process_time()
-    table = read_table(wide)
-    table.check_names(table.names, "--features")
-    assert all(len(table.texts(name)) == 2 for name in table.names)
-    assert time.process_time() - begin < 3.0
 
 
 def test_a_name_that_comes_twice_is_named(folder):
