@@ -11,6 +11,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._typing import Array
+from lstmcore.onnx.bools import with_plain_bools
 from lstmcore.onnx.collect import RUNTIME_DOMAINS, collect
 from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of
 from lstmcore.onnx.guards import guard_model
@@ -63,6 +64,7 @@ class Model:
         self.outputs = tuple(outputs)
         self.steps = program.descriptions
         self._names = tuple(argument.name for argument in self.inputs)
+        self._bools = [entry.name for entry in self.inputs if entry.dtype in (None, np.bool_)]
         self._run = self._divided
         if whole is not None:
             results = [argument.name for argument in self.outputs]
@@ -93,7 +95,7 @@ class Model:
         MemoryError
             If there is too little memory.
         """
-        return self._run(inputs)
+        return self._run(with_plain_bools(inputs, self._bools) if self._bools else inputs)
 
     def _divided(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Check the inputs and run all steps."""

@@ -11,6 +11,7 @@ import onnx
 from onnx import external_data_helper, inliner
 
 from lstmcore._files import check_source
+from lstmcore.onnx.bools import has_odd_bools, plain_bools
 from lstmcore.onnx.graph import graphs_of
 from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
@@ -76,6 +77,11 @@ def read_model(source: Any) -> Any:
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
     _check_graphs(model)
+    if any(map(has_odd_bools, _tensors(model.graph))):
+        given, model = model, onnx.ModelProto()  # callers may go on with theirs
+        model.CopyFrom(given)
+        for tensor in filter(has_odd_bools, _tensors(model.graph)):
+            tensor.raw_data = plain_bools(np.frombuffer(tensor.raw_data, bool)).tobytes()
     return model
 
 
@@ -144,6 +150,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
             if entry.type == onnx.AttributeProto.TENSOR:
                 yield entry.t
             yield from entry.tensors
+            for sparse in (entry.sparse_tensor, *entry.sparse_tensors):
+                yield sparse.values
         for inner in graphs_of(proto):
             yield from _tensors(inner)
 
