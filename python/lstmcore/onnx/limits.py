@@ -75,8 +75,9 @@ class Limits:
         Multiplications, or steps of another kind, for all constants together.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
-    spent, worked : int
-        Bytes of the constants so far, and multiplications for them.
+    spent, worked, again : int
+        Bytes of the constants so far, multiplications for them, and bytes of those that several
+        constants are computed from, but for the first.
     """
 
     value: int = VALUE
@@ -87,6 +88,7 @@ class Limits:
     chosen: bool = False
     spent: int = 0
     worked: int = 0
+    again: int = 0
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
@@ -115,6 +117,19 @@ class Limits:
             node.fail(
                 f"expected a constant that takes at most {readable(self.held)} while it is "
                 f"computed, got {readable(size)}; {self._advice(size)}"
+            )
+
+    def read_again(self, node: Node, size: int) -> None:
+        """Raise ValueError if constants are computed from the same ones too often.
+
+        ONNX Runtime copies what it computes a constant from, each time, and small blocks that it
+        keeps may lie in the place of such a copy, so that the next one takes new memory.
+        """
+        self.again += size
+        if self.again > self.constants:
+            node.fail(
+                f"expected constants that read at most {readable(self.constants)} of others again, "
+                f"got {readable(self.again)} so far; {self._advice(self.again)}"
             )
 
     def multiply(self, node: Node, count: int) -> None:

@@ -51,6 +51,8 @@ class Scope:
         Nodes that depend on no input, by their outputs; they are computed on demand.
     types : dict of str to onnx.TypeProto
         Types of values, as far as they are known.
+    read : set of str
+        Constants that others are computed from.
     captures : dict of str to None
         Names of values of the graphs around it that the graph uses, in a fixed order.
     shapes, sizes : dict of str to tuple
@@ -73,6 +75,7 @@ class Scope:
         self.most: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.texts: dict[str, int] = {}
+        self.read: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}
