@@ -175,7 +175,9 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         if not (node.operator in WIDENING and _is_stored(node.inputs[0], scope)):
             limits().spend(node, count * width + items)
     shapes = _shapes(node, scope)
-    limits().multiply(node, multiplications(node, shapes, total))
+    steps = multiplications(node, shapes, total)
+    scope.steps.update((name, steps) for name in node.outputs if name)
+    limits().multiply(node, steps)
     limits().hold(node, held(node, shapes, total) * widest)
     limits().read_again(node, _read_again(node, scope))
 

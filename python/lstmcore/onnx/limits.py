@@ -54,6 +54,10 @@ bytes of the model, and so many bytes more. Honest files hold little."""
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
 """Multiplications for all constants together: so many for a byte of the model, and so many more."""
 
+SLOW_TIMES, SLOW_ROOM = 4, 1 << 20
+"""The same for constants that the reference implementation of onnx computes, often in loops of
+Python's that take microseconds for an element."""
+
 Shape: TypeAlias = Iterable[int]
 
 
@@ -73,11 +77,13 @@ class Limits:
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    slow : int
+        The same for those constants that the reference implementation computes.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
-    spent, worked, again : int
-        Bytes of the constants so far, multiplications for them, and bytes of those that several
-        constants are computed from, but for the first.
+    spent, worked, slowed, again : int
+        Bytes of the constants so far; multiplications for them, and those that the reference does;
+        bytes of those that several constants are computed from, but for the first.
     """
 
     value: int = VALUE
@@ -85,9 +91,11 @@ class Limits:
     held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    slow: int = SLOW_ROOM
     chosen: bool = False
     spent: int = 0
     worked: int = 0
+    slowed: int = 0
     again: int = 0
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
@@ -141,6 +149,17 @@ class Limits:
                 f"{self.worked:.6g} so far; {self._advice((self.worked - WORK_ROOM) // WORK_TIMES)}"
             )
 
+    def interpret(self, node: Node, count: int) -> None:
+        """Raise ValueError if the constants that the reference computes take too many steps."""
+        self.slowed += count
+        if self.slowed > self.slow:
+            node.fail(
+                f"expected constants that take at most {self.slow} steps in the reference "
+                "implementation of the package onnx, which runs what ONNX Runtime refuses or is "
+                f"not installed for, got {self.slowed:.6g} so far; "
+                f"{self._advice((self.slowed - SLOW_ROOM) // SLOW_TIMES)}"
+            )
+
     def _advice(self, size: int) -> str:
         """Return what allows so many bytes for constants, and lowers the limit of no value."""
         enough = max(self.value, 1 << max(size, 1).bit_length())
@@ -172,8 +191,9 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
 
     constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
+    slow = SLOW_TIMES * most(size) + SLOW_ROOM
     value = VALUE if memory is None else memory
-    return Limits(value, constants, held, turns, work, memory is not None)
+    return Limits(value, constants, held, turns, work, slow, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

@@ -14,7 +14,7 @@ __all__ = ["held", "is_heavy_work", "multiplications"]
 HEAVY = (
     *("Attention", "Col2Im", "Conv", "DFT", "Det", "Einsum", "GRU", "Gemm", "GridSample", "LRN"),
     *("LSTM", "MatMul", "NonMaxSuppression", "Pool", "RNN", "Regex", "Resize", "Roi", "STFT"),
-    *("TfIdf", "Upsample", "pool"),
+    *("TfIdf", "TopK", "Upsample", "pool"),
 )
 """Parts of the names of operators that take more steps than their inputs and outputs have elements.
 
@@ -68,6 +68,8 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
         return inputs[0][0] * inputs[0][1] * (counts[1] + counts[2])
     if kind == "Det":
         return counts[0] * inputs[0][-1]
+    if kind == "TopK":  # along an axis that may have all elements
+        return counts[0] * counts[0].bit_length()
     if kind == "TfIdfVectorizer":
         lengths = int(node.get("max_gram_length", 1))
         return counts[0] * (int(node.get("max_skip_count", 0)) + 1) * lengths
@@ -113,6 +115,7 @@ HOLDING = {
     "LogSoftmax": 2,
     "Resize": 12,
     "Softmax": 2,
+    "TopK": 2,
     "Unique": 44,
     "Upsample": 12,
 }
