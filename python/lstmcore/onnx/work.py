@@ -21,6 +21,9 @@ HEAVY = (
 Unless it has a formula here, each is taken to combine all outputs with all of its largest input.
 """
 
+POWER = 8
+"""Multiplications that take as long as a power, the least that an LpPool computes of a number."""
+
 Shapes = Sequence[Sequence[int]]
 
 
@@ -57,7 +60,8 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
         weights = inputs[3] if kind == "QLinearConv" else inputs[1]
         return max(made, counts[0]) * elements(weights[1:])
     if "pool" in kind.lower() and "Roi" not in kind:
-        return max(made, counts[0]) * elements(node.get("kernel_shape", ()))
+        each = POWER if "Lp" in kind else 1
+        return max(made, counts[0]) * elements(node.get("kernel_shape", ())) * each
     if "MatMul" in kind:
         return made * inputs[0][-1]
     if kind == "Gemm":
