@@ -68,6 +68,7 @@ def read_model(source: Any) -> Any:
         )
     if not model.HasField("graph"):
         raise ValueError("model: expected an ONNX model, got one without a graph")
+    size = model.ByteSize()
     if len(model.functions) > 0:
         _check_functions(model)
         try:
@@ -76,7 +77,7 @@ def read_model(source: Any) -> Any:
             raise
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
-    _check_graphs(model)
+    _check_graphs(model, size)
     if any(map(has_odd_bools, _tensors(model.graph))):
         given, model = model, onnx.ModelProto()  # callers may go on with theirs
         model.CopyFrom(given)
@@ -159,9 +160,12 @@ def _tensors(graph: Any) -> Iterator[Any]:
 # ---- graphs within nodes -------------------------------------------------------------------------
 
 
-def _check_graphs(model: Any) -> None:
-    """Raise ValueError if there are too many graphs in others, counted by their depth."""
-    most = MOST_SHARES + model.ByteSize() // BYTES_OF_SHARE
+def _check_graphs(model: Any, size: int) -> None:
+    """Raise ValueError if there are too many graphs in others, counted by their depth.
+
+    A model of `size` bytes may be larger now that its functions were inlined.
+    """
+    most = MOST_SHARES + size // BYTES_OF_SHARE
     waiting = [(model.graph, 0)]
     graphs = shares = 0
     while waiting:
