@@ -54,6 +54,13 @@ bytes of the model, and so many bytes more. Honest files hold little."""
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
 """Multiplications for all constants together: so many for a byte of the model, and so many more."""
 
+SLOW_TIMES, SLOW_ROOM = 4, 1 << 20
+"""The same for constants that the reference implementation of onnx computes, often in loops of
+Python's that take microseconds for an element."""
+
+FREE = 1 << 20
+"""Nodes and their graphs that take no more than this leave constants their whole limit."""
+
 Shape: TypeAlias = Iterable[int]
 
 
@@ -65,7 +72,9 @@ class Limits:
     ----------
     value : int
         Bytes of any one value.
-    constants : int
+    usual, constants : int
+        Bytes that nodes and constants together count as, unless the caller asks for more than a
+        value may have by default; see `begin`.
         Bytes of all values together that do not depend on the model's inputs.
     held : int
         Bytes that computing one of these takes besides its inputs.
@@ -73,20 +82,45 @@ class Limits:
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    slow : int
+        The same for those constants that the reference implementation computes.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
-    spent, worked : int
-        Bytes of the constants so far, and multiplications for them.
+    spent, worked, slowed, again : int
+        Bytes of the constants so far; multiplications for them, and those that the reference does;
+        bytes of those that several constants are computed from, but for the first.
     """
 
     value: int = VALUE
+    usual: int = ROOM
     constants: int = ROOM
     held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    slow: int = SLOW_ROOM
     chosen: bool = False
     spent: int = 0
     worked: int = 0
+    slowed: int = 0
+    again: int = 0
+
+    def begin(self, size: int) -> None:
+        """Leave constants what a model's nodes and graphs, which count so much, do not take.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+        if self.constants > self.usual:
+            return
+        left = self.usual - max(size - FREE, 0)
+        if left < 0:
+            raise ValueError(
+                f"model: expected nodes and graphs within nodes that take at most "
+                f"{readable(self.usual)} in all, got {readable(size)}; {self._advice(size)}"
+            )
+        self.constants = min(self.constants, left)
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
@@ -117,6 +151,19 @@ class Limits:
                 f"computed, got {readable(size)}; {self._advice(size)}"
             )
 
+    def read_again(self, node: Node, size: int) -> None:
+        """Raise ValueError if constants are computed from the same ones too often.
+
+        ONNX Runtime copies what it computes a constant from, each time, and small blocks that it
+        keeps may lie in the place of such a copy, so that the next one takes new memory.
+        """
+        self.again += size
+        if self.again > self.constants:
+            node.fail(
+                f"expected constants that read at most {readable(self.constants)} of others again, "
+                f"got {readable(self.again)} so far; {self._advice(self.again)}"
+            )
+
     def multiply(self, node: Node, count: int) -> None:
         """Raise ValueError if the constants take too many multiplications together."""
         self.worked += count
@@ -124,6 +171,17 @@ class Limits:
             node.fail(
                 f"expected at most {self.work} multiplications for constants in all, got "
                 f"{self.worked:.6g} so far; {self._advice((self.worked - WORK_ROOM) // WORK_TIMES)}"
+            )
+
+    def interpret(self, node: Node, count: int) -> None:
+        """Raise ValueError if the constants that the reference computes take too many steps."""
+        self.slowed += count
+        if self.slowed > self.slow:
+            node.fail(
+                f"expected constants that take at most {self.slow} steps in the reference "
+                "implementation of the package onnx, which runs what ONNX Runtime refuses or is "
+                f"not installed for, got {self.slowed:.6g} so far; "
+                f"{self._advice((self.slowed - SLOW_ROOM) // SLOW_TIMES)}"
             )
 
     def _advice(self, size: int) -> str:
@@ -155,10 +213,12 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     def most(usual: int) -> int:
         return usual if memory is None else max(memory, usual) if memory >= VALUE else memory
 
-    constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
+    usual = _in_proportion(size) + ROOM
+    constants, held = most(usual), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
+    slow = SLOW_TIMES * most(size) + SLOW_ROOM
     value = VALUE if memory is None else memory
-    return Limits(value, constants, held, turns, work, memory is not None)
+    return Limits(value, usual, constants, held, turns, work, slow, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

@@ -22,7 +22,7 @@ from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.turn_counts import count_all_turns, count_nested_turns, has_loop
 from lstmcore.onnx.types import parsed_type, tensor_type, width_of
 
-__all__ = ["RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
+__all__ = ["REFERENCE", "RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
 
 LARGEST = (1 << 31) - 1
 """Bytes that a message of protobuf may have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,24 @@ import onnx
 from onnx import external_data_helper, inliner
 
 from lstmcore._files import check_source
+from lstmcore.onnx.bools import has_odd_bools, plain_bools
 from lstmcore.onnx.graph import graphs_of
 from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
-__all__ = ["read_model"]
+__all__ = ["cost_of", "read_model"]
 
-MOST_NODES = 1 << 16
-"""Nodes that a model may have after its functions were inlined, and one more for every
-`BYTES_OF_NODE` bytes of its file."""
+MOST_NODES, BYTES_OF_NODE = 1 << 12, 1 << 4
+"""Nodes that a model with functions may have after these were inlined, and one more for so many
+bytes of its file. Loading takes some 7 KiB for a node, most of it in ONNX Runtime."""
 
-BYTES_OF_NODE = 8
+NODE = 1 << 9
+"""Bytes that count like a node of none: loading makes up to 15 copies of what nodes have."""
+
+COST_OF_NODE, COST_OF_SHARE = 1 << 11, 1 << 10
+"""Bytes of constants that take about as much memory as a node, or a share of a graph.
+
+Of nodes, only as many count as a file of 64 KiB may have: others are those of larger files.
+"""
 
 OWN_SHARES = 4
 """Shares of a graph of a loop or a branch, besides one for each level that it is deep.
@@ -32,8 +40,14 @@ MOST_SHARES, BYTES_OF_SHARE = 3 << 12, 1 << 7
 """Shares that all such graphs of a model may have, and one more for so many bytes of its file."""
 
 
-def read_model(source: Any) -> Any:
+def read_model(source: Any) -> tuple[Any, int]:
     """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+    size : int
+        Bytes that it had before its functions were inlined.
 
     Raises
     ------
@@ -66,6 +80,7 @@ def read_model(source: Any) -> Any:
         )
     if not model.HasField("graph"):
         raise ValueError("model: expected an ONNX model, got one without a graph")
+    size = model.ByteSize()
     if len(model.functions) > 0:
         _check_functions(model)
         try:
@@ -74,8 +89,13 @@ def read_model(source: Any) -> Any:
             raise
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
-    _check_graphs(model)
-    return model
+    _check_graphs(model, size)
+    if any(map(has_odd_bools, _tensors(model.graph))):
+        given, model = model, onnx.ModelProto()  # callers may go on with theirs
+        model.CopyFrom(given)
+        for tensor in filter(has_odd_bools, _tensors(model.graph)):
+            tensor.raw_data = plain_bools(np.frombuffer(tensor.raw_data, bool)).tobytes()
+    return model, size
 
 
 def _read_file(path: Any) -> Any:
@@ -143,6 +163,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
             if entry.type == onnx.AttributeProto.TENSOR:
                 yield entry.t
             yield from entry.tensors
+            for sparse in (entry.sparse_tensor, *entry.sparse_tensors):
+                yield sparse.values
         for inner in graphs_of(proto):
             yield from _tensors(inner)
 
@@ -150,9 +172,12 @@ def _tensors(graph: Any) -> Iterator[Any]:
 # ---- graphs within nodes -------------------------------------------------------------------------
 
 
-def _check_graphs(model: Any) -> None:
-    """Raise ValueError if there are too many graphs in others, counted by their depth."""
-    most = MOST_SHARES + model.ByteSize() // BYTES_OF_SHARE
+def _check_graphs(model: Any, size: int) -> None:
+    """Raise ValueError if there are too many graphs in others, counted by their depth.
+
+    A model of `size` bytes may be larger now that its functions were inlined.
+    """
+    most = MOST_SHARES + size // BYTES_OF_SHARE
     waiting = [(model.graph, 0)]
     graphs = shares = 0
     while waiting:
@@ -171,19 +196,52 @@ def _check_graphs(model: Any) -> None:
                 waiting.append((inner, level + 1))
 
 
+def cost_of(graph: Any) -> int:
+    """Return what the nodes of a graph, and the graphs in it, count as beside constants."""
+    waiting = [(graph, 0)]
+    total = nodes = 0
+    while waiting:
+        graph, level = waiting.pop()
+        for proto in graph.node:
+            nodes += NODE + _own_size(proto)
+            for inner in graphs_of(proto):
+                total += COST_OF_SHARE * (OWN_SHARES + level + 1)
+                waiting.append((inner, level + 1))
+    return total + COST_OF_NODE * min(nodes // NODE, 2 * MOST_NODES)
+
+
+def _own_size(proto: Any) -> int:
+    """Return the bytes of a node without those of the nodes in its graphs."""
+    within = sum(entry.ByteSize() for inner in graphs_of(proto) for entry in inner.node)
+    return int(proto.ByteSize() - within)
+
+
 # ---- functions -----------------------------------------------------------------------------------
 
 
 def _check_functions(model: Any) -> None:
-    """Raise ValueError if functions call themselves, or are called too often within each other."""
+    """Raise ValueError if functions call themselves, or are called too often within each other.
+
+    Inlining puts the names and attributes of a call in the place of those of the function, which
+    may be far shorter. Each is taken to be as long as the longest.
+    """
     functions = {(entry.domain, entry.name): entry for entry in model.functions}
     counts: dict[tuple[str, str], int] = {}
     most = MOST_NODES + model.ByteSize() // BYTES_OF_NODE
+    longest_name, largest_attribute = _longest_parts(model, functions)
+
+    def own(proto: Any, called: bool) -> int:
+        size = _own_size(proto)
+        if called:
+            size += longest_name * (len(proto.input) + len(proto.output))
+            size += largest_attribute * sum(entry.ref_attr_name != "" for entry in proto.attribute)
+        return NODE + size
 
     def count(nodes: Any, within: tuple[tuple[str, str], ...]) -> int:
         total = 0
         for proto in nodes:
-            total += 1 + sum(count(inner.node, within) for inner in graphs_of(proto))
+            total += own(proto, len(within) > 0)
+            total += sum(count(inner.node, within) for inner in graphs_of(proto))
             key = (proto.domain, proto.op_type)
             if key not in functions:
                 continue
@@ -194,8 +252,23 @@ def _check_functions(model: Any) -> None:
             total += counts[key]
         return total
 
-    if (total := count(model.graph.node, ())) > most:
+    if (total := count(model.graph.node, ()) // NODE) > most:
         raise ValueError(
-            f"model: its functions stand for {total} nodes: expected at most {most} for a file "
-            "of this size"
+            f"model: its functions stand for {total} nodes, of which {NODE} bytes of names and "
+            f"attributes count as one more: expected at most {most} for a file of this size"
         )
+
+
+def _longest_parts(model: Any, functions: Collection[tuple[str, str]]) -> tuple[int, int]:
+    """Return the bytes of the longest name of a value, and of the largest attribute of a call."""
+    name = attribute = 0
+    waiting = [model.graph.node, *(entry.node for entry in model.functions)]
+    for entry in model.functions:
+        attribute = max(attribute, *(e.ByteSize() for e in entry.attribute_proto), 0)
+    while waiting:
+        for proto in waiting.pop():
+            name = max(name, *(len(entry.encode()) for entry in (*proto.input, *proto.output)), 0)
+            if (proto.domain, proto.op_type) in functions:
+                attribute = max(attribute, *(entry.ByteSize() for entry in proto.attribute), 0)
+            waiting += [inner.node for inner in graphs_of(proto)]
+    return name, attribute

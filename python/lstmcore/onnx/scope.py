@@ -51,6 +51,10 @@ class Scope:
         Nodes that depend on no input, by their outputs; they are computed on demand.
     types : dict of str to onnx.TypeProto
         Types of values, as far as they are known.
+    steps : dict of str to int
+        Multiplications that computing constants takes, for each output of the same node.
+    read, computed : set of str
+        Constants that others are computed from, and those that were computed on the way to others.
     captures : dict of str to None
         Names of values of the graphs around it that the graph uses, in a fixed order.
     shapes, sizes : dict of str to tuple
@@ -73,6 +77,9 @@ class Scope:
         self.most: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.texts: dict[str, int] = {}
+        self.steps: dict[str, int] = {}
+        self.read: set[str] = set()
+        self.computed: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}
