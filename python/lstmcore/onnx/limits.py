@@ -54,6 +54,22 @@ bytes of the model, and so many bytes more. Honest files hold little."""
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
 """Multiplications for all constants together: so many for a byte of the model, and so many more."""
 
+PARTS, BYTES_OF_PART = 64, 1 << 10
+"""Parts of a model that are sessions of their own: so many, and one for so many of its bytes."""
+
+PARTS_FREE, PART = 16, 64 << 10
+"""Parts beyond so many count as constants of so many bytes: a session takes twice that."""
+
+SPINNING = 32
+"""Threads of the parts of a model that may spin while they wait. Each does so for some 40 ms when
+it starts, which is most of the time that opening a small session takes."""
+
+RECURRENT = 4 << 10
+"""What a recurrent node takes besides its weights counts as so much, beyond `PARTS_FREE` nodes."""
+
+COPY_WORK, COPY = 1 << 17, 1 << 10
+"""Multiplications and bytes that a small constant stands for in each part that holds it."""
+
 Shape: TypeAlias = Iterable[int]
 
 
@@ -73,10 +89,12 @@ class Limits:
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    parts : int
+        Parts that are sessions of their own.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
-    spent, worked : int
-        Bytes of the constants so far, and multiplications for them.
+    spent, worked, opened, packed : int
+        Bytes of the constants so far, multiplications for them, parts, and recurrent nodes.
     """
 
     value: int = VALUE
@@ -84,9 +102,12 @@ class Limits:
     held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    parts: int = PARTS
     chosen: bool = False
     spent: int = 0
     worked: int = 0
+    opened: int = 0
+    packed: int = 0
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
@@ -126,6 +147,46 @@ class Limits:
                 f"{self.worked:.6g} so far; {self._advice((self.worked - WORK_ROOM) // WORK_TIMES)}"
             )
 
+    def repeat(self, node: Node, size: int, work: int) -> None:
+        """Count a constant once more, since another part computes and holds it too.
+
+        Parameters
+        ----------
+        node : Node
+            Where it comes from, or what reads it.
+        size, work : int
+            Its bytes, and multiplications.
+        """
+        self.multiply(node, work + COPY_WORK)
+        self.spend(node, size + COPY)
+
+    def pack(self, node: Node, size: int) -> None:
+        """Count a recurrent node, whose packed weights have `size` bytes more than the file."""
+        self.packed += 1
+        self.spend(node, size + RECURRENT * (self.packed > PARTS_FREE))
+
+    def open(self, label: str) -> None:
+        """Raise ValueError if a model has too many parts that are sessions of their own."""
+        self.opened += 1
+        if self.opened > self.parts:
+            size = (self.opened - PARTS) * BYTES_OF_PART
+            raise ValueError(
+                f"{label}: expected at most {self.parts} parts between recurrent nodes, and "
+                f"constants that are computed alone, got more; {self._advice(size)}"
+            )
+        if self.opened > PARTS_FREE:
+            self.spent += PART
+            if self.spent > self.constants:
+                raise ValueError(
+                    f"{label}: expected constants and parts between recurrent nodes that take at "
+                    f"most {readable(self.constants)} in all, got {readable(self.spent)} so far; "
+                    f"{self._advice(self.spent)}"
+                )
+
+    def may_spin(self, threads: int) -> bool:
+        """Return whether the threads of the session that is opened may spin while they wait."""
+        return self.opened * (threads - 1) <= SPINNING
+
     def _advice(self, size: int) -> str:
         """Return what allows so many bytes for constants, and lowers the limit of no value."""
         enough = max(self.value, 1 << max(size, 1).bit_length())
@@ -158,7 +219,8 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
     value = VALUE if memory is None else memory
-    return Limits(value, constants, held, turns, work, memory is not None)
+    parts = PARTS + (size if value < VALUE else max(size, memory or 0)) // BYTES_OF_PART
+    return Limits(value, constants, held, turns, work, parts, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

@@ -268,7 +268,7 @@ def load(
     memory = None if memory_limit is None else _checks.integer(memory_limit, "memory_limit", 1)
     turns = _checks.integer(loop_limit, "loop_limit", 1)
     with _followed():
-        proto = read_model(model)
+        proto, size = read_model(model)
     opset = opset_of(proto)
     versions = {
         "" if entry.domain in STANDARD_DOMAINS else entry.domain: entry.version
@@ -277,7 +277,7 @@ def load(
     origin = Origin(opset, {**versions, "": opset})
     outputs = tuple(map(argument_of, proto.graph.output))
     left = better_left() if runtime() is not None and not same_bits else ()
-    bounds = limits_of(proto.ByteSize(), memory, turns)
+    bounds = limits_of(size, memory, turns)
     with _followed(), clipping_output(clip_output), leaving(left), bounding(bounds):
         graph = collect(annotated(proto), Scope(origin), proto.graph.initializer)
         if origin.problems:

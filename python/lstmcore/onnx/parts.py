@@ -17,7 +17,7 @@ from lstmcore import _core
 from lstmcore.onnx.folding import may_fold
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
 from lstmcore.onnx.guards import explained, guard_graph
-from lstmcore.onnx.limits import counting_turns
+from lstmcore.onnx.limits import counting_turns, limits
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.turn_counts import count_all_turns, count_nested_turns, has_loop
 from lstmcore.onnx.types import parsed_type, tensor_type, width_of
@@ -99,6 +99,7 @@ class Part:
             kind if count == 1 else f"{count} {kind}" for kind, count in counted.items()
         )
         self.label = _label(model.graph.node)
+        limits().open(self.label)
         self._evaluate, self.runner = self._started(model, scope, alone)
 
     @property
@@ -227,7 +228,9 @@ def opened_session(package: Any, model: bytes, alone: bool = False, folding: boo
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
     options.intra_op_num_threads = _core.get_num_threads()
     options.inter_op_num_threads = 1
-    if not alone:  # idle threads that spin would take a core from the engine's threads
+    if not alone and not limits().may_spin(options.intra_op_num_threads):
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    elif not alone:  # idle threads that spin would take a core from the engine's threads
         options.add_session_config_entry("session.force_spinning_stop", "1")
     disabled = None if folding else ["ConstantFolding"]
     return package.InferenceSession(
@@ -261,14 +264,16 @@ def _extracted(
     made = {name for node in nodes for name in node.outputs}
     seen, inputs = set(made), list[str]()
 
-    def need(name: str, where: Scope) -> None:
+    def need(name: str, where: Scope, reader: Node | None) -> None:
         home = where.home(name)
         if name in seen or home is None:  # None: it belongs to a graph of one of the nodes
             return
         seen.add(name)
         if name in home.names:
             inputs.append(name)
-        elif name in home.tensors:
+            return
+        _count(name, home, reader)
+        if name in home.tensors:
             graph.initializer.append(home.tensors[name])
         elif name in home.constants:
             graph.initializer.append(numpy_helper.from_array(home.constants[name], name))
@@ -276,14 +281,14 @@ def _extracted(
             source = home.sources[name]
             seen.update(source.outputs)
             for other in source.reads:
-                need(other, home)
+                need(other, home, source)
             graph.node.append(source.proto)
 
     for node in nodes:
         for name in node.reads:
-            need(name, scope)
+            need(name, scope, node)
     for name in outputs:
-        need(name, scope)
+        need(name, scope, None)
     graph.node.extend(node.proto for node in nodes)
     taken = set[str]()
     for proto in graph.node:  # ONNX Runtime refuses two nodes of one name
@@ -311,6 +316,22 @@ def _extracted(
     guard_graph(graph, opset, widths, scope.origin.growing, counted)
     model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest)
     return model, inputs, after
+
+
+def _count(name: str, home: Scope, reader: Node | None) -> None:
+    """Compare a constant with the limits, if another part holds it too: each has its own."""
+    source = home.sources.get(name)
+    again = name in home.held
+    home.held.update([name] if source is None else source.outputs)
+    node = source or reader
+    if not again or node is None:
+        return
+    size, work = home.costs.get(name, (0, 0))
+    if name in home.tensors:
+        size = home.tensors[name].ByteSize()
+    elif name in home.constants:
+        size, work = max(size, home.constants[name].nbytes), 0
+    limits().repeat(node, size, work)
 
 
 def _version(graph: Any, opset: int) -> int:

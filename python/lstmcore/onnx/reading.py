@@ -32,8 +32,14 @@ MOST_SHARES, BYTES_OF_SHARE = 3 << 12, 1 << 7
 """Shares that all such graphs of a model may have, and one more for so many bytes of its file."""
 
 
-def read_model(source: Any) -> Any:
+def read_model(source: Any) -> tuple[Any, int]:
     """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+    size : int
+        Bytes that it had before its functions were inlined.
 
     Raises
     ------
@@ -66,6 +72,7 @@ def read_model(source: Any) -> Any:
         )
     if not model.HasField("graph"):
         raise ValueError("model: expected an ONNX model, got one without a graph")
+    size = model.ByteSize()
     if len(model.functions) > 0:
         _check_functions(model)
         try:
@@ -75,7 +82,7 @@ def read_model(source: Any) -> Any:
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
     _check_graphs(model)
-    return model
+    return model, size
 
 
 def _read_file(path: Any) -> Any:

@@ -59,6 +59,10 @@ class Scope:
     most, items, texts : dict of str to int
         Upper bounds of the elements of constants whose shape is not known, such as sequences, of
         the tensors in sequences, and of the bytes of texts in constants.
+    costs : dict of str to tuple of int
+        Bytes of what the node of a constant makes, and multiplications that it takes.
+    held, packed : set of str
+        Constants that a part holds, and initializers that the engine holds packed.
     turns : float
         How often the graph runs in each run of the model, as far as that is known.
     """
@@ -73,6 +77,9 @@ class Scope:
         self.most: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.texts: dict[str, int] = {}
+        self.costs: dict[str, tuple[int, int]] = {}
+        self.held: set[str] = set()
+        self.packed: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}
