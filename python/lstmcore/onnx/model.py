@@ -223,7 +223,9 @@ def load(
         limit of values too. One from 1 GiB on lowers nothing. What is held while one constant is
         computed (12 MiB and 16 times the size of the model by default), and the multiplications
         that constants take (2^31, and 64 for each byte of the model) are limited with it: to this
-        limit, and to 64 for each byte of it more. What a Loop collects over its turns may have as
+        limit, and to 64 for each byte of it more. So is the number of parts between recurrent
+        nodes, and of constants that are computed alone, if it is 1 GiB or more: 64, and one more
+        for each KiB of the model, or of the limit. What a Loop collects over its turns may have as
         much as one value. Values that are large because the inputs are have no other limit. Any
         number also admits operators of ONNX Runtime's own of which nothing is known here; nothing
         limits what they make when the model runs.

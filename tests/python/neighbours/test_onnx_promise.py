@@ -132,6 +132,24 @@ def packed_from_file(count, inputs):
     return make_model(nodes, [value("x", (1, 1, inputs))], [last], weights)
 
 
+def packed_bytes(count, inputs):
+    """LSTMs with 8-bit weights that are computed."""
+    one, other = (tensor("", [k], np.uint8) for k in (1, 2))
+    nodes = [op("ConstantOfShape", ["of w"], ["w"], value=one)]
+    nodes.append(op("ConstantOfShape", ["of r"], ["r"], value=other))
+    last, rest = "x", ["", "", "", "", "", "scale", "zero", "scale", "zero"]
+    for k in range(count):
+        given = [last, "w", "r", *rest]
+        nodes.append(
+            op("DynamicQuantizeLSTM", given, ["", f"h{k}"], hidden_size=1, domain="com.microsoft")
+        )
+        nodes.append(op("Expand", [f"h{k}", "shape"], [last := f"m{k}"]))
+    weights = [ints("of w", 1, inputs, 4), ints("of r", 1, 1, 4), ints("shape", 1, 1, inputs)]
+    weights += [tensor("scale", [0.01]), tensor("zero", [0], np.uint8)]
+    begin = [value("x", (1, 1, inputs))]
+    return make_model(nodes, begin, [last], weights, domains=["com.microsoft"])
+
+
 def sessions(count):
     """As many parts between LSTMs."""
     nodes, last = [], "x"
@@ -185,7 +203,25 @@ def constants_alone(count):
     return make_model(nodes, SEQUENCE, ["y"], [tensor("numbers", [1.0])])
 
 
+def constant_of_unknown_size(length, parts):
+    """A constant that is computed alone, and that parts between LSTMs need."""
+    model = constant_in_parts(parts, 1)
+    nodes = [op("ConstantOfShape", ["shape"], ["a"], value=tensor("", [True], bool))]
+    model.graph.node[0].CopyFrom(op("NonZero", ["a"], ["table"]))
+    for k in range(parts):
+        model.graph.node[5 * k + 3].CopyFrom(op("Cast", [f"row{k}"], [f"e{k}"], to=1))
+    kept = [*nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    model.graph.initializer.append(ints("shape", length))
+    model.doc_string = "." * 60_000
+    return model
+
+
 FILES = {
+    "a constant of unknown size": (constant_of_unknown_size(1_700_000, 1), {}),
+    "a constant of unknown size, small": (constant_of_unknown_size(600_000, 1), {}),
+    "constants of unknown size": (constant_of_unknown_size(600_000, 3), {}),
     "nothing": (sessions(1), {}),
     "a constant in ten parts": (constant_in_parts(10, 3_000_000), {}),
     "a constant in three parts": (constant_in_parts(3, 1_000_000), {}),
@@ -204,6 +240,9 @@ FILES = {
     "packed weights of one state": (packed(1, 1, 700_000), {}),
     "packed weights of one state, in many": (packed(30, 1, 50_000), {}),
     "packed weights of the file": (packed_from_file(200, 1500), {}),
+    "packed bytes": (packed_bytes(1, 2_900_000), {"same_bits": True}),
+    "packed bytes in many": (packed_bytes(30, 10_000), {"same_bits": True}),
+    "packed bytes in ONNX Runtime": (packed_bytes(10, 2_900_000), {}),
     "sessions": (sessions(300), {}),
     "sessions that are allowed": (sessions(60), {}),
     "sessions in functions": (functions(3, 10), {}),
