@@ -60,6 +60,9 @@ PARTS, BYTES_OF_PART = 64, 1 << 10
 PARTS_FREE, PART = 16, 64 << 10
 """Parts beyond so many count as constants of so many bytes: a session takes twice that."""
 
+FEW = 4
+"""Threads of a part beyond `PARTS_FREE`; each takes some 40 KiB."""
+
 SPINNING = 32
 """Threads of the parts of a model that may spin while they wait. Each does so for some 40 ms when
 it starts, which is most of the time that opening a small session takes."""
@@ -183,9 +186,10 @@ class Limits:
                     f"{self._advice(self.spent)}"
                 )
 
-    def may_spin(self, threads: int) -> bool:
-        """Return whether the threads of the session that is opened may spin while they wait."""
-        return self.opened * (threads - 1) <= SPINNING
+    def threads(self, most: int) -> tuple[int, bool]:
+        """Return how many threads the part that is opened has, and whether they may spin."""
+        count = most if self.opened <= PARTS_FREE else min(most, FEW)
+        return count, self.opened * (count - 1) <= SPINNING
 
     def _advice(self, size: int) -> str:
         """Return what allows so many bytes for constants, and lowers the limit of no value."""

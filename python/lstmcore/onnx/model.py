@@ -262,8 +262,9 @@ def load(
     -----
     The graph is cut at its recurrent nodes. The engine runs these, with weights that are packed
     here; what lies between them runs in sessions of ONNX Runtime, with as many threads as
-    `lstmcore.get_num_threads` returns now. An If whose condition is known is replaced by its
-    branch; loops and branches that contain recurrent nodes run here, and their graphs are cut too.
+    `lstmcore.get_num_threads` returns now (at most 4 from the 17th session on). An If whose
+    condition is known is replaced by its branch; loops and branches that contain recurrent nodes
+    run here, and their graphs are cut too.
     """
     _checks.flag(clip_output, "clip_output")
     _checks.flag(same_bits, "same_bits")

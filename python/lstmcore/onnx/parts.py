@@ -226,12 +226,13 @@ def opened_session(package: Any, model: bytes, alone: bool = False, folding: boo
     """
     options = package.SessionOptions()
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
-    options.intra_op_num_threads = _core.get_num_threads()
+    options.intra_op_num_threads, spins = _core.get_num_threads(), True
     options.inter_op_num_threads = 1
-    if not alone and not limits().may_spin(options.intra_op_num_threads):
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    elif not alone:  # idle threads that spin would take a core from the engine's threads
+    if not alone:  # idle threads that spin would take a core from the engine's threads
+        options.intra_op_num_threads, spins = limits().threads(_core.get_num_threads())
         options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     disabled = None if folding else ["ConstantFolding"]
     return package.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled

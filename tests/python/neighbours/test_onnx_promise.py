@@ -11,10 +11,24 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from onnx import helper
-
 from fuzz_kit import FUZZ
-from onnx_kit import INT64, ints, make_model, op, tensor, value
+from onnx_kit import op
+from onnx_part_kit import (
+    constant_in_parts,
+    constant_of_unknown_size,
+    constants_alone,
+    functions,
+    in_branches,
+    long_constants_in_parts,
+    packed,
+    packed_by_runtime,
+    packed_by_runtime_often,
+    packed_bytes,
+    packed_from_file,
+    sessions,
+    small_constants_in_parts,
+    stored_in_parts,
+)
 
 import rules  # isort: skip
 
@@ -46,178 +60,6 @@ for path, arguments in json.loads(sys.argv[1]):
 """
 
 
-def lstm(name, x, hidden=1, weights=("w", "r")):
-    """Make an LSTM, and a node that takes the axis of directions from its output `name`."""
-    return [
-        op("LSTM", [x, *weights], [f"{name} of all"], hidden_size=hidden),
-        op("Squeeze", [f"{name} of all", "one"], [name]),
-    ]
-
-
-WEIGHTS = (tensor("w", np.ones((1, 4, 1))), tensor("r", np.ones((1, 4, 1))), ints("one", 1))
-
-SEQUENCE = [value("x", (1, 1, 1))]
-
-
-def constant_in_parts(count, length, operator="Erf"):
-    """A computed constant that each part between two LSTMs needs."""
-    nodes = [op("Range", ["zero", "length", "step"], ["table"])]
-    last = "x"
-    for k in range(count):
-        nodes += [
-            op("Cast", [last], [f"place{k}"], to=INT64),
-            op("Gather", ["table", f"place{k}"], [f"row{k}"]),
-            op(operator, [f"row{k}"], [f"e{k}"]),
-            *lstm(f"s{k}", f"e{k}"),
-        ]
-        last = f"s{k}"
-    numbers = [tensor("zero", 0.0), tensor("length", float(length)), tensor("step", 1.0)]
-    return make_model(nodes, SEQUENCE, [last], [*WEIGHTS, *numbers])
-
-
-def stored_in_parts(count, length):
-    """A tensor of the file that each part between two LSTMs needs."""
-    model = constant_in_parts(count, 1)
-    model.graph.node[0].CopyFrom(op("Identity", ["stored"], ["table"]))
-    model.graph.initializer.append(tensor("stored", np.ones(length, np.float32)))
-    return model
-
-
-def small_constants_in_parts(count, nodes):
-    """Many constants that nodes compute one from the other, in each part between two LSTMs."""
-    model = constant_in_parts(count, 1)
-    chain = [op("Erf", [f"c{k}" if k else "zeros"], [f"c{k + 1}"]) for k in range(nodes)]
-    model.graph.node[0].CopyFrom(op("Identity", [f"c{nodes}"], ["table"]))
-    kept = [*chain, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    model.graph.initializer.append(tensor("zeros", [0.0]))
-    return model
-
-
-def long_constants_in_parts(count, size):
-    """A constant that takes much work, in each part between two LSTMs."""
-    model = constant_in_parts(count, 1)
-    nodes = [op("ConstantOfShape", ["shape"], ["a"]), op("MatMul", ["a", "a"], ["b"])]
-    model.graph.node[0].CopyFrom(op("ReduceMax", ["b"], ["table"], axes=[0], keepdims=0))
-    kept = [*nodes, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    model.graph.initializer.append(ints("shape", size, size))
-    return model
-
-
-def packed(count, hidden, inputs=1):
-    """LSTMs that share weights which are computed."""
-    nodes = [op("ConstantOfShape", ["of w"], ["w"]), op("ConstantOfShape", ["of r"], ["r"])]
-    last = "x"
-    for k in range(count):
-        nodes += [
-            op("LSTM", [last, "w", "r"], [f"y{k}", f"h{k}"], hidden_size=hidden),
-            op("Expand" if inputs > 1 else "ReduceMax", [f"h{k}", *["shape"] * (inputs > 1)]),
-        ]
-        last = nodes[-1].output[0] = f"m{k}"
-    shapes = [ints("of w", 1, 4 * hidden, inputs), ints("of r", 1, 4 * hidden, hidden)]
-    shapes += [ints("shape", 1, 1, inputs)] * (inputs > 1)
-    return make_model(nodes, [value("x", (1, 1, inputs))], [last], shapes)
-
-
-def packed_from_file(count, inputs):
-    """LSTMs that share weights of the file."""
-    nodes, last = [], "x"
-    for k in range(count):
-        nodes.append(op("LSTM", [last, "w", "r"], [f"y{k}", f"h{k}"], hidden_size=1))
-        nodes.append(op("Expand", [f"h{k}", "shape"], [last := f"m{k}"]))
-    weights = [tensor("w", np.ones((1, 4, inputs))), WEIGHTS[1], ints("shape", 1, 1, inputs)]
-    return make_model(nodes, [value("x", (1, 1, inputs))], [last], weights)
-
-
-def packed_bytes(count, inputs):
-    """LSTMs with 8-bit weights that are computed."""
-    one, other = (tensor("", [k], np.uint8) for k in (1, 2))
-    nodes = [op("ConstantOfShape", ["of w"], ["w"], value=one)]
-    nodes.append(op("ConstantOfShape", ["of r"], ["r"], value=other))
-    last, rest = "x", ["", "", "", "", "", "scale", "zero", "scale", "zero"]
-    for k in range(count):
-        given = [last, "w", "r", *rest]
-        nodes.append(
-            op("DynamicQuantizeLSTM", given, ["", f"h{k}"], hidden_size=1, domain="com.microsoft")
-        )
-        nodes.append(op("Expand", [f"h{k}", "shape"], [last := f"m{k}"]))
-    weights = [ints("of w", 1, inputs, 4), ints("of r", 1, 1, 4), ints("shape", 1, 1, inputs)]
-    weights += [tensor("scale", [0.01]), tensor("zero", [0], np.uint8)]
-    begin = [value("x", (1, 1, inputs))]
-    return make_model(nodes, begin, [last], weights, domains=["com.microsoft"])
-
-
-def sessions(count):
-    """As many parts between LSTMs."""
-    nodes, last = [], "x"
-    for k in range(count):
-        nodes += [op("Erf", [last], [f"e{k}"]), *lstm(f"s{k}", f"e{k}")]
-        last = f"s{k}"
-    return make_model(nodes, SEQUENCE, [last], WEIGHTS)
-
-
-def functions(levels, each, between=("Erf",)):
-    """Functions that stand for each ** levels LSTMs with parts between them."""
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-    names, found = ["a", "w", "r", "one"], []
-    for level in range(levels):
-        nodes, last = [], "a"
-        for k in range(each):
-            if level:
-                call = [last, *names[1:]]
-                nodes.append(op(f"f{level - 1}", call, [f"b{k}"], domain="own"))
-            else:
-                for number, operator in enumerate(between):
-                    nodes.append(op(operator, [last], [last := f"e{k}.{number}"]))
-                nodes += lstm(f"b{k}", last)
-            last = f"b{k}"
-        found.append(helper.make_function("own", f"f{level}", names, [last], nodes, imports))
-    call = op(f"f{levels - 1}", ["x", *names[1:]], ["y"], domain="own")
-    return make_model([call], SEQUENCE, ["y"], WEIGHTS, domains=["own"], functions=found)
-
-
-def in_branches(count):
-    """Branches with a part and an LSTM in each."""
-    nodes, last = [op("Cast", ["x"], ["all flags"], to=9), op("ReduceMax", ["x"], ["m"])], "x"
-    nodes.append(op("Cast", ["m"], ["flag"], to=9))
-    for k in range(count):
-        graphs = [
-            helper.make_graph(
-                [op("Erf", [last], ["e"]), *lstm(f"s{k}", "e")], "g", [], [value(f"s{k}")]
-            )
-            for _ in range(2)
-        ]
-        nodes.append(op("If", ["flag"], [f"b{k}"], then_branch=graphs[0], else_branch=graphs[1]))
-        last = f"b{k}"
-    return make_model(nodes, SEQUENCE, [last], WEIGHTS)
-
-
-def constants_alone(count):
-    """Constants whose sizes nobody knows before they are computed."""
-    nodes = [op("NonZero", ["numbers"], [f"z{k}"]) for k in range(count)]
-    nodes += [op("Sum", [f"z{k}" for k in range(count)], ["s"]), op("Cast", ["s"], ["t"], to=1)]
-    nodes.append(op("Add", ["x", "t"]))
-    return make_model(nodes, SEQUENCE, ["y"], [tensor("numbers", [1.0])])
-
-
-def constant_of_unknown_size(length, parts):
-    """A constant that is computed alone, and that parts between LSTMs need."""
-    model = constant_in_parts(parts, 1)
-    nodes = [op("ConstantOfShape", ["shape"], ["a"], value=tensor("", [True], bool))]
-    model.graph.node[0].CopyFrom(op("NonZero", ["a"], ["table"]))
-    for k in range(parts):
-        model.graph.node[5 * k + 3].CopyFrom(op("Cast", [f"row{k}"], [f"e{k}"], to=1))
-    kept = [*nodes, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    model.graph.initializer.append(ints("shape", length))
-    model.doc_string = "." * 60_000
-    return model
-
-
 FILES = {
     "a constant of unknown size": (constant_of_unknown_size(1_700_000, 1), {}),
     "a constant of unknown size, small": (constant_of_unknown_size(600_000, 1), {}),
@@ -243,6 +85,46 @@ FILES = {
     "packed bytes": (packed_bytes(1, 2_900_000), {"same_bits": True}),
     "packed bytes in many": (packed_bytes(30, 10_000), {"same_bits": True}),
     "packed bytes in ONNX Runtime": (packed_bytes(10, 2_900_000), {}),
+    "a product": (packed_by_runtime([op("MatMul", "xw")], (2_900_000, 1), (1, 2_900_000)), {}),
+    "products that share weights": (packed_by_runtime_often(600, 8000), {}),
+    "products that are allowed": (packed_by_runtime_often(10, 8000), {}),
+    "a product that is allowed": (
+        packed_by_runtime([op("MatMul", "xw")], (240_000, 1), (1, 240_000)),
+        {},
+    ),
+    "a square product that is allowed": (
+        packed_by_runtime([op("MatMul", "xw")], (1400, 1400), (1, 1400)),
+        {},
+    ),
+    "bytes in a product": (
+        packed_by_runtime(
+            [op("Cast", ["x"], ["z"], to=2), op("MatMulInteger", "zw")],
+            (11_000_000, 1),
+            (1, 11_000_000),
+            np.uint8,
+        ),
+        {},
+    ),
+    "a convolution": (
+        packed_by_runtime([op("Conv", "xw")], (1, 1, 1700, 1700), (1, 1, 1800, 1800)),
+        {},
+    ),
+    "a convolution that is allowed": (
+        packed_by_runtime([op("Conv", "xw")], (1, 1, 480, 480), (1, 1, 500, 500)),
+        {},
+    ),
+    "a square convolution that is allowed": (
+        packed_by_runtime([op("Conv", "xw")], (16, 16, 88, 88), (1, 16, "h", "w")),
+        {},
+    ),
+    "another recurrent operator": (
+        packed_by_runtime(
+            [op("GRU", ["x", "w", "w"], hidden_size=1)],
+            (1, 3, 900_000),
+            (1, 1, 900_000),
+        ),
+        {},
+    ),
     "sessions": (sessions(300), {}),
     "sessions that are allowed": (sessions(60), {}),
     "sessions in functions": (functions(3, 10), {}),
