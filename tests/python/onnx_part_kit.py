@@ -194,3 +194,11 @@ def constant_of_unknown_size(length, parts):
     model.graph.initializer.append(ints("shape", length))
     model.doc_string = "." * 60_000
     return model
+
+
+def small_constants_alone(count, nodes):
+    """Constants of unknown sizes, each computed by all nodes of a long chain."""
+    chain = [op("Erf", [f"c{k}"], [f"c{k + 1}"]) for k in range(nodes)]
+    chain += [op("Compress", [f"c{nodes}", "all"], [f"z{k}"]) for k in range(count)]
+    chain += [op("Concat", [f"z{k}" for k in range(count)], ["z"], axis=0), op("Add", "xz")]
+    return make_model(chain, ["x"], ["y"], [tensor("c0", [0.5]), tensor("all", [True], bool)])

@@ -273,7 +273,7 @@ def _extracted(
         if name in home.names:
             inputs.append(name)
             return
-        _count(name, home, reader)
+        _count(name, home, reader, not nodes)
         if name in home.tensors:
             graph.initializer.append(home.tensors[name])
         elif name in home.constants:
@@ -319,11 +319,14 @@ def _extracted(
     return model, inputs, after
 
 
-def _count(name: str, home: Scope, reader: Node | None) -> None:
-    """Compare a constant with the limits, if another part holds it too: each has its own."""
-    source = home.sources.get(name)
-    again = name in home.held
-    home.held.update([name] if source is None else source.outputs)
+def _count(name: str, home: Scope, reader: Node | None, alone: bool) -> None:
+    """Compare a constant with the limits, if another part holds it too: each has its own.
+
+    What is computed `alone` is not held, but again computed.
+    """
+    source, seen = home.sources.get(name), home.alone if alone else home.held
+    again = name in seen
+    seen.update([name] if source is None else source.outputs)
     node = source or reader
     if not again or node is None:
         return
@@ -332,7 +335,7 @@ def _count(name: str, home: Scope, reader: Node | None) -> None:
         size = home.tensors[name].ByteSize()
     elif name in home.constants:
         size, work = max(size, home.constants[name].nbytes), 0
-    limits().repeat(node, size, work)
+    limits().repeat(node, 0 if alone else size, work)
 
 
 def _version(graph: Any, opset: int) -> int:

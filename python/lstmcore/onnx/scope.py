@@ -61,8 +61,9 @@ class Scope:
         the tensors in sequences, and of the bytes of texts in constants.
     costs : dict of str to tuple of int
         Bytes of what the node of a constant makes, and multiplications that it takes.
-    held, packed : set of str
-        Constants that a part holds, and initializers that the engine holds packed.
+    held, alone, packed : set of str
+        Constants that a part holds, those that were computed on the way to others, and those that
+        are held packed.
     turns : float
         How often the graph runs in each run of the model, as far as that is known.
     """
@@ -79,6 +80,7 @@ class Scope:
         self.texts: dict[str, int] = {}
         self.costs: dict[str, tuple[int, int]] = {}
         self.held: set[str] = set()
+        self.alone: set[str] = set()
         self.packed: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}

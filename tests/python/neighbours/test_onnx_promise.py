@@ -26,6 +26,7 @@ from onnx_part_kit import (
     packed_bytes,
     packed_from_file,
     sessions,
+    small_constants_alone,
     small_constants_in_parts,
     stored_in_parts,
 )
@@ -75,6 +76,7 @@ FILES = {
     "a tensor in many parts": (stored_in_parts(90, 10_000), {}),
     "small constants in many parts": (small_constants_in_parts(100, 800), {}),
     "small constants in some parts": (small_constants_in_parts(15, 400), {}),
+    "small constants on the way to others": (small_constants_alone(80, 400), {}),
     "long constants in many parts": (long_constants_in_parts(30, 1250), {}),
     "packed weights": (packed(12, 800), {}),
     "packed weights that are allowed": (packed(1, 600), {}),
