@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import onnx
@@ -9,6 +10,9 @@ import onnx
 from lstmcore.onnx.graph import Node, graphs_of
 
 __all__ = ["branch_of"]
+
+LONGEST = 128
+"""Letters of a name that is put before those of all nodes of a branch."""
 
 
 def branch_of(node: Node, branch: Any) -> tuple[Any, dict[str, str]]:
@@ -30,7 +34,7 @@ def branch_of(node: Node, branch: Any) -> tuple[Any, dict[str, str]]:
         The new names by the old ones.
     """
     made = [name for proto in branch.node for name in proto.output if name]
-    prefix = next(filter(None, node.outputs)) + "/"
+    prefix = _short(next(filter(None, node.outputs))) + "/"
     own = [*made, *(tensor.name for tensor in branch.initializer)]
     names = {name: prefix + name for name in own}
     results = [entry.name for entry in branch.output]
@@ -56,6 +60,13 @@ def branch_of(node: Node, branch: Any) -> tuple[Any, dict[str, str]]:
     graph.sparse_initializer.extend(branch.sparse_initializer)
     graph.output.extend(onnx.ValueInfoProto(name=outer) for outer in node.outputs if outer)
     return graph, names
+
+
+def _short(name: str) -> str:
+    """Return a name that stands for another in many longer ones, which would be much of a file."""
+    if len(name) <= LONGEST:
+        return name
+    return name[:LONGEST] + hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _rename(proto: Any, names: dict[str, str]) -> None:

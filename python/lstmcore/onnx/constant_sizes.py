@@ -17,6 +17,7 @@ from lstmcore._typing import Array
 from lstmcore.onnx.collecting import ITEM
 from lstmcore.onnx.constants import constant_value
 from lstmcore.onnx.contrib import RUNTIMES
+from lstmcore.onnx.folding import MEASURES
 from lstmcore.onnx.graph import Node, schema_of
 from lstmcore.onnx.limits import elements, limits
 from lstmcore.onnx.scope import Scope
@@ -179,6 +180,23 @@ def measure(node: Node, scope: Scope, made: float) -> None:
     limits().multiply(node, work)
     scope.costs.update((name, (size, work)) for name in node.outputs if name)
     limits().hold(node, held(node, shapes, total) * widest)
+    limits().read_again(node, _read_again(node, scope))
+
+
+def _read_again(node: Node, scope: Scope) -> int:
+    """Return the bytes of the inputs that another constant is computed from too."""
+    total = 0
+    for name in {*filter(None, node.inputs)} if node.operator not in MEASURES else ():
+        home = scope.home(name)
+        if home is None:
+            continue
+        if name in home.read:
+            tensor = _within(scope.type_of(name))
+            text = tensor is not None and tensor.elem_type == TensorProto.STRING
+            width = TEXT + _longest(name, scope) if text else _width_of(tensor)
+            total += _elements(name, scope) * width
+        home.read.add(name)
+    return total
 
 
 def _is_stored(name: str, scope: Scope) -> bool:
@@ -269,9 +287,14 @@ def _width(node: Node, kind: Any, name: str, scope: Scope) -> int:
         return WIDEST
     tensor = _within(kind)
     if tensor is not None and tensor.elem_type != TensorProto.STRING:
-        return width_of(onnx.TypeProto(tensor_type=tensor))
+        return _width_of(tensor)
     scope.texts[name] = _longest_text(node, scope)
     return TEXT + scope.texts[name]
+
+
+def _width_of(tensor: Any) -> int:
+    """Return the bytes of an element of a tensor's type, or of one that is not known."""
+    return WIDEST if tensor is None else width_of(onnx.TypeProto(tensor_type=tensor))
 
 
 def _within(kind: Any) -> Any:

@@ -12,8 +12,9 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import RANDOM, Node, array_of, graphs_of
+from lstmcore.onnx.limits import limits
 from lstmcore.onnx.operators import OPERATORS, bound, kind_of
-from lstmcore.onnx.parts import Part
+from lstmcore.onnx.parts import REFERENCE, Part
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import NUMPY_TYPES, is_numpy
 
@@ -77,7 +78,9 @@ def _compute(name: str, scope: Scope) -> None:
     """Compute the node that a constant comes from; light nodes by NumPy, others with all before."""
     node = scope.sources[name]
     if not is_light(node, scope):
-        (value,) = Part((), (name,), scope)()
+        part = Part((), (name,), scope)
+        _count_steps(name, scope, part.runner == REFERENCE)
+        (value,) = part()
         scope.constants[name] = _frozen(value)
         return
     ready = with_constants(node, scope)
@@ -94,6 +97,28 @@ def _compute(name: str, scope: Scope) -> None:
     for output, value in zip(node.outputs, found, strict=False):
         if output:
             scope.constants[output] = _frozen(value)
+
+
+def _count_steps(name: str, scope: Scope, slow: bool) -> None:
+    """Raise ValueError if computing a constant, with all before it, takes too long.
+
+    What was computed on the way to another constant was not kept, and is computed again.
+    """
+    waiting, seen = [(name, scope)], set[str]()
+    while waiting:
+        name, where = waiting.pop()
+        home = where.home(name)
+        if home is None or name not in home.sources or name in home.constants or name in seen:
+            continue
+        node = home.sources[name]
+        seen.update(node.outputs)
+        waiting += [(other, home) for other in node.reads]
+        _, steps = home.costs.get(name, (0, 0))
+        if slow:
+            limits().interpret(node, steps)
+        if name in home.computed:
+            limits().multiply(node, steps)
+        home.computed.update(node.outputs)
 
 
 def _frozen(array: Array) -> Array:

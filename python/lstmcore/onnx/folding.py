@@ -8,9 +8,10 @@ from typing import Any
 from lstmcore.onnx.graph import RANDOM, graphs_of
 from lstmcore.onnx.work import is_heavy_work
 
-__all__ = ["may_fold"]
+__all__ = ["MEASURES", "may_fold"]
 
 MEASURES = frozenset(("Shape", "Size"))
+"""Operators that read the sizes of their inputs alone."""
 
 
 def may_fold(graph: Any, fixed: Collection[str] = (), derived: Collection[str] = ()) -> bool:

@@ -54,6 +54,10 @@ bytes of the model, and so many bytes more. Honest files hold little."""
 WORK_TIMES, WORK_ROOM = 64, 1 << 31
 """Multiplications for all constants together: so many for a byte of the model, and so many more."""
 
+SLOW_TIMES, SLOW_ROOM = 4, 1 << 20
+"""The same for constants that the reference implementation of onnx computes, often in loops of
+Python's that take microseconds for an element."""
+
 PARTS, BYTES_OF_PART = 64, 1 << 10
 """Parts of a model that are sessions of their own: so many, and one for so many of its bytes."""
 
@@ -92,12 +96,17 @@ class Limits:
         Turns of a loop, with those of the loops in it.
     work : int
         Multiplications, or steps of another kind, for all constants together.
+    slow : int
+        The same for those constants that the reference implementation computes.
     parts : int
         Parts that are sessions of their own.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
-    spent, worked, opened, packed : int
-        Bytes of the constants so far, multiplications for them, parts, and recurrent nodes.
+    spent, worked, slowed, again : int
+        Bytes of the constants so far; multiplications for them, and those that the reference does;
+        bytes of those that several constants are computed from, but for the first.
+    opened, packed : int
+        Parts and recurrent nodes so far.
     """
 
     value: int = VALUE
@@ -105,10 +114,13 @@ class Limits:
     held: int = HELD
     turns: int = TURNS
     work: int = WORK_ROOM
+    slow: int = SLOW_ROOM
     parts: int = PARTS
     chosen: bool = False
     spent: int = 0
     worked: int = 0
+    slowed: int = 0
+    again: int = 0
     opened: int = 0
     packed: int = 0
 
@@ -141,6 +153,19 @@ class Limits:
                 f"computed, got {readable(size)}; {self._advice(size)}"
             )
 
+    def read_again(self, node: Node, size: int) -> None:
+        """Raise ValueError if constants are computed from the same ones too often.
+
+        ONNX Runtime copies what it computes a constant from, each time, and small blocks that it
+        keeps may lie in the place of such a copy, so that the next one takes new memory.
+        """
+        self.again += size
+        if self.again > self.constants:
+            node.fail(
+                f"expected constants that read at most {readable(self.constants)} of others again, "
+                f"got {readable(self.again)} so far; {self._advice(self.again)}"
+            )
+
     def multiply(self, node: Node, count: int) -> None:
         """Raise ValueError if the constants take too many multiplications together."""
         self.worked += count
@@ -148,6 +173,17 @@ class Limits:
             node.fail(
                 f"expected at most {self.work} multiplications for constants in all, got "
                 f"{self.worked:.6g} so far; {self._advice((self.worked - WORK_ROOM) // WORK_TIMES)}"
+            )
+
+    def interpret(self, node: Node, count: int) -> None:
+        """Raise ValueError if the constants that the reference computes take too many steps."""
+        self.slowed += count
+        if self.slowed > self.slow:
+            node.fail(
+                f"expected constants that take at most {self.slow} steps in the reference "
+                "implementation of the package onnx, which runs what ONNX Runtime refuses or is "
+                f"not installed for, got {self.slowed:.6g} so far; "
+                f"{self._advice((self.slowed - SLOW_ROOM) // SLOW_TIMES)}"
             )
 
     def repeat(self, node: Node, size: int, work: int) -> None:
@@ -222,9 +258,10 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
 
     constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
+    slow = SLOW_TIMES * most(size) + SLOW_ROOM
     value = VALUE if memory is None else memory
     parts = PARTS + (size if value < VALUE else max(size, memory or 0)) // BYTES_OF_PART
-    return Limits(value, constants, held, turns, work, parts, memory is not None)
+    return Limits(value, constants, held, turns, work, slow, parts, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

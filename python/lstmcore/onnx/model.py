@@ -11,6 +11,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._typing import Array
+from lstmcore.onnx.bools import with_plain_bools
 from lstmcore.onnx.collect import RUNTIME_DOMAINS, collect
 from lstmcore.onnx.graph import STANDARD_DOMAINS, Argument, argument_of, opset_of
 from lstmcore.onnx.guards import guard_model
@@ -63,6 +64,7 @@ class Model:
         self.outputs = tuple(outputs)
         self.steps = program.descriptions
         self._names = tuple(argument.name for argument in self.inputs)
+        self._bools = [entry.name for entry in self.inputs if entry.dtype in (None, np.bool_)]
         self._run = self._divided
         if whole is not None:
             results = [argument.name for argument in self.outputs]
@@ -93,7 +95,7 @@ class Model:
         MemoryError
             If there is too little memory.
         """
-        return self._run(inputs)
+        return self._run(with_plain_bools(inputs, self._bools) if self._bools else inputs)
 
     def _divided(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Check the inputs and run all steps."""
@@ -219,16 +221,17 @@ def load(
         Bytes of any one value whose size the file fixes or the model computes as numbers, and of
         all values together that are computed from constants. By default 1 GiB for the former; 12
         MiB for the latter, and 64 bytes more for each byte of the model's first MiB, and 16 for
-        each of the rest. A number below 1 GiB is for files that are to have less: it lowers the
-        limit of values too. One from 1 GiB on lowers nothing. What is held while one constant is
-        computed (12 MiB and 16 times the size of the model by default), and the multiplications
-        that constants take (2^31, and 64 for each byte of the model) are limited with it: to this
-        limit, and to 64 for each byte of it more. So is the number of parts between recurrent
-        nodes, and of constants that are computed alone, if it is 1 GiB or more: 64, and one more
-        for each KiB of the model, or of the limit. What a Loop collects over its turns may have as
-        much as one value. Values that are large because the inputs are have no other limit. Any
-        number also admits operators of ONNX Runtime's own of which nothing is known here; nothing
-        limits what they make when the model runs.
+        each of the rest, and again as much for what several of them are computed from. A number
+        below 1 GiB is for files that are to have less: it lowers the limit of values too. One from
+        1 GiB on lowers nothing. What is held while one constant is computed (12 MiB and 16 times
+        the size of the model by default), and the multiplications that constants take (2^31, and 64
+        for each byte of the model; 2^20 and 4 where the reference implementation computes them) are
+        limited with it: to this limit, and to 64 or 4 for each byte of it more. So is the number of
+        parts between recurrent nodes, and of constants that are computed alone, if it is 1 GiB or
+        more: 64, and one more for each KiB of the model, or of the limit. What a Loop collects over
+        its turns may have as much as one value. Values that are large because the inputs are have
+        no other limit. Any number also admits operators of ONNX Runtime's own of which nothing is
+        known here; nothing limits what they make when the model runs.
     loop_limit : int, default 16,777,216
         Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 

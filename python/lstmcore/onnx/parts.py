@@ -22,7 +22,7 @@ from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.turn_counts import count_all_turns, count_nested_turns, has_loop
 from lstmcore.onnx.types import parsed_type, tensor_type, width_of
 
-__all__ = ["RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
+__all__ = ["REFERENCE", "RUNTIME", "Part", "opened_session", "quick_run", "runtime"]
 
 LARGEST = (1 << 31) - 1
 """Bytes that a message of protobuf may have."""
@@ -335,7 +335,8 @@ def _count(name: str, home: Scope, reader: Node | None, alone: bool) -> None:
         size = home.tensors[name].ByteSize()
     elif name in home.constants:
         size, work = max(size, home.constants[name].nbytes), 0
-    limits().repeat(node, 0 if alone else size, work)
+    # Its multiplications were counted where it is computed.
+    limits().repeat(node, *((0, 0) if alone else (size, work)))
 
 
 def _version(graph: Any, opset: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,18 @@ import onnx
 from onnx import external_data_helper, inliner
 
 from lstmcore._files import check_source
+from lstmcore.onnx.bools import has_odd_bools, plain_bools
 from lstmcore.onnx.graph import graphs_of
 from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
 __all__ = ["read_model"]
 
-MOST_NODES = 1 << 16
-"""Nodes that a model may have after its functions were inlined, and one more for every
-`BYTES_OF_NODE` bytes of its file."""
+MOST_NODES, BYTES_OF_NODE = 1 << 12, 1 << 4
+"""Nodes that a model with functions may have after these were inlined, and one more for so many
+bytes of its file. Loading takes some 7 KiB for a node, most of it in ONNX Runtime."""
 
-BYTES_OF_NODE = 8
+NODE = 1 << 9
+"""Bytes that count like a node of none: loading makes up to 15 copies of what nodes have."""
 
 OWN_SHARES = 4
 """Shares of a graph of a loop or a branch, besides one for each level that it is deep.
@@ -82,6 +84,11 @@ def read_model(source: Any) -> tuple[Any, int]:
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
     _check_graphs(model)
+    if any(map(has_odd_bools, _tensors(model.graph))):
+        given, model = model, onnx.ModelProto()  # callers may go on with theirs
+        model.CopyFrom(given)
+        for tensor in filter(has_odd_bools, _tensors(model.graph)):
+            tensor.raw_data = plain_bools(np.frombuffer(tensor.raw_data, bool)).tobytes()
     return model, size
 
 
@@ -150,6 +157,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
             if entry.type == onnx.AttributeProto.TENSOR:
                 yield entry.t
             yield from entry.tensors
+            for sparse in (entry.sparse_tensor, *entry.sparse_tensors):
+                yield sparse.values
         for inner in graphs_of(proto):
             yield from _tensors(inner)
 
@@ -182,15 +191,29 @@ def _check_graphs(model: Any) -> None:
 
 
 def _check_functions(model: Any) -> None:
-    """Raise ValueError if functions call themselves, or are called too often within each other."""
+    """Raise ValueError if functions call themselves, or are called too often within each other.
+
+    Inlining puts the names and attributes of a call in the place of those of the function, which
+    may be far shorter. Each is taken to be as long as the longest.
+    """
     functions = {(entry.domain, entry.name): entry for entry in model.functions}
     counts: dict[tuple[str, str], int] = {}
     most = MOST_NODES + model.ByteSize() // BYTES_OF_NODE
+    longest_name, largest_attribute = _longest_parts(model, functions)
+
+    def own(proto: Any, called: bool) -> int:
+        size = proto.ByteSize()
+        size -= sum(entry.ByteSize() for inner in graphs_of(proto) for entry in inner.node)
+        if called:
+            size += longest_name * (len(proto.input) + len(proto.output))
+            size += largest_attribute * sum(entry.ref_attr_name != "" for entry in proto.attribute)
+        return NODE + int(size)
 
     def count(nodes: Any, within: tuple[tuple[str, str], ...]) -> int:
         total = 0
         for proto in nodes:
-            total += 1 + sum(count(inner.node, within) for inner in graphs_of(proto))
+            total += own(proto, len(within) > 0)
+            total += sum(count(inner.node, within) for inner in graphs_of(proto))
             key = (proto.domain, proto.op_type)
             if key not in functions:
                 continue
@@ -201,8 +224,23 @@ def _check_functions(model: Any) -> None:
             total += counts[key]
         return total
 
-    if (total := count(model.graph.node, ())) > most:
+    if (total := count(model.graph.node, ()) // NODE) > most:
         raise ValueError(
-            f"model: its functions stand for {total} nodes: expected at most {most} for a file "
-            "of this size"
+            f"model: its functions stand for {total} nodes, of which {NODE} bytes of names and "
+            f"attributes count as one more: expected at most {most} for a file of this size"
         )
+
+
+def _longest_parts(model: Any, functions: Collection[tuple[str, str]]) -> tuple[int, int]:
+    """Return the bytes of the longest name of a value, and of the largest attribute of a call."""
+    name = attribute = 0
+    waiting = [model.graph.node, *(entry.node for entry in model.functions)]
+    for entry in model.functions:
+        attribute = max(attribute, *(e.ByteSize() for e in entry.attribute_proto), 0)
+    while waiting:
+        for proto in waiting.pop():
+            name = max(name, *(len(entry.encode()) for entry in (*proto.input, *proto.output)), 0)
+            if (proto.domain, proto.op_type) in functions:
+                attribute = max(attribute, *(entry.ByteSize() for entry in proto.attribute), 0)
+            waiting += [inner.node for inner in graphs_of(proto)]
+    return name, attribute

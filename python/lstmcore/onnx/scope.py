@@ -51,6 +51,8 @@ class Scope:
         Nodes that depend on no input, by their outputs; they are computed on demand.
     types : dict of str to onnx.TypeProto
         Types of values, as far as they are known.
+    read, computed : set of str
+        Constants that others are computed from, and those that were computed on the way to others.
     captures : dict of str to None
         Names of values of the graphs around it that the graph uses, in a fixed order.
     shapes, sizes : dict of str to tuple
@@ -82,6 +84,8 @@ class Scope:
         self.held: set[str] = set()
         self.alone: set[str] = set()
         self.packed: set[str] = set()
+        self.read: set[str] = set()
+        self.computed: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}

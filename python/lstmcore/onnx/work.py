@@ -14,12 +14,15 @@ __all__ = ["held", "is_heavy_work", "multiplications"]
 HEAVY = (
     *("Attention", "Col2Im", "Conv", "DFT", "Det", "Einsum", "GRU", "Gemm", "GridSample", "LRN"),
     *("LSTM", "MatMul", "NonMaxSuppression", "Pool", "RNN", "Regex", "Resize", "Roi", "STFT"),
-    *("TfIdf", "Upsample", "pool"),
+    *("TfIdf", "TopK", "Upsample", "pool"),
 )
 """Parts of the names of operators that take more steps than their inputs and outputs have elements.
 
 Unless it has a formula here, each is taken to combine all outputs with all of its largest input.
 """
+
+POWER = 8
+"""Multiplications that take as long as a power, the least that an LpPool computes of a number."""
 
 Shapes = Sequence[Sequence[int]]
 
@@ -57,7 +60,8 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
         weights = inputs[3] if kind == "QLinearConv" else inputs[1]
         return max(made, counts[0]) * elements(weights[1:])
     if "pool" in kind.lower() and "Roi" not in kind:
-        return max(made, counts[0]) * elements(node.get("kernel_shape", ()))
+        each = POWER if "Lp" in kind else 1
+        return max(made, counts[0]) * elements(node.get("kernel_shape", ())) * each
     if "MatMul" in kind:
         return made * inputs[0][-1]
     if kind == "Gemm":
@@ -68,6 +72,8 @@ def _by_formula(node: Node, inputs: Shapes, counts: Sequence[int], made: int) ->
         return inputs[0][0] * inputs[0][1] * (counts[1] + counts[2])
     if kind == "Det":
         return counts[0] * inputs[0][-1]
+    if kind == "TopK":  # along an axis that may have all elements
+        return counts[0] * counts[0].bit_length()
     if kind == "TfIdfVectorizer":
         lengths = int(node.get("max_gram_length", 1))
         return counts[0] * (int(node.get("max_skip_count", 0)) + 1) * lengths
@@ -113,6 +119,7 @@ HOLDING = {
     "LogSoftmax": 2,
     "Resize": 12,
     "Softmax": 2,
+    "TopK": 2,
     "Unique": 44,
     "Upsample": 12,
 }

@@ -1,5 +1,6 @@
 """Files of a few hundred bytes that ask for more memory or time than there is are refused."""
 
+import itertools
 import re
 
 import numpy as np
@@ -10,6 +11,8 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx import helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
+from lstmcore.onnx.branches import branch_of  # noqa: E402
+from lstmcore.onnx.graph import node_of  # noqa: E402
 from lstmcore.onnx.limits import limits_of  # noqa: E402
 from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value, weighty  # noqa: E402
 from onnx_kit import without_runtime as block_runtime  # noqa: E402
@@ -438,6 +441,72 @@ def test_functions_that_multiply():
         ValueError, match="its functions stand for 1099511627775 nodes|its functions"
     ):
         lc_onnx.load(functions(40))
+
+
+def own_function(nodes, attributes=()):
+    """Make a function from a to b."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_function("own", "f", ["a"], ["b"], nodes, opsets, attributes)
+
+
+def test_functions_stand_for_few_nodes_whatever_a_small_file_says():
+    """A node takes some kilobytes to load, and 65,536 of them took 390 MiB."""
+    assert lc_onnx.load(functions(10))(np.array([-1, 1], np.float32)).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="its functions stand for .* at most 4"):
+        lc_onnx.load(functions(12))
+
+
+def test_functions_that_copy_their_attributes():
+    node = op("Constant", [], ["c"], value=tensor("v", np.ones(2000)))
+    rest = [op("ReduceMax", ["c"], ["m"], keepdims=0), op("Add", ["a", "m"], ["b"])]
+    function = own_function([node, *rest])
+
+    def model(calls):
+        names = ["x", *(f"x{k}" for k in range(1, calls)), "y"]
+        nodes = [
+            op("f", [before], [after], domain="own") for before, after in itertools.pairwise(names)
+        ]
+        return make_model(nodes, ["x"], ["y"], domains=["own"], functions=[function])
+
+    assert lc_onnx.load(model(5))(np.zeros(1, np.float32)) == 5
+    with pytest.raises(ValueError, match="its functions stand for"):
+        lc_onnx.load(model(1000))
+
+
+@pytest.mark.parametrize("what", ["attribute", "name"])
+def test_functions_that_copy_what_a_call_gives_them(what):
+    """An attribute or the name of a value stands in all nodes of the function that refer to it."""
+    attribute = onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR)
+    attribute.ref_attr_name = "v"
+    nodes = []
+    for k in range(400):
+        nodes += [op("Constant", [], [f"c{k}"]), op("Max", ["a", f"c{k}"], [f"m{k}"])]
+        nodes[-2].attribute.append(attribute)
+    nodes.append(op("Max", [f"m{k}" for k in range(400)], ["b"]))
+    function = own_function(nodes, ["v"])
+    name = "n" * (20_000 if what == "name" else 2)
+    value = tensor("v", np.ones(20_000 if what == "attribute" else 1))
+    calls = [op("Relu", ["x"], [name]), op("f", [name], ["y"], domain="own", v=value)]
+    model = make_model(calls, ["x"], ["y"], domains=["own"], functions=[function])
+    with pytest.raises(ValueError, match="its functions stand for"):
+        lc_onnx.load(model)
+    calls[1].input[0] = calls[0].output[0] = "n"
+    calls[1].attribute[0].t.CopyFrom(tensor("v", [1.0]))
+    model = make_model(calls, ["x"], ["y"], domains=["own"], functions=[function])
+    assert lc_onnx.load(model)(np.zeros(1, np.float32)) == 1
+
+
+def test_a_branch_does_not_copy_the_long_name_of_its_if():
+    """All nodes of a branch had the name of the result before their own."""
+    name = "n" * 20_000
+    names = ["x", *(f"t{k}" for k in range(1499)), "t"]
+    then = [op("Neg", [before], [after]) for before, after in itertools.pairwise(names)]
+    graphs = branches(then, [op("Identity", ["x"], ["e"])])
+    nodes = [op("If", ["flag"], [name], **graphs), op("Relu", [name], ["y"])]
+    model = make_model(nodes, ["x"], ["y"], [tensor("flag", True, bool)])
+    branch, _ = branch_of(node_of(nodes[0], 0, 17), graphs["then_branch"])
+    assert branch.ByteSize() < 1 << 20
+    assert lc_onnx.load(model)(np.array([-2, 2], np.float32)).tolist() == [0, 2]
 
 
 def test_functions_in_a_long_chain():
