@@ -86,7 +86,7 @@ FILES = {
     "packed weights of the file": (packed_from_file(200, 1500), {}),
     "packed bytes": (packed_bytes(1, 2_900_000), {"same_bits": True}),
     "packed bytes in many": (packed_bytes(30, 10_000), {"same_bits": True}),
-    "packed bytes in ONNX Runtime": (packed_bytes(10, 2_900_000), {}),
+    "packed bytes, by whoever is faster": (packed_bytes(10, 2_900_000), {}),
     "a product": (packed_by_runtime([op("MatMul", "xw")], (2_900_000, 1), (1, 2_900_000)), {}),
     "products that share weights": (packed_by_runtime_often(600, 8000), {}),
     "products that are allowed": (packed_by_runtime_often(10, 8000), {}),
