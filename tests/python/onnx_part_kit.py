@@ -187,10 +187,14 @@ def constant_of_unknown_size(length, parts):
     nodes = [op("ConstantOfShape", ["shape"], ["a"], value=tensor("", [True], bool))]
     model.graph.node[0].CopyFrom(op("NonZero", ["a"], ["table"]))
     for k in range(parts):
-        model.graph.node[5 * k + 3].CopyFrom(op("Cast", [f"row{k}"], [f"e{k}"], to=1))
-    kept = [*nodes, *model.graph.node]
+        model.graph.node[5 * k + 3].input[0] = f"float{k}"
+        nodes.append(op("Cast", [f"row{k}"], [f"float{k}"], to=1))
+    order = [nodes[0]]
+    for node in model.graph.node:
+        order += [cast for cast in nodes[1:] if cast.output[0] in node.input]
+        order.append(node)
     del model.graph.node[:]
-    model.graph.node.extend(kept)
+    model.graph.node.extend(order)
     model.graph.initializer.append(ints("shape", length))
     model.doc_string = "." * 60_000
     return model

@@ -23,7 +23,7 @@ PADDED = 16
 def check_packed(node: Node, scope: Scope) -> None:
     """Compare what packing a node's constants takes, beyond the file, with the limits.
 
-    A tensor of the file is free as far as it is packed as it is, the first time.
+    A tensor of the file is free the first time, with as much again for what fills it up.
     """
     if not any(part in node.operator for part in PACKING) or kind_of(node) == "recurrent":
         return
@@ -36,7 +36,7 @@ def check_packed(node: Node, scope: Scope) -> None:
         sizes = known_sizes(kind) or []
         free = name in home.tensors and name not in home.packed
         home.packed.add(name)
-        count = _packed_elements(node, place, sizes) - (elements(sizes) if free else 0)
+        count = _packed_elements(node, place, sizes) - (2 * elements(sizes) if free else 0)
         total += max(count, 0) * width_of(kind)
     limits().spend(node, total)
 

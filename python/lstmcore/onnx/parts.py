@@ -100,7 +100,18 @@ class Part:
         )
         self.label = _label(model.graph.node)
         limits().open(self.label)
-        self._evaluate, self.runner = self._started(model, scope, alone)
+        package = runtime()
+        if package is None:
+            self._evaluate, self.runner = self._reference(model), REFERENCE
+            return
+        if model.ByteSize() > LARGEST:
+            raise ValueError(
+                f"{self.label}: expected at most 2 GiB of weights between two recurrent nodes, "
+                f"got {model.ByteSize() / (1 << 30):.1f} GiB"
+            )
+        content, folding = model.SerializeToString(), may_fold(model.graph)
+        del model  # a session copies its constants once more as it opens
+        self._evaluate, self.runner = self._started(package, content, folding, scope, alone)
 
     @property
     def owns_results(self) -> bool:
@@ -131,26 +142,17 @@ class Part:
         return results
 
     def _started(
-        self, model: Any, scope: Scope, alone: bool
+        self, package: Any, content: bytes, folding: bool, scope: Scope, alone: bool
     ) -> tuple[Callable[..., Sequence[Any]], str]:
         """Return the function that runs the model, and who runs it."""
-        package = runtime()
-        if package is None:
-            return self._reference(model), REFERENCE
-        if model.ByteSize() > LARGEST:
-            raise ValueError(
-                f"{self.label}: expected at most 2 GiB of weights between two recurrent nodes, "
-                f"got {model.ByteSize() / (1 << 30):.1f} GiB"
-            )
         try:
-            content, folding = model.SerializeToString(), may_fold(model.graph)
             session = opened_session(package, content, alone, folding)
         except MemoryError:
             raise
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
                 raise failure(error, f"{self.label}: ONNX Runtime refuses: {error}") from error
-            evaluate = self._reference(model)
+            evaluate = self._reference(onnx.load_model_from_string(content))
             warnings.warn(
                 f"{self.label}: runs slowly, in the reference implementation of the package onnx, "
                 f"because ONNX Runtime refuses: {error}",
@@ -234,9 +236,12 @@ def opened_session(package: Any, model: bytes, alone: bool = False, folding: boo
     if not spins:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     disabled = None if folding else ["ConstantFolding"]
-    return package.InferenceSession(
+    session = package.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
     )
+    if hasattr(session, "_model_bytes"):  # kept to open it once more for other processors
+        session._model_bytes = None
+    return session
 
 
 def quick_run(session: Any) -> Callable[..., Sequence[Any]]:
@@ -328,7 +333,11 @@ def _count(name: str, home: Scope, reader: Node | None, alone: bool) -> None:
     again = name in seen
     seen.update([name] if source is None else source.outputs)
     node = source or reader
-    if not again or node is None:
+    if node is None:
+        return
+    if not again:
+        if name in home.constants and name not in home.tensors:  # it is held here as well
+            limits().spend(node, home.constants[name].nbytes)
         return
     size, work = home.costs.get(name, (0, 0))
     if name in home.tensors:

@@ -187,7 +187,10 @@ class _Plan:
         self._append(ready, f"{runner}: {named}", recurrent)
 
     def _count_packed(self, node: Node) -> None:
-        """Compare what the engine holds of a node's weights, beyond the file, with the limits."""
+        """Compare what the engine holds of a node's weights, beyond the file, with the limits.
+
+        Tensors of the file are free the first time, with as much again for what fills them up.
+        """
         size, floats = packed_bytes(node)
         if node.label == QUANTIZED:  # bytes become floats, in three steps
             limits().hold(node, 3 * floats)
@@ -197,7 +200,7 @@ class _Plan:
             if home is not None and name in home.tensors and name not in home.packed:
                 home.packed.add(name)
                 stored += home.constants[name].nbytes
-        limits().pack(node, max(size - stored, 0))
+        limits().pack(node, max(size - 2 * stored, 0))
 
     def _add_opened(self, node: Node) -> None:
         """Append a loop or branch; the values that its graphs capture become its inputs."""
