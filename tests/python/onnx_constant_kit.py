@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnx_kit import branches, ints, make_model, op, tensor
+from onnx_kit import branches, ints, make_model, op, tensor, value
 
 SMALL = 1 << 16
 
@@ -79,6 +79,32 @@ def long_branch(count, length):
     graphs = branches(chain("x", "t", count, "Neg"), [op("Identity", ["x"], ["e"])])
     nodes = [op("If", ["flag"], [name], **graphs), op("Relu", [name], ["y"])]
     return make_model(nodes, ["x"], ["y"], [tensor("flag", True, bool)])
+
+
+def nested(depth, count):
+    """Make branches within branches."""
+    nodes = [op("Cast", ["x"], ["f"], to=9)]
+    for number in range(count):
+        inner = [op("Identity", ["x"], ["t"])]
+        for level in range(1, depth + 1):
+            graphs = branches(inner, [op("Identity", ["x"], ["e"])])
+            inner = [op("If", ["f"], [f"z{number}" if level == depth else "t"], **graphs)]
+        nodes += inner
+    nodes.append(op("Max", [f"z{number}" for number in range(count)], ["y"]))
+    return make_model(nodes, [value("x", ())], ["y"])
+
+
+def with_constants(model, count):
+    """Return a model that also adds constants of so many MiB to its result, one after the other."""
+    graph = model.graph
+    graph.node.append(op("ConstantOfShape", ["kn"], ["k1"], value=tensor("v", [1.0])))
+    graph.node.extend(op("Mul", [f"k{k}", "two"], [f"k{k + 1}"]) for k in range(1, count))
+    graph.node.append(op("ReduceMax", [f"k{count}"], ["km"], keepdims=0))
+    graph.node.append(op("Add", [graph.output[0].name, "km"], ["with constants"]))
+    graph.output[0].name = "with constants"
+    graph.initializer.extend([ints("kn", 1 << 18), tensor("two", 2.0)])
+    model.doc_string = model.doc_string[1000:]
+    return model
 
 
 # ---- constants -----------------------------------------------------------------------------------
@@ -154,6 +180,15 @@ FILES = {
     "nodes of functions": called(chain("a", "b", 10), 6000),
     "nodes of functions that are allowed": called(chain("a", "b", 10), 300),
     "nodes of functions in a larger file that are allowed": heavy(called(chain("a", "b", 10), 660)),
+    "nodes of functions, and constants": with_constants(
+        heavy(called(chain("a", "b", 10), 660)), 14
+    ),
+    "nodes of functions, and constants that are allowed": with_constants(
+        heavy(called(chain("a", "b", 10), 400)), 6
+    ),
+    "branches": nested(20, 25),
+    "branches that are allowed": nested(20, 20),
+    "branches and constants": with_constants(nested(20, 20), 11),
     "constants of functions": called(
         [
             op("Constant", [], ["c"], value=tensor("v", np.ones(10_000))),

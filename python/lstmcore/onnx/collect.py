@@ -22,9 +22,11 @@ from lstmcore.onnx.graph import (
     schema_of,
     wanted_names,
 )
+from lstmcore.onnx.limits import limits
 from lstmcore.onnx.operators import is_recurrent, kind_of
 from lstmcore.onnx.partition import needed
 from lstmcore.onnx.parts import runtime
+from lstmcore.onnx.reading import cost_of
 from lstmcore.onnx.scope import Scope, check_unused, name_outputs
 from lstmcore.onnx.sizes import check_sizes, turns_of
 from lstmcore.onnx.types import NUMPY_TYPES, register_types
@@ -73,6 +75,8 @@ def collect(graph: Any, scope: Scope, tensors: Iterable[Any] | None = None) -> C
     _enter_initializers(graph.initializer if tensors is None else tensors, scope)
     given = [entry for entry in graph.input if not scope.has_constant(entry.name)]
     outermost = scope.parent is None
+    if outermost:
+        limits().begin(cost_of(graph))
     arguments = tuple(map(argument_of if outermost else _loose_argument, given))
     scope.names.update(argument.name for argument in arguments)
     register_types(graph, scope)

@@ -58,6 +58,9 @@ SLOW_TIMES, SLOW_ROOM = 4, 1 << 20
 """The same for constants that the reference implementation of onnx computes, often in loops of
 Python's that take microseconds for an element."""
 
+FREE = 1 << 20
+"""Nodes and their graphs that take no more than this leave constants their whole limit."""
+
 PARTS, BYTES_OF_PART = 64, 1 << 10
 """Parts of a model that are sessions of their own: so many, and one for so many of its bytes."""
 
@@ -88,7 +91,9 @@ class Limits:
     ----------
     value : int
         Bytes of any one value.
-    constants : int
+    usual, constants : int
+        Bytes that nodes and constants together count as, unless the caller asks for more than a
+        value may have by default; see `begin`.
         Bytes of all values together that do not depend on the model's inputs.
     held : int
         Bytes that computing one of these takes besides its inputs.
@@ -110,6 +115,7 @@ class Limits:
     """
 
     value: int = VALUE
+    usual: int = ROOM
     constants: int = ROOM
     held: int = HELD
     turns: int = TURNS
@@ -123,6 +129,24 @@ class Limits:
     again: int = 0
     opened: int = 0
     packed: int = 0
+
+    def begin(self, size: int) -> None:
+        """Leave constants what a model's nodes and graphs, which count so much, do not take.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+        if self.constants > self.usual:
+            return
+        left = self.usual - max(size - FREE, 0)
+        if left < 0:
+            raise ValueError(
+                f"model: expected nodes and graphs within nodes that take at most "
+                f"{readable(self.usual)} in all, got {readable(size)}; {self._advice(size)}"
+            )
+        self.constants = min(self.constants, left)
 
     def check(self, node: Node, shape: Shape, width: int) -> None:
         """Raise ValueError if an output of a node, with `width` bytes an element, is too large."""
@@ -256,12 +280,13 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     def most(usual: int) -> int:
         return usual if memory is None else max(memory, usual) if memory >= VALUE else memory
 
-    constants, held = most(_in_proportion(size) + ROOM), most(TIMES * size + HELD)
+    usual = _in_proportion(size) + ROOM
+    constants, held = most(usual), most(TIMES * size + HELD)
     work = WORK_TIMES * most(size) + WORK_ROOM
     slow = SLOW_TIMES * most(size) + SLOW_ROOM
     value = VALUE if memory is None else memory
     parts = PARTS + (size if value < VALUE else max(size, memory or 0)) // BYTES_OF_PART
-    return Limits(value, constants, held, turns, work, slow, parts, memory is not None)
+    return Limits(value, usual, constants, held, turns, work, slow, parts, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

@@ -15,7 +15,7 @@ from lstmcore.onnx.bools import has_odd_bools, plain_bools
 from lstmcore.onnx.graph import graphs_of
 from lstmcore.onnx.limits import HELD, TIMES, elements, readable
 
-__all__ = ["read_model"]
+__all__ = ["cost_of", "read_model"]
 
 MOST_NODES, BYTES_OF_NODE = 1 << 12, 1 << 4
 """Nodes that a model with functions may have after these were inlined, and one more for so many
@@ -23,6 +23,12 @@ bytes of its file. Loading takes some 7 KiB for a node, most of it in ONNX Runti
 
 NODE = 1 << 9
 """Bytes that count like a node of none: loading makes up to 15 copies of what nodes have."""
+
+COST_OF_NODE, COST_OF_SHARE = 1 << 11, 1 << 10
+"""Bytes of constants that take about as much memory as a node, or a share of a graph.
+
+Of nodes, only as many count as a file of 64 KiB may have: others are those of larger files.
+"""
 
 OWN_SHARES = 4
 """Shares of a graph of a loop or a branch, besides one for each level that it is deep.
@@ -83,7 +89,7 @@ def read_model(source: Any) -> tuple[Any, int]:
             raise
         except Exception as error:  # of the library's classes
             raise ValueError(f"model: its functions cannot be inlined: {error}") from None
-    _check_graphs(model)
+    _check_graphs(model, size)
     if any(map(has_odd_bools, _tensors(model.graph))):
         given, model = model, onnx.ModelProto()  # callers may go on with theirs
         model.CopyFrom(given)
@@ -166,9 +172,12 @@ def _tensors(graph: Any) -> Iterator[Any]:
 # ---- graphs within nodes -------------------------------------------------------------------------
 
 
-def _check_graphs(model: Any) -> None:
-    """Raise ValueError if there are too many graphs in others, counted by their depth."""
-    most = MOST_SHARES + model.ByteSize() // BYTES_OF_SHARE
+def _check_graphs(model: Any, size: int) -> None:
+    """Raise ValueError if there are too many graphs in others, counted by their depth.
+
+    A model of `size` bytes may be larger now that its functions were inlined.
+    """
+    most = MOST_SHARES + size // BYTES_OF_SHARE
     waiting = [(model.graph, 0)]
     graphs = shares = 0
     while waiting:
@@ -187,6 +196,26 @@ def _check_graphs(model: Any) -> None:
                 waiting.append((inner, level + 1))
 
 
+def cost_of(graph: Any) -> int:
+    """Return what the nodes of a graph, and the graphs in it, count as beside constants."""
+    waiting = [(graph, 0)]
+    total = nodes = 0
+    while waiting:
+        graph, level = waiting.pop()
+        for proto in graph.node:
+            nodes += NODE + _own_size(proto)
+            for inner in graphs_of(proto):
+                total += COST_OF_SHARE * (OWN_SHARES + level + 1)
+                waiting.append((inner, level + 1))
+    return total + COST_OF_NODE * min(nodes // NODE, 2 * MOST_NODES)
+
+
+def _own_size(proto: Any) -> int:
+    """Return the bytes of a node without those of the nodes in its graphs."""
+    within = sum(entry.ByteSize() for inner in graphs_of(proto) for entry in inner.node)
+    return int(proto.ByteSize() - within)
+
+
 # ---- functions -----------------------------------------------------------------------------------
 
 
@@ -202,12 +231,11 @@ def _check_functions(model: Any) -> None:
     longest_name, largest_attribute = _longest_parts(model, functions)
 
     def own(proto: Any, called: bool) -> int:
-        size = proto.ByteSize()
-        size -= sum(entry.ByteSize() for inner in graphs_of(proto) for entry in inner.node)
+        size = _own_size(proto)
         if called:
             size += longest_name * (len(proto.input) + len(proto.output))
             size += largest_attribute * sum(entry.ref_attr_name != "" for entry in proto.attribute)
-        return NODE + int(size)
+        return NODE + size
 
     def count(nodes: Any, within: tuple[tuple[str, str], ...]) -> int:
         total = 0

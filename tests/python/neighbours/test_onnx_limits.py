@@ -473,6 +473,28 @@ def test_functions_that_copy_their_attributes():
         lc_onnx.load(model(1000))
 
 
+def test_functions_allow_no_more_graphs_by_what_they_copy():
+    nested = [op("Identity", ["a"], ["t"])]
+    for k in range(20):
+        graphs = branches(nested, [op("Identity", ["a"], ["e"])])
+        nested = [op("If", ["f"], ["b" if k == 19 else "t"], **graphs)]
+    first = [
+        op("Cast", ["a"], ["f"], to=9),
+        op("Constant", [], ["c"], value=tensor("v", [0] * 9000)),
+    ]
+    used = op("ReduceMax", ["c"], ["unused"])
+    function = own_function([*first, used, *nested])
+
+    def model(calls):
+        names = ["x", *(f"x{k}" for k in range(1, calls)), "y"]
+        nodes = [op("f", [old], [new], domain="own") for old, new in itertools.pairwise(names)]
+        return make_model(nodes, [value("x", ())], ["y"], domains=["own"], functions=[function])
+
+    assert lc_onnx.load(model(5))(np.array(1, np.float32)) == 1
+    with pytest.raises(ValueError, match="expected fewer graphs within nodes"):
+        lc_onnx.load(model(24))
+
+
 @pytest.mark.parametrize("what", ["attribute", "name"])
 def test_functions_that_copy_what_a_call_gives_them(what):
     """An attribute or the name of a value stands in all nodes of the function that refer to it."""
