@@ -160,7 +160,7 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         If an output is too large, if the constants are so far, in bytes or in the multiplications
         that they take, or if nothing is known of a size.
     """
-    total, widest = 0, WIDTH_WITHIN
+    total, size, widest = 0, 0, WIDTH_WITHIN
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
         if is_complete(kind):
@@ -172,12 +172,13 @@ def measure(node: Node, scope: Scope, made: float) -> None:
         limits().check_bytes(node, max(count, made) * width + items if made == made else made)
         count = max(count, int(made))
         total, widest = total + count, max(widest, width)
+        size += count * width + items
         if not (node.operator in WIDENING and _is_stored(node.inputs[0], scope)):
             limits().spend(node, count * width + items)
     shapes = _shapes(node, scope)
-    steps = multiplications(node, shapes, total)
-    scope.steps.update((name, steps) for name in node.outputs if name)
-    limits().multiply(node, steps)
+    work = multiplications(node, shapes, total)
+    limits().multiply(node, work)
+    scope.costs.update((name, (size, work)) for name in node.outputs if name)
     limits().hold(node, held(node, shapes, total) * widest)
     limits().read_again(node, _read_again(node, scope))
 

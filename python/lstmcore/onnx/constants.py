@@ -113,7 +113,7 @@ def _count_steps(name: str, scope: Scope, slow: bool) -> None:
         node = home.sources[name]
         seen.update(node.outputs)
         waiting += [(other, home) for other in node.reads]
-        steps = home.steps.get(name, 0)
+        _, steps = home.costs.get(name, (0, 0))
         if slow:
             limits().interpret(node, steps)
         if name in home.computed:

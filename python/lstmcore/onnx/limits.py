@@ -61,6 +61,25 @@ Python's that take microseconds for an element."""
 FREE = 1 << 20
 """Nodes and their graphs that take no more than this leave constants their whole limit."""
 
+PARTS, BYTES_OF_PART = 64, 1 << 10
+"""Parts of a model that are sessions of their own: so many, and one for so many of its bytes."""
+
+PARTS_FREE, PART = 16, 64 << 10
+"""Parts beyond so many count as constants of so many bytes: a session takes twice that."""
+
+FEW = 4
+"""Threads of a part beyond `PARTS_FREE`; each takes some 40 KiB."""
+
+SPINNING = 32
+"""Threads of the parts of a model that may spin while they wait. Each does so for some 40 ms when
+it starts, which is most of the time that opening a small session takes."""
+
+RECURRENT = 4 << 10
+"""What a recurrent node takes besides its weights counts as so much, beyond `PARTS_FREE` nodes."""
+
+COPY_WORK, COPY = 1 << 17, 1 << 10
+"""Multiplications and bytes that a small constant stands for in each part that holds it."""
+
 Shape: TypeAlias = Iterable[int]
 
 
@@ -84,11 +103,15 @@ class Limits:
         Multiplications, or steps of another kind, for all constants together.
     slow : int
         The same for those constants that the reference implementation computes.
+    parts : int
+        Parts that are sessions of their own.
     chosen : bool
         Whether the caller has set what values may have, rather than left it.
     spent, worked, slowed, again : int
         Bytes of the constants so far; multiplications for them, and those that the reference does;
         bytes of those that several constants are computed from, but for the first.
+    opened, packed : int
+        Parts and recurrent nodes so far.
     """
 
     value: int = VALUE
@@ -98,11 +121,14 @@ class Limits:
     turns: int = TURNS
     work: int = WORK_ROOM
     slow: int = SLOW_ROOM
+    parts: int = PARTS
     chosen: bool = False
     spent: int = 0
     worked: int = 0
     slowed: int = 0
     again: int = 0
+    opened: int = 0
+    packed: int = 0
 
     def begin(self, size: int) -> None:
         """Leave constants what a model's nodes and graphs, which count so much, do not take.
@@ -184,6 +210,47 @@ class Limits:
                 f"{self._advice((self.slowed - SLOW_ROOM) // SLOW_TIMES)}"
             )
 
+    def repeat(self, node: Node, size: int, work: int) -> None:
+        """Count a constant once more, since another part computes and holds it too.
+
+        Parameters
+        ----------
+        node : Node
+            Where it comes from, or what reads it.
+        size, work : int
+            Its bytes, and multiplications.
+        """
+        self.multiply(node, work + COPY_WORK)
+        self.spend(node, size + COPY)
+
+    def pack(self, node: Node, size: int) -> None:
+        """Count a recurrent node, whose packed weights have `size` bytes more than the file."""
+        self.packed += 1
+        self.spend(node, size + RECURRENT * (self.packed > PARTS_FREE))
+
+    def open(self, label: str) -> None:
+        """Raise ValueError if a model has too many parts that are sessions of their own."""
+        self.opened += 1
+        if self.opened > self.parts:
+            size = (self.opened - PARTS) * BYTES_OF_PART
+            raise ValueError(
+                f"{label}: expected at most {self.parts} parts between recurrent nodes, and "
+                f"constants that are computed alone, got more; {self._advice(size)}"
+            )
+        if self.opened > PARTS_FREE:
+            self.spent += PART
+            if self.spent > self.constants:
+                raise ValueError(
+                    f"{label}: expected constants and parts between recurrent nodes that take at "
+                    f"most {readable(self.constants)} in all, got {readable(self.spent)} so far; "
+                    f"{self._advice(self.spent)}"
+                )
+
+    def threads(self, most: int) -> tuple[int, bool]:
+        """Return how many threads the part that is opened has, and whether they may spin."""
+        count = most if self.opened <= PARTS_FREE else min(most, FEW)
+        return count, self.opened * (count - 1) <= SPINNING
+
     def _advice(self, size: int) -> str:
         """Return what allows so many bytes for constants, and lowers the limit of no value."""
         enough = max(self.value, 1 << max(size, 1).bit_length())
@@ -218,7 +285,8 @@ def limits_of(size: int, memory: int | None, turns: int) -> Limits:
     work = WORK_TIMES * most(size) + WORK_ROOM
     slow = SLOW_TIMES * most(size) + SLOW_ROOM
     value = VALUE if memory is None else memory
-    return Limits(value, usual, constants, held, turns, work, slow, memory is not None)
+    parts = PARTS + (size if value < VALUE else max(size, memory or 0)) // BYTES_OF_PART
+    return Limits(value, usual, constants, held, turns, work, slow, parts, memory is not None)
 
 
 def _in_proportion(size: int) -> int:

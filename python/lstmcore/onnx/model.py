@@ -226,10 +226,12 @@ def load(
         1 GiB on lowers nothing. What is held while one constant is computed (12 MiB and 16 times
         the size of the model by default), and the multiplications that constants take (2^31, and 64
         for each byte of the model; 2^20 and 4 where the reference implementation computes them) are
-        limited with it: to this limit, and to 64 or 4 for each byte of it more. What a Loop
-        collects over its turns may have as much as one value. Values that are large because the
-        inputs are have no other limit. Any number also admits operators of ONNX Runtime's own of
-        which nothing is known here; nothing limits what they make when the model runs.
+        limited with it: to this limit, and to 64 or 4 for each byte of it more. So is the number of
+        parts between recurrent nodes, and of constants that are computed alone, if it is 1 GiB or
+        more: 64, and one more for each KiB of the model, or of the limit. What a Loop collects over
+        its turns may have as much as one value. Values that are large because the inputs are have
+        no other limit. Any number also admits operators of ONNX Runtime's own of which nothing is
+        known here; nothing limits what they make when the model runs.
     loop_limit : int, default 16,777,216
         Turns that a Loop may take, and a Scan around an LSTM, with all turns of the loops in it.
 
@@ -263,8 +265,9 @@ def load(
     -----
     The graph is cut at its recurrent nodes. The engine runs these, with weights that are packed
     here; what lies between them runs in sessions of ONNX Runtime, with as many threads as
-    `lstmcore.get_num_threads` returns now. An If whose condition is known is replaced by its
-    branch; loops and branches that contain recurrent nodes run here, and their graphs are cut too.
+    `lstmcore.get_num_threads` returns now (at most 4 from the 17th session on). An If whose
+    condition is known is replaced by its branch; loops and branches that contain recurrent nodes
+    run here, and their graphs are cut too.
     """
     _checks.flag(clip_output, "clip_output")
     _checks.flag(same_bits, "same_bits")

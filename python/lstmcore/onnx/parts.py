@@ -17,7 +17,7 @@ from lstmcore import _core
 from lstmcore.onnx.folding import may_fold
 from lstmcore.onnx.graph import Node, graphs_of, schema_of
 from lstmcore.onnx.guards import explained, guard_graph
-from lstmcore.onnx.limits import counting_turns
+from lstmcore.onnx.limits import counting_turns, limits
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.turn_counts import count_all_turns, count_nested_turns, has_loop
 from lstmcore.onnx.types import parsed_type, tensor_type, width_of
@@ -99,7 +99,19 @@ class Part:
             kind if count == 1 else f"{count} {kind}" for kind, count in counted.items()
         )
         self.label = _label(model.graph.node)
-        self._evaluate, self.runner = self._started(model, scope, alone)
+        limits().open(self.label)
+        package = runtime()
+        if package is None:
+            self._evaluate, self.runner = self._reference(model), REFERENCE
+            return
+        if model.ByteSize() > LARGEST:
+            raise ValueError(
+                f"{self.label}: expected at most 2 GiB of weights between two recurrent nodes, "
+                f"got {model.ByteSize() / (1 << 30):.1f} GiB"
+            )
+        content, folding = model.SerializeToString(), may_fold(model.graph)
+        del model  # a session copies its constants once more as it opens
+        self._evaluate, self.runner = self._started(package, content, folding, scope, alone)
 
     @property
     def owns_results(self) -> bool:
@@ -130,26 +142,17 @@ class Part:
         return results
 
     def _started(
-        self, model: Any, scope: Scope, alone: bool
+        self, package: Any, content: bytes, folding: bool, scope: Scope, alone: bool
     ) -> tuple[Callable[..., Sequence[Any]], str]:
         """Return the function that runs the model, and who runs it."""
-        package = runtime()
-        if package is None:
-            return self._reference(model), REFERENCE
-        if model.ByteSize() > LARGEST:
-            raise ValueError(
-                f"{self.label}: expected at most 2 GiB of weights between two recurrent nodes, "
-                f"got {model.ByteSize() / (1 << 30):.1f} GiB"
-            )
         try:
-            content, folding = model.SerializeToString(), may_fold(model.graph)
             session = opened_session(package, content, alone, folding)
         except MemoryError:
             raise
         except Exception as error:  # the classes are the runtime's
             if type(error).__name__ != "NotImplemented":
                 raise failure(error, f"{self.label}: ONNX Runtime refuses: {error}") from error
-            evaluate = self._reference(model)
+            evaluate = self._reference(onnx.load_model_from_string(content))
             warnings.warn(
                 f"{self.label}: runs slowly, in the reference implementation of the package onnx, "
                 f"because ONNX Runtime refuses: {error}",
@@ -225,14 +228,20 @@ def opened_session(package: Any, model: bytes, alone: bool = False, folding: boo
     """
     options = package.SessionOptions()
     options.log_severity_level = 4  # what stops a model is raised; the rest is not for users
-    options.intra_op_num_threads = _core.get_num_threads()
+    options.intra_op_num_threads, spins = _core.get_num_threads(), True
     options.inter_op_num_threads = 1
     if not alone:  # idle threads that spin would take a core from the engine's threads
+        options.intra_op_num_threads, spins = limits().threads(_core.get_num_threads())
         options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     disabled = None if folding else ["ConstantFolding"]
-    return package.InferenceSession(
+    session = package.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
     )
+    if hasattr(session, "_model_bytes"):  # kept to open it once more for other processors
+        session._model_bytes = None
+    return session
 
 
 def quick_run(session: Any) -> Callable[..., Sequence[Any]]:
@@ -261,14 +270,16 @@ def _extracted(
     made = {name for node in nodes for name in node.outputs}
     seen, inputs = set(made), list[str]()
 
-    def need(name: str, where: Scope) -> None:
+    def need(name: str, where: Scope, reader: Node | None) -> None:
         home = where.home(name)
         if name in seen or home is None:  # None: it belongs to a graph of one of the nodes
             return
         seen.add(name)
         if name in home.names:
             inputs.append(name)
-        elif name in home.tensors:
+            return
+        _count(name, home, reader, not nodes)
+        if name in home.tensors:
             graph.initializer.append(home.tensors[name])
         elif name in home.constants:
             graph.initializer.append(numpy_helper.from_array(home.constants[name], name))
@@ -276,14 +287,14 @@ def _extracted(
             source = home.sources[name]
             seen.update(source.outputs)
             for other in source.reads:
-                need(other, home)
+                need(other, home, source)
             graph.node.append(source.proto)
 
     for node in nodes:
         for name in node.reads:
-            need(name, scope)
+            need(name, scope, node)
     for name in outputs:
-        need(name, scope)
+        need(name, scope, None)
     graph.node.extend(node.proto for node in nodes)
     taken = set[str]()
     for proto in graph.node:  # ONNX Runtime refuses two nodes of one name
@@ -311,6 +322,30 @@ def _extracted(
     guard_graph(graph, opset, widths, scope.origin.growing, counted)
     model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=lowest)
     return model, inputs, after
+
+
+def _count(name: str, home: Scope, reader: Node | None, alone: bool) -> None:
+    """Compare a constant with the limits, if another part holds it too: each has its own.
+
+    What is computed `alone` is not held, but again computed.
+    """
+    source, seen = home.sources.get(name), home.alone if alone else home.held
+    again = name in seen
+    seen.update([name] if source is None else source.outputs)
+    node = source or reader
+    if node is None:
+        return
+    if not again:
+        if name in home.constants and name not in home.tensors:  # it is held here as well
+            limits().spend(node, home.constants[name].nbytes)
+        return
+    size, work = home.costs.get(name, (0, 0))
+    if name in home.tensors:
+        size = home.tensors[name].ByteSize()
+    elif name in home.constants:
+        size, work = max(size, home.constants[name].nbytes), 0
+    # Its multiplications were counted where it is computed.
+    limits().repeat(node, *((0, 0) if alone else (size, work)))
 
 
 def _version(graph: Any, opset: int) -> int:

@@ -9,7 +9,9 @@ from typing import Any, NoReturn, TypeAlias
 from lstmcore.onnx.collect import Collected
 from lstmcore.onnx.constants import constant_value, with_constants
 from lstmcore.onnx.graph import Node
+from lstmcore.onnx.limits import limits
 from lstmcore.onnx.operators import OPERATORS, Function, bound, kind_of
+from lstmcore.onnx.operators.lstm import QUANTIZED, packed_bytes
 from lstmcore.onnx.partition import Stage, stages
 from lstmcore.onnx.parts import RUNTIME, Part
 from lstmcore.onnx.types import set_body_types, set_types, set_types_from_bodies
@@ -135,9 +137,9 @@ def compiled(graph: Collected) -> Program:
     divided = stages(graph.nodes, graph.scope)
     alone = graph.scope.parent is None and not any(stage.heavy for stage in divided)
     planned = _Plan(graph, alone)
+    last = {name: number for number, stage in enumerate(divided) for name in _reads(stage)}
     for number, stage in enumerate(divided):
-        later = {name for other in divided[number + 1 :] for name in _reads(other)}
-        planned.add(stage, later)
+        planned.add(stage, number, last)
     return planned.program()
 
 
@@ -151,21 +153,22 @@ class _Plan:
 
     def __init__(self, graph: Collected, alone: bool) -> None:
         self.graph, self.scope = graph, graph.scope
+        self.results = {result.name for result in graph.results}
         self.alone = alone  # nothing runs on the engine
         self.units: list[Unit] = []
         self.nested: dict[int, tuple[str, ...]] = {}  # descriptions by the number of a unit
         self.template: Values = [None]  # the first slot stands for omitted values
         self.places: dict[str, int] = {"": 0}
 
-    def add(self, stage: Stage, later: set[str]) -> None:
-        """Append the units of a stage; `later` holds what the stages after it read."""
+    def add(self, stage: Stage, number: int, last: dict[str, int]) -> None:
+        """Append the units of a stage; `last` has the number of the last one that reads a value."""
         for node in stage.light:
             self._add_node(node)
         if stage.part:
             made = [name for node in stage.part for name in node.outputs if name]
-            wanted = later | {name for node in stage.heavy for name in node.reads}
-            wanted.update(result.name for result in self.graph.results)
-            self._add_part(stage.part, [name for name in made if name in wanted])
+            wanted = {name for node in stage.heavy for name in node.reads} | self.results
+            kept = [name for name in made if last.get(name, 0) > number or name in wanted]
+            self._add_part(stage.part, kept)
         for node in stage.heavy:
             if node.opened:
                 self._add_opened(node)
@@ -178,7 +181,26 @@ class _Plan:
         recurrent = kind_of(node) == "recurrent"
         runner = "lstmcore" if recurrent else "NumPy"
         named = f"{node.operator} {node.name!r}" if recurrent else node.operator
-        self._append(with_constants(node, self.scope), f"{runner}: {named}", recurrent)
+        ready = with_constants(node, self.scope)
+        if recurrent:
+            self._count_packed(ready)
+        self._append(ready, f"{runner}: {named}", recurrent)
+
+    def _count_packed(self, node: Node) -> None:
+        """Compare what the engine holds of a node's weights, beyond the file, with the limits.
+
+        Tensors of the file are free the first time, with as much again for what fills them up.
+        """
+        size, floats = packed_bytes(node)
+        if node.label == QUANTIZED:  # bytes become floats, in three steps
+            limits().hold(node, 3 * floats)
+        stored = 0
+        for name in node.inputs[1:3]:
+            home = self.scope.home(name)
+            if home is not None and name in home.tensors and name not in home.packed:
+                home.packed.add(name)
+                stored += home.constants[name].nbytes
+        limits().pack(node, max(size - 2 * stored, 0))
 
     def _add_opened(self, node: Node) -> None:
         """Append a loop or branch; the values that its graphs capture become its inputs."""

@@ -51,8 +51,6 @@ class Scope:
         Nodes that depend on no input, by their outputs; they are computed on demand.
     types : dict of str to onnx.TypeProto
         Types of values, as far as they are known.
-    steps : dict of str to int
-        Multiplications that computing constants takes, for each output of the same node.
     read, computed : set of str
         Constants that others are computed from, and those that were computed on the way to others.
     captures : dict of str to None
@@ -63,6 +61,11 @@ class Scope:
     most, items, texts : dict of str to int
         Upper bounds of the elements of constants whose shape is not known, such as sequences, of
         the tensors in sequences, and of the bytes of texts in constants.
+    costs : dict of str to tuple of int
+        Bytes of what the node of a constant makes, and multiplications that it takes.
+    held, alone, packed : set of str
+        Constants that a part holds, those that were computed on the way to others, and those that
+        are held packed.
     turns : float
         How often the graph runs in each run of the model, as far as that is known.
     """
@@ -77,7 +80,10 @@ class Scope:
         self.most: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.texts: dict[str, int] = {}
-        self.steps: dict[str, int] = {}
+        self.costs: dict[str, tuple[int, int]] = {}
+        self.held: set[str] = set()
+        self.alone: set[str] = set()
+        self.packed: set[str] = set()
         self.read: set[str] = set()
         self.computed: set[str] = set()
         self.captures: dict[str, None] = {}

@@ -13,6 +13,7 @@ from lstmcore.onnx.constants import constant_value, is_foldable
 from lstmcore.onnx.contrib import RUNTIMES, SIZED
 from lstmcore.onnx.graph import Node, never_ends
 from lstmcore.onnx.limits import elements, limits
+from lstmcore.onnx.packing import check_packed
 from lstmcore.onnx.result_sizes import DOMAINS, result_of
 from lstmcore.onnx.scope import Scope
 from lstmcore.onnx.types import width_of
@@ -72,6 +73,7 @@ def check_sizes(node: Node, scope: Scope) -> None:
     if constant:
         measure(node, scope, made)
         return
+    check_packed(node, scope)
     for name in filter(None, node.outputs):
         kind = scope.types.get(name)
         shape = None if kind is None else known_sizes(kind)

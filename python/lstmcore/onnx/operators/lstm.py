@@ -17,7 +17,7 @@ from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
-__all__ = ["QUANTIZED", "WORK", "better_left"]
+__all__ = ["PADDED", "QUANTIZED", "WORK", "better_left", "packed_bytes"]
 
 QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
 """The label of ONNX Runtime's operator with 8-bit weights."""
@@ -27,6 +27,9 @@ WORK: ContextVar[list[int] | None] = ContextVar("WORK", default=None)
 
 Cells = list[F.PackedWeights]
 """One LSTM for all directions, or one for each direction if their activations differ."""
+
+PADDED = 16
+"""The engine packs weights for a multiple of so many units, where its vectors are longest."""
 
 SEQUENCES = (0, 4, 5, 6)
 """Positions of X, sequence_lens, initial_h and initial_c; the other inputs are weights."""
@@ -152,6 +155,19 @@ def _layer(node: Node, prepare: Callable[..., Cells], weights: tuple[int, ...]) 
         return run(cells, *(given[place] for place in SEQUENCES))
 
     return lstm
+
+
+def packed_bytes(node: Node) -> tuple[int, int]:
+    """Return the bytes of a node's constant weights, as the engine packs them and as floats.
+
+    Both are 0 if the weights are no constants, or have shapes that no LSTM has.
+    """
+    w, r = node.constant(1), node.constant(2)
+    if w is None or r is None or w.ndim != 3 or r.ndim != 3 or r.size == 0:
+        return 0, 0
+    hidden, width = min(r.shape[1:]), max(w.itemsize, r.itemsize, 4)
+    floats = (w.size + r.size) * width
+    return -(-floats // hidden) * (-(-hidden // PADDED) * PADDED), floats
 
 
 def _multiplications(cell: F.PackedWeights) -> int:
