@@ -112,6 +112,9 @@ test-no-vectors: $(STAMPS)/build-tools
 	cmake --build build/no-vectors
 	$(CTEST) build/no-vectors --label-exclude consumer
 
+test-python: $(STAMPS)/test
+	python -m pytest -m "not gallery"
+
 # The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
 # silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
 WHEEL ?= .
@@ -197,7 +200,7 @@ lint: $(STAMPS)/dev $(STAMPS)/test
 	ruff check
 	ruff format --check
 	mypy
-	python -m pytest -q tests/python/package/test_types.py
+	python -m pytest -q tests/python/package/test_types.py tests/python/docs/test_install.py
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
 	@echo clang-format --dry-run --Werror
 	@clang-format --dry-run --Werror $(CXX_FILES)

@@ -50,3 +50,21 @@ def test_the_makefile_has_what_the_page_names():
     assert {"wheel", "demo", "help"} <= names <= targets
     assert listed <= targets
     assert names - {"help"} <= listed
+
+
+def test_every_target_that_is_declared_has_a_rule():
+    """Make takes a phony target without a rule for one that is done."""
+    text = "\n".join(
+        file.read_text(encoding="utf-8")
+        for file in (ROOT / "Makefile", *(ROOT / "make").glob("*.mk"))
+    )
+    declared = {
+        name for line in re.findall(r"^\.PHONY: (.*)$", text, re.M) for name in line.split()
+    }
+    rules = {
+        name
+        for line in re.findall(r"^([a-z][\w -]*)::?( |$)", text, re.M)
+        for name in line[0].split()
+    }
+    assert {"test", "test-python", "help"} <= declared
+    assert {name for name in declared if re.fullmatch(r"[a-z][\w-]*", name)} <= rules
