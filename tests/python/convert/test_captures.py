@@ -155,7 +155,7 @@ def changed(document, path, value):
 
 REFUSED = [
     ("nam", ["architecture"], "WaveNet", 'architecture: expected LSTM, .* got "WaveNet"'),
-    ("nam", ["version"], "0.4.9", "version: expected 0.5 to 0.7"),
+    ("nam", ["version"], "0.4.9", "version: expected one that begins with 0.5"),
     ("nam", ["config", "hidden_size"], 7, "weights: expected 274 numbers"),
     ("nam", ["config", "num_layers"], 0, "num_layers: expected an integer from 1"),
     ("nam", ["config", "num_layers"], ..., "config: missing num_layers"),
