@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+import onnx_constant_kit
 from fuzz_kit import FUZZ
 from onnx_kit import op
 from onnx_part_kit import (
@@ -35,9 +36,6 @@ import rules  # isort: skip
 
 if not sys.platform.startswith("linux"):
     pytest.skip("only Linux says what a process took at most", allow_module_level=True)
-
-SMALL = 1 << 16
-"""Bytes of a file for which the promise is made."""
 
 CHILD = """
 import ctypes, json, pathlib, sys, time
@@ -134,6 +132,7 @@ FILES = {
     "LSTMs in functions": (functions(3, 15, ()), {}),
     "sessions in branches": (in_branches(100), {}),
     "constants computed alone": (constants_alone(1000), {}),
+    **{name: (model, {}) for name, model in onnx_constant_kit.FILES.items()},
 }
 """A model of each kind that small files could once ask much with, and arguments of `load`."""
 
@@ -162,7 +161,7 @@ def taken(tmp_path_factory):
 def test_small_files_take_little(name, taken):
     error, grown, seconds = taken[name]
     size = FILES[name][0].ByteSize()
-    assert size <= SMALL
+    assert size <= onnx_constant_kit.SMALL
     assert not error or error.startswith("ValueError: ")
     assert grown <= rules.most_bytes(size), f"{grown / (1 << 20):.1f} MiB"
     assert seconds <= rules.SECONDS
