@@ -34,7 +34,10 @@ def branch_of(node: Node, branch: Any) -> tuple[Any, dict[str, str]]:
         The new names by the old ones.
     """
     made = [name for proto in branch.node for name in proto.output if name]
-    prefix = _short(next(filter(None, node.outputs))) + "/"
+    first = next(filter(None, node.outputs))
+    if isinstance(first, bytes):  # as protobuf gives a name that is not UTF-8
+        node.fail(f"expected names of outputs in UTF-8, got {first[:60]!r}")
+    prefix = _short(first) + "/"
     own = [*made, *(tensor.name for tensor in branch.initializer)]
     names = {name: prefix + name for name in own}
     results = [entry.name for entry in branch.output]
@@ -66,7 +69,8 @@ def _short(name: str) -> str:
     """Return a name that stands for another in many longer ones, which would be much of a file."""
     if len(name) <= LONGEST:
         return name
-    return name[:LONGEST] + hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return name[:LONGEST] + digest[:32]
 
 
 def _rename(proto: Any, names: dict[str, str]) -> None:

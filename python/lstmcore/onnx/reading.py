@@ -267,8 +267,13 @@ def _longest_parts(model: Any, functions: Collection[tuple[str, str]]) -> tuple[
         attribute = max(attribute, *(e.ByteSize() for e in entry.attribute_proto), 0)
     while waiting:
         for proto in waiting.pop():
-            name = max(name, *(len(entry.encode()) for entry in (*proto.input, *proto.output)), 0)
+            name = max(name, *map(_letters, (*proto.input, *proto.output)), 0)
             if (proto.domain, proto.op_type) in functions:
                 attribute = max(attribute, *(entry.ByteSize() for entry in proto.attribute), 0)
             waiting += [inner.node for inner in graphs_of(proto)]
     return name, attribute
+
+
+def _letters(name: str | bytes) -> int:
+    """Return the bytes of a name; protobuf gives one that is not UTF-8 as bytes."""
+    return len(name if isinstance(name, bytes) else name.encode())
