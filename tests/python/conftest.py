@@ -48,3 +48,15 @@ def restore_settings() -> Iterator[None]:
     yield
     lc.set_num_threads(threads)
     lc.set_precision(precision)
+
+
+@pytest.fixture(params=["ONNX Runtime", "onnx.reference"])
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run ONNX models outside their LSTMs by ONNX Runtime, then by the reference of onnx."""
+    if request.param == "ONNX Runtime":
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    else:
+        from onnx_kit import without_runtime
+
+        without_runtime(monkeypatch)
+    return str(request.param)

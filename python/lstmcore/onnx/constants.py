@@ -79,7 +79,8 @@ def _compute(name: str, scope: Scope) -> None:
     node = scope.sources[name]
     if not is_light(node, scope):
         part = Part((), (name,), scope)
-        _count_steps(name, scope, part.runner == REFERENCE)
+        if part.runner == REFERENCE:
+            _count_steps(name, scope)
         (value,) = part()
         scope.constants[name] = _frozen(value)
         return
@@ -99,11 +100,8 @@ def _compute(name: str, scope: Scope) -> None:
             scope.constants[output] = _frozen(value)
 
 
-def _count_steps(name: str, scope: Scope, slow: bool) -> None:
-    """Raise ValueError if computing a constant, with all before it, takes too long.
-
-    What was computed on the way to another constant was not kept, and is computed again.
-    """
+def _count_steps(name: str, scope: Scope) -> None:
+    """Raise ValueError if the reference takes too long for a constant, with all before it."""
     waiting, seen = [(name, scope)], set[str]()
     while waiting:
         name, where = waiting.pop()
@@ -114,11 +112,7 @@ def _count_steps(name: str, scope: Scope, slow: bool) -> None:
         seen.update(node.outputs)
         waiting += [(other, home) for other in node.reads]
         _, steps = home.costs.get(name, (0, 0))
-        if slow:
-            limits().interpret(node, steps)
-        if name in home.computed:
-            limits().multiply(node, steps)
-        home.computed.update(node.outputs)
+        limits().interpret(node, steps)
 
 
 def _frozen(array: Array) -> Array:

@@ -344,8 +344,7 @@ def _count(name: str, home: Scope, reader: Node | None, alone: bool) -> None:
         size = home.tensors[name].ByteSize()
     elif name in home.constants:
         size, work = max(size, home.constants[name].nbytes), 0
-    # Its multiplications were counted where it is computed.
-    limits().repeat(node, *((0, 0) if alone else (size, work)))
+    limits().repeat(node, 0 if alone else size, work)
 
 
 def _version(graph: Any, opset: int) -> int:

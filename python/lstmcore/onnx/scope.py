@@ -51,8 +51,6 @@ class Scope:
         Nodes that depend on no input, by their outputs; they are computed on demand.
     types : dict of str to onnx.TypeProto
         Types of values, as far as they are known.
-    read, computed : set of str
-        Constants that others are computed from, and those that were computed on the way to others.
     captures : dict of str to None
         Names of values of the graphs around it that the graph uses, in a fixed order.
     shapes, sizes : dict of str to tuple
@@ -63,9 +61,9 @@ class Scope:
         the tensors in sequences, and of the bytes of texts in constants.
     costs : dict of str to tuple of int
         Bytes of what the node of a constant makes, and multiplications that it takes.
-    held, alone, packed : set of str
-        Constants that a part holds, those that were computed on the way to others, and those that
-        are held packed.
+    read, held, alone, packed : set of str
+        Constants that others are computed from, those that a part holds, those that were computed
+        on the way to others, and those that are held packed.
     turns : float
         How often the graph runs in each run of the model, as far as that is known.
     """
@@ -85,7 +83,6 @@ class Scope:
         self.alone: set[str] = set()
         self.packed: set[str] = set()
         self.read: set[str] = set()
-        self.computed: set[str] = set()
         self.captures: dict[str, None] = {}
         self.shapes: dict[str, Sizes] = {}
         self.sizes: dict[str, Sizes] = {}

@@ -9,21 +9,11 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from onnx_kit import BOOL, branches, make_model, op, tensor, value  # noqa: E402
-from onnx_kit import without_runtime as block_runtime  # noqa: E402
 
 PLAIN = np.array([True, False, True, True])
 BYTES = np.array([255, 0, 2, 128], np.uint8)
 ODD = BYTES.view(bool)
 OTHER = np.array([True, True, True, False])
-
-
-@pytest.fixture(params=["ONNX Runtime", "reference"])
-def runner(request, monkeypatch):
-    if request.param == "reference":
-        block_runtime(monkeypatch)
-    else:
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    return request.param
 
 
 NODES = {
@@ -116,7 +106,7 @@ def odd_tensor(name=""):
 
 @pytest.mark.parametrize("place", ["initializer", "Constant", "sparse", "branch", "other file"])
 def test_tensors_of_files(runner, place, tmp_path):
-    if (place, runner) == ("sparse", "reference"):
+    if (place, runner) == ("sparse", "onnx.reference"):
         pytest.skip("the reference does not compute with sparse constants")
     nodes, tensors = [op("Cast", ["m"], ["c"], to=1), op("Add", ["c", "x"], ["y"])], []
     if place in ("initializer", "other file"):

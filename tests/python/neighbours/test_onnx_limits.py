@@ -15,19 +15,9 @@ from lstmcore.onnx.branches import branch_of  # noqa: E402
 from lstmcore.onnx.graph import node_of  # noqa: E402
 from lstmcore.onnx.limits import limits_of  # noqa: E402
 from onnx_kit import BOOL, FLOAT, INT64, branches, ints, make_model, op, tensor, value, weighty  # noqa: E402
-from onnx_kit import without_runtime as block_runtime  # noqa: E402
 
 MUCH = 1 << 62
 LARGE = 400_000_000
-
-
-@pytest.fixture(params=["ONNX Runtime", "reference"])
-def runner(request, monkeypatch):
-    if request.param == "reference":
-        block_runtime(monkeypatch)
-    else:
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    return request.param
 
 
 def one(*args):

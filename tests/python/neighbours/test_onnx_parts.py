@@ -41,16 +41,6 @@ def lstm(x="x", y="l", **options):
     return op("LSTM", [x, "w", "r"], [y, f"{y}_h"], hidden_size=H, name=f"lstm_{y}", **options)
 
 
-@pytest.fixture(params=["ONNX Runtime", "onnx.reference"])
-def runner(request, monkeypatch):
-    """Run the parts in ONNX Runtime, and then in the reference."""
-    if request.param == "ONNX Runtime":
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    else:
-        without_runtime(monkeypatch)
-    return request.param
-
-
 @pytest.fixture
 def sequences():
     return np.random.default_rng(1).normal(0, 1, (6, 11, 3)).astype(np.float32)
